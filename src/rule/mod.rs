@@ -1,0 +1,188 @@
+//! What a rule says. Rule files are read (`document`), compiled without any I/O (`compile`, every
+//! error with its place), and become the values on this page. A compiled rule cannot be wrong.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use ipnet::IpNet;
+
+use crate::clock::Timestamp;
+use crate::message::{Answer, SourceName};
+use crate::secret::SecretRef;
+
+pub mod diagnostic;
+pub mod template;
+pub mod document;
+pub mod provider;
+pub mod compile;
+pub mod catalogue;
+
+pub use provider::Provider;
+pub use template::Template;
+
+/// Every source of a gateway, compiled together: paths are distinct.
+#[derive(Debug, Default)]
+pub struct RuleSet {
+    pub rules: Vec<Arc<Rule>>,
+    /// SHA-256 over the names and texts of all files that made this set.
+    pub digest: [u8; 32],
+}
+
+/// A source: one provider bound to a path, keys and a destination.
+#[derive(Debug)]
+pub struct Rule {
+    pub name: SourceName,
+    pub provider: Arc<Provider>,
+    /// Matched byte for byte against the path of a request. Begins with `/`.
+    pub path: String,
+    /// The address as the provider knows it, where it is part of what is signed.
+    pub url: Option<String>,
+    /// What the provider file asks for under `[config]`.
+    pub config: BTreeMap<String, String>,
+    /// Where the keys lie. Empty only for a provider without a verifier.
+    pub keys: Vec<KeyRef>,
+    /// Further secrets by name.
+    pub secrets: BTreeMap<String, SecretRef>,
+    pub forward: Destination,
+    pub guard: GuardRule,
+    /// Allowed distance of the clocks, both ways. None: the provider sends no usable timestamp.
+    pub tolerance: Option<Duration>,
+    pub inbox: InboxRule,
+    pub relay: RelayRule,
+    /// The rule file, for messages; none for a rule that a program made.
+    pub file: Option<PathBuf>,
+}
+
+/// One key of a source: where it lies and when it may be used.
+#[derive(Clone, Debug)]
+pub struct KeyRef {
+    pub from: SecretRef,
+    /// Matched exactly against the key id that a request names (e.g. `Wechatpay-Serial`).
+    pub id: Option<String>,
+    /// Not used from this moment on.
+    pub not_after: Option<Timestamp>,
+    /// What log and admin port call this key; never the key. E.g. `keys[0]`, or its id.
+    pub label: String,
+}
+
+/// Where deliveries go.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Destination {
+    pub https: bool,
+    /// Host name or address, without brackets.
+    pub host: String,
+    pub port: u16,
+    /// Path, and the destination's own query if it has one. Begins with `/`.
+    pub path: String,
+    /// Host header: host, and the port where it is not the scheme's own.
+    pub authority: String,
+}
+
+impl std::fmt::Display for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.https { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.path)
+    }
+}
+
+/// Enforce a guard, or only count what it would have refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GuardMode {
+    #[default]
+    Enforce,
+    Log,
+}
+
+/// Cheap checks before any cryptography.
+#[derive(Clone, Debug)]
+pub struct GuardRule {
+    /// Who may call. None: anyone. The lists of the provider file are already put in.
+    pub allow: Option<Vec<IpNet>>,
+    pub mode: GuardMode,
+    pub per_ip: Option<Rate>,
+    pub total: Option<Rate>,
+    /// Largest body in bytes.
+    pub body_max: usize,
+}
+
+/// So many in a period, with a burst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub count: NonZeroU32,
+    pub period: Duration,
+    pub burst: NonZeroU32,
+}
+
+#[derive(Clone, Debug)]
+pub struct InboxRule {
+    /// What makes two callbacks one event: the business key, or the provider's event id.
+    pub key: Template,
+    /// True when all that `key` reads is covered by the signature. When it is not, the digest of
+    /// the body is part of the idempotency key (lint L9).
+    pub key_signed: bool,
+    /// Dedup horizon, redrive horizon and retention of the body, in one.
+    pub keep: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct RelayRule {
+    /// Longest time for one attempt, from connecting to the end of the answer.
+    pub timeout: Duration,
+    /// Attempts under way at once.
+    pub concurrency: usize,
+    pub retry: RetryPolicy,
+    /// Key of the Standard Webhooks signature on the hop to the application.
+    pub sign_with: Option<SecretRef>,
+}
+
+/// When to try again. The n-th pause (from 0) is `first × factor^n`, at most `max`; with full
+/// jitter the real pause is drawn evenly from zero to that.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RetryPolicy {
+    pub first: Duration,
+    pub factor: f64,
+    pub max: Duration,
+    /// Counted from the moment of acceptance (or of the last redrive).
+    pub give_up_after: Duration,
+    pub jitter: Jitter,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jitter {
+    Full,
+    None,
+}
+
+/// What the provider hears, in its own words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answers {
+    /// The event is on stable storage.
+    pub accepted: Answer,
+    /// It was already there.
+    pub duplicate: Answer,
+    /// The signature, the key or the clock did not fit. One answer for every reason.
+    pub rejected: Answer,
+    /// It could not be made durable, or there is too much of it. Retry-After is added.
+    pub overloaded: Answer,
+}
+
+impl Rule {
+    /// True when `address` is on the list, or there is no list. For tests and `check`; the guard
+    /// compiles the list into something faster.
+    pub fn allows(&self, address: IpAddr) -> bool {
+        match &self.guard.allow {
+            None => true,
+            Some(list) => list.iter().any(|net| net.contains(&address)),
+        }
+    }
+
+    /// Methods that the provider uses.
+    pub fn methods(&self) -> &[Method] {
+        &self.provider.methods
+    }
+}
