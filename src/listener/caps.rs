@@ -44,13 +44,17 @@ impl ConnectionCaps {
         })
     }
 
-    /// Takes a place, given back when the permit is dropped.
-    pub fn enter(self: &Arc<Self>, address: IpAddr) -> Result<ConnectionPermit, Full> {
-        let prefix = Prefix::of(address);
+    /// Takes a place, given back when the permit is dropped. A trusted proxy stands for many
+    /// clients: it is counted in total only.
+    pub fn enter(self: &Arc<Self>, address: IpAddr, trusted: bool) -> Result<ConnectionPermit, Full> {
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.total {
             self.open.fetch_sub(1, Ordering::Relaxed);
             return Err(Full::Total);
         }
+        if trusted {
+            return Ok(ConnectionPermit { caps: self.clone(), prefix: None });
+        }
+        let prefix = Prefix::of(address);
         let mut by_prefix = self.by_prefix.lock().unwrap_or_else(PoisonError::into_inner);
         let count = by_prefix.entry(prefix).or_insert(0);
         if *count >= self.per_address {
@@ -60,7 +64,7 @@ impl ConnectionCaps {
         }
         *count += 1;
         drop(by_prefix);
-        Ok(ConnectionPermit { caps: self.clone(), prefix })
+        Ok(ConnectionPermit { caps: self.clone(), prefix: Some(prefix) })
     }
 
     pub fn open(&self) -> usize {
@@ -72,17 +76,18 @@ impl ConnectionCaps {
 #[derive(Debug)]
 pub struct ConnectionPermit {
     caps: Arc<ConnectionCaps>,
-    prefix: Prefix,
+    prefix: Option<Prefix>,
 }
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.caps.open.fetch_sub(1, Ordering::Relaxed);
+        let Some(prefix) = self.prefix else { return };
         let mut by_prefix = self.caps.by_prefix.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = by_prefix.get_mut(&self.prefix) {
+        if let Some(count) = by_prefix.get_mut(&prefix) {
             *count -= 1;
             if *count == 0 {
-                by_prefix.remove(&self.prefix);
+                by_prefix.remove(&prefix);
             }
         }
     }
@@ -150,14 +155,17 @@ mod tests {
         let a: IpAddr = "192.0.2.1".parse().unwrap();
         let neighbour: IpAddr = "192.0.2.77".parse().unwrap();
         let other: IpAddr = "198.51.100.1".parse().unwrap();
-        let first = caps.enter(a).unwrap();
-        let _second = caps.enter(neighbour).unwrap();
-        assert_eq!(caps.enter(a).unwrap_err(), Full::PerAddress);
-        let _third = caps.enter(other).unwrap();
-        assert_eq!(caps.enter(other).unwrap_err(), Full::Total);
+        let first = caps.enter(a, false).unwrap();
+        let _second = caps.enter(neighbour, false).unwrap();
+        assert_eq!(caps.enter(a, false).unwrap_err(), Full::PerAddress);
+        let _third = caps.enter(other, false).unwrap();
+        assert_eq!(caps.enter(other, false).unwrap_err(), Full::Total);
         drop(first);
-        assert!(caps.enter(a).is_ok());
+        assert!(caps.enter(a, false).is_ok());
         assert_eq!(caps.open(), 2);
+        let proxy = [caps.enter(a, true).unwrap()];
+        assert_eq!(caps.enter(a, true).unwrap_err(), Full::Total);
+        drop(proxy);
     }
 
     #[test]

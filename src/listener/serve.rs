@@ -16,7 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -66,8 +66,10 @@ pub struct Shared {
     pub head: HeadLimits,
     pub caps: Arc<ConnectionCaps>,
     pub bodies: Arc<ByteBudget>,
-    /// Proxies whose PROXY header is believed, and then required. None: PROXY protocol is off.
-    pub proxy_protocol: Option<AddressSet>,
+    /// Proxies of the merchant's own. They are not counted per address.
+    pub trusted: AddressSet,
+    /// Every connection comes from a trusted proxy and begins with a PROXY header.
+    pub proxy_protocol: bool,
     pub metrics: Metrics,
 }
 
@@ -92,7 +94,7 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::TcpLi
 }
 
 /// Serves one listener until `stop` turns true, then finishes what is under way for at most
-/// `drain`. Must run inside a current-thread runtime.
+/// `drain`. Must run inside a `LocalSet` of a current-thread runtime.
 pub async fn run<H: Handler>(
     listener: std::net::TcpListener,
     shared: Arc<Shared>,
@@ -101,39 +103,33 @@ pub async fn run<H: Handler>(
     drain: Duration,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let local = LocalSet::new();
-    local
-        .run_until(async move {
-            let mut connections = JoinSet::new();
-            let until_stop = stop.clone();
-            let mut pause = Duration::ZERO;
-            loop {
-                tokio::select! {
-                    // New connections wait while finished ones are cleared away.
-                    Some(_) = connections.join_next() => {}
-                    _ = stop.wait_for(|stop| *stop) => break,
-                    accepted = accept(&listener, pause) => match accepted {
-                        Ok((stream, peer)) => {
-                            pause = Duration::ZERO;
-                            begin(stream, peer, &shared, &handler, &until_stop, &mut connections);
-                        }
-                        Err(error) => {
-                            // Out of file descriptors, say: trying again at once would spin.
-                            pause = (pause * 2).clamp(Duration::from_millis(10), Duration::from_secs(1));
-                            tracing::warn!(%error, "a connection could not be accepted");
-                        }
-                    }
+    let mut connections = JoinSet::new();
+    let until_stop = stop.clone();
+    let mut pause = Duration::ZERO;
+    loop {
+        tokio::select! {
+            Some(_) = connections.join_next() => {}
+            _ = stop.wait_for(|stop| *stop) => break,
+            accepted = accept(&listener, pause) => match accepted {
+                Ok((stream, peer)) => {
+                    pause = Duration::ZERO;
+                    begin(stream, peer, &shared, &handler, &until_stop, &mut connections);
+                }
+                Err(error) => {
+                    // Out of file descriptors, say: trying again at once would spin.
+                    pause = (pause * 2).clamp(Duration::from_millis(10), Duration::from_secs(1));
+                    tracing::warn!(%error, "a connection could not be accepted");
                 }
             }
-            // What the kernel has already taken for this socket would be reset by closing it.
-            while let Ok(Ok((stream, peer))) = timeout(Duration::ZERO, listener.accept()).await {
-                begin(stream, peer, &shared, &handler, &until_stop, &mut connections);
-            }
-            drop(listener);
-            let _ = timeout(drain, async { while connections.join_next().await.is_some() {} }).await;
-            connections.abort_all();
-        })
-        .await;
+        }
+    }
+    // What the kernel has already taken for this socket would be reset by closing it.
+    while let Ok(Ok((stream, peer))) = timeout(Duration::ZERO, listener.accept()).await {
+        begin(stream, peer, &shared, &handler, &until_stop, &mut connections);
+    }
+    drop(listener);
+    let _ = timeout(drain, async { while connections.join_next().await.is_some() {} }).await;
+    connections.abort_all();
     Ok(())
 }
 
@@ -153,7 +149,7 @@ fn begin<H: Handler>(
     connections: &mut JoinSet<()>,
 ) {
     let peer = peer.ip().to_canonical();
-    let permit = match shared.caps.enter(peer) {
+    let permit = match shared.caps.enter(peer, shared.trusted.contains(peer)) {
         Ok(permit) => permit,
         Err(full) => {
             let label = ReasonLabel { reason: full.code() };
@@ -175,11 +171,11 @@ async fn connection<H: Handler>(
 ) {
     shared.metrics.connections.inc();
     let _open = OpenGauge(&shared.metrics);
-    if let Some(trusted) = &shared.proxy_protocol {
+    if shared.proxy_protocol {
         let refused = |reason| {
             shared.metrics.connections_refused.get_or_create(&ReasonLabel { reason }).inc();
         };
-        if !trusted.contains(peer) {
+        if !shared.trusted.contains(peer) {
             return refused("proxy_untrusted");
         }
         match timeout(shared.timeouts.proxy_header, proxy::read_header(&mut stream)).await {
