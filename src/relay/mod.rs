@@ -1,1 +1,178 @@
-//! (stub)
+//! Accepted -> delivered: takes what the inbox owes to its destination, until the destination has it.
+//!
+//! What all cores share about a source is its [`Lane`](lane::Lane); each core runs a [`Worker`]
+//! with connections of its own. A worker leases deliveries from the store, and for each reads the
+//! event, makes one attempt and settles. Only ids are in memory between attempts: a backlog of a
+//! million events costs the relay nothing.
+//!
+//! 1. An event was accepted: the pipeline of that core calls [`Waker::wake`]. Or a delivery falls
+//!    due: the worker's timer.
+//! 2. The worker takes as many permits of the source as it can, and leases so many deliveries.
+//! 3. Each delivery: read the event, build the request (`request`), send it (`client`), decide what
+//!    follows (`retry`), settle.
+//! 4. The permit comes back; if anyone went without, this worker looks again.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use arc_swap::ArcSwap;
+
+use crate::clock::Clock;
+use crate::inbox::store::Store;
+use crate::message::SourceName;
+use crate::random::Random;
+use crate::relay::client::{HttpClient, Transport};
+use crate::relay::connect::Tls;
+use crate::relay::lane::{Lane, Signals};
+use crate::rule::Rule;
+use crate::secret::Secret;
+use crate::telemetry::Metrics;
+
+pub mod error;
+pub mod retry;
+pub mod fields;
+pub mod trace;
+pub mod sign;
+pub mod request;
+pub mod connect;
+pub mod pool;
+pub mod client;
+pub mod lane;
+mod delivery;
+pub mod worker;
+#[cfg(test)]
+mod tests;
+
+pub use error::AttemptError;
+pub use lane::Waker;
+pub use worker::Worker;
+
+/// One source and what the relay needs for it.
+#[derive(Clone, Debug)]
+pub struct Route {
+    pub rule: Arc<Rule>,
+    /// Key of the signature on the hop to the application, loaded and decoded
+    /// ([`sign::key_from_secret`]).
+    pub sign_with: Option<Secret>,
+}
+
+/// A route and what all cores share about its source.
+#[derive(Debug)]
+struct Active {
+    route: Route,
+    lane: Arc<Lane>,
+}
+
+type Table = HashMap<SourceName, Arc<Active>>;
+
+/// What every worker shares.
+pub struct Relay {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    metrics: Metrics,
+    tls: Arc<Tls>,
+    table: ArcSwap<Table>,
+    /// Lanes outlive a reload; also those of sources that are gone, while attempts are under way,
+    /// so that a source that comes back does not exceed its limit.
+    lanes: Mutex<HashMap<SourceName, Arc<Lane>>>,
+    workers: Mutex<Vec<Weak<Signals>>>,
+}
+
+impl Relay {
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        metrics: Metrics,
+    ) -> Arc<Relay> {
+        Relay::with_tls(store, clock, random, metrics, Tls::native())
+    }
+
+    /// As `new`, with other trust in destinations than the machine's own roots.
+    pub fn with_tls(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        metrics: Metrics,
+        tls: Tls,
+    ) -> Arc<Relay> {
+        Arc::new(Relay {
+            store,
+            clock,
+            random,
+            metrics,
+            tls: Arc::new(tls),
+            table: ArcSwap::default(),
+            lanes: Mutex::default(),
+            workers: Mutex::default(),
+        })
+    }
+
+    /// Replaces all routes at once. Attempts under way end as they began; what is owed to a source
+    /// that is gone stays in the store, and goes out when the source comes back. Reads the
+    /// machine's roots from disk the first time a destination is https.
+    pub fn set_routes(&self, routes: Vec<Route>) {
+        if routes.iter().any(|route| route.rule.forward.https) {
+            self.tls.prepare();
+        }
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.retain(|name, lane| {
+            lane.in_use() || routes.iter().any(|route| route.rule.name == *name)
+        });
+        let mut table = Table::with_capacity(routes.len());
+        for route in routes {
+            let name = route.rule.name.clone();
+            let lane = lanes
+                .entry(name.clone())
+                .or_insert_with(|| Arc::new(Lane::new(name.clone())));
+            lane.set_limit(route.rule.relay.concurrency);
+            table.insert(
+                name,
+                Arc::new(Active {
+                    route,
+                    lane: lane.clone(),
+                }),
+            );
+        }
+        self.table.store(Arc::new(table));
+        drop(lanes);
+        self.each_worker(Signals::wake_all);
+    }
+
+    /// A worker for the core that calls this. It does nothing before [`Worker::run`].
+    pub fn worker(self: &Arc<Self>) -> Worker {
+        self.worker_over(Arc::new(HttpClient::new(self.tls.clone())))
+    }
+
+    /// As `worker`, over another way to reach destinations.
+    pub fn worker_over(self: &Arc<Self>, transport: Arc<dyn Transport>) -> Worker {
+        let signals = Arc::new(Signals::default());
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.retain(|worker| worker.strong_count() > 0);
+        workers.push(Arc::downgrade(&signals));
+        Worker::new(self.clone(), transport, signals)
+    }
+
+    /// Something of this source fell due without passing a pipeline: an operator's redrive. Costs
+    /// every core a look.
+    pub fn wake(&self, source: &SourceName) {
+        self.each_worker(|signals| signals.wake(source));
+    }
+
+    /// Attempts of this source under way on all cores; none for a source that is not there.
+    pub fn under_way(&self, source: &SourceName) -> Option<usize> {
+        self.table
+            .load()
+            .get(source)
+            .map(|active| active.lane.used())
+    }
+
+    fn each_worker(&self, tell: impl Fn(&Signals)) {
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers
+            .iter()
+            .filter_map(Weak::upgrade)
+            .for_each(|signals| tell(&signals));
+    }
+}

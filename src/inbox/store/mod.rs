@@ -20,6 +20,8 @@ pub mod claims;
 pub mod owed;
 pub mod index;
 pub mod embedded;
+#[cfg(test)]
+pub mod plain;
 
 /// What a store's methods return: they may wait for a disk or a database.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -1,0 +1,268 @@
+//! One attempt: read, build, send, decide, settle. The body is in memory for as long as this takes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::clock::Timestamp;
+use crate::inbox::store::{Attempt, Lease, Next, StoreError, StoredEvent};
+use crate::message::SourceName;
+use crate::relay::client::{Answered, Transport};
+use crate::relay::error::AttemptError;
+use crate::relay::lane::Permit;
+use crate::relay::retry::{self, Outcome};
+use crate::relay::{Active, Relay, request};
+use crate::telemetry::{SourceLabel, SourceVerdict, field};
+
+/// How much longer than its attempt a lease lasts: time to read the event and to write down what
+/// came of it, also when the store is slow.
+pub const LEASE_MARGIN: Duration = Duration::from_secs(30);
+
+/// Times that the store is asked for an event before its lease is left to run out.
+const READS: u32 = 5;
+
+/// What a failing store is given before it is asked again.
+pub fn backoff(failures: u32) -> Duration {
+    let doubled = Duration::from_millis(100).saturating_mul(1 << failures.min(10));
+    doubled.min(Duration::from_secs(5))
+}
+
+/// A leased delivery, with all that its attempt needs.
+pub struct Delivery {
+    pub relay: Arc<Relay>,
+    pub transport: Arc<dyn Transport>,
+    pub active: Arc<Active>,
+    pub lease: Lease,
+    /// Held until the attempt is written down: so after a crash no more deliveries are repeated
+    /// than may be under way at once.
+    pub permit: Permit,
+}
+
+/// What the worker must know of an attempt that ended.
+pub struct Ended {
+    pub source: SourceName,
+    /// When the next attempt is due, if one is.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// How an attempt went.
+struct Tried {
+    started_at: Timestamp,
+    took: Duration,
+    result: Result<Answered, AttemptError>,
+}
+
+impl Delivery {
+    pub async fn run(self) -> Ended {
+        let next = self.attempt().await;
+        let retry_at = match next {
+            Some(Next::Retry { at }) => Some(at),
+            Some(Next::Delivered | Next::Dead { .. }) | None => None,
+        };
+        let source = self.source().clone();
+        drop(self.permit);
+        Ended { source, retry_at }
+    }
+
+    fn source(&self) -> &SourceName {
+        &self.active.route.rule.name
+    }
+
+    /// None when nothing could be written down: the lease runs out, and the delivery is tried again.
+    async fn attempt(&self) -> Option<Next> {
+        let tried = match self.read().await {
+            Ok(event) => self.send(event).await,
+            Err(ReadError::Event(error)) => Tried {
+                started_at: self.relay.clock.now(),
+                took: Duration::ZERO,
+                result: Err(error),
+            },
+            Err(ReadError::Store) => return None,
+        };
+        let now = self.relay.clock.now();
+        let outcome = outcome(&tried.result, now);
+        let policy = &self.active.route.rule.relay.retry;
+        let next = retry::decide(policy, &self.lease, now, outcome, &*self.relay.random);
+        self.observe(&tried, outcome, &next);
+        let attempt = Attempt {
+            number: self.lease.attempt,
+            started_at: tried.started_at,
+            took: tried.took,
+            status: status(&tried.result).map(|status| status.as_u16()),
+            error: code(outcome).to_owned(),
+        };
+        self.settle(attempt, next).await
+    }
+
+    async fn read(&self) -> Result<StoredEvent, ReadError> {
+        for failures in 0..READS {
+            match self.relay.store.read(self.lease.id).await {
+                Ok(Some(event)) => return Ok(event),
+                Ok(None) => return Err(ReadError::Event(AttemptError::Missing)),
+                Err(StoreError::Damaged { .. }) => {
+                    return Err(ReadError::Event(AttemptError::Damaged));
+                }
+                Err(error) => self.store_failed("the event cannot be read", &error),
+            }
+            sleep(backoff(failures)).await;
+        }
+        Err(ReadError::Store)
+    }
+
+    /// Takes the event, so that its body is gone before anyone waits for the store again.
+    async fn send(&self, event: StoredEvent) -> Tried {
+        let route = &self.active.route;
+        let started_at = self.relay.clock.now();
+        let begun = Instant::now();
+        let destination = &route.rule.forward;
+        let sign_with = route.sign_with.as_ref();
+        let request = request::build(
+            &event,
+            &self.lease,
+            destination,
+            sign_with,
+            started_at,
+            &*self.relay.random,
+        );
+        drop(event);
+        let result = match request {
+            Ok(request) => {
+                let within = route.rule.relay.timeout;
+                let sent = timeout(within, self.transport.send(destination, request, within)).await;
+                sent.unwrap_or(Err(AttemptError::Timeout))
+            }
+            Err(error) => Err(error),
+        };
+        Tried {
+            started_at,
+            took: begun.elapsed(),
+            result,
+        }
+    }
+
+    /// Writes the attempt down, for as long as the lease lasts.
+    async fn settle(&self, attempt: Attempt, next: Next) -> Option<Next> {
+        let mut failures = 0;
+        loop {
+            let error = match self
+                .relay
+                .store
+                .settle(self.lease.clone(), attempt.clone(), next.clone())
+                .await
+            {
+                Ok(()) => return Some(next),
+                Err(error) => error,
+            };
+            self.store_failed("the attempt is not written down", &error);
+            match error {
+                StoreError::Unavailable(_) | StoreError::Io { .. } => {}
+                // Someone else decides now, or nobody: after `Unknown` the process ends.
+                StoreError::LeaseLost
+                | StoreError::Unknown
+                | StoreError::Damaged { .. }
+                | StoreError::Closed => {
+                    return None;
+                }
+            }
+            if self.relay.clock.now() >= self.lease.until {
+                return None;
+            }
+            sleep(backoff(failures)).await;
+            failures += 1;
+        }
+    }
+
+    fn store_failed(&self, what: &'static str, error: &StoreError) {
+        tracing::warn!(
+            { field::EVENT } = %self.lease.id,
+            { field::SOURCE } = %self.source(),
+            { field::ATTEMPT } = self.lease.attempt,
+            { field::REASON } = error.code(),
+            "{what}: {error}"
+        );
+    }
+
+    fn observe(&self, tried: &Tried, outcome: Outcome, next: &Next) {
+        let source = self.source().to_string();
+        let (verdict, said) = match next {
+            Next::Delivered => ("delivered", "delivered"),
+            Next::Retry { .. } => ("retry", "not taken, to be tried again"),
+            Next::Dead { .. } => ("dead", "a dead letter"),
+        };
+        let metrics = &self.relay.metrics;
+        metrics
+            .attempt
+            .get_or_create(&SourceLabel {
+                source: source.clone(),
+            })
+            .observe(tried.took.as_secs_f64());
+        metrics
+            .attempts
+            .get_or_create(&SourceVerdict { source, verdict })
+            .inc();
+        let took = u64::try_from(tried.took.as_micros()).unwrap_or(u64::MAX);
+        tracing::info!(
+            { field::EVENT } = %self.lease.id,
+            { field::SOURCE } = %self.source(),
+            { field::ATTEMPT } = self.lease.attempt,
+            { field::VERDICT } = verdict,
+            { field::STATUS } = status(&tried.result).map(|status| status.as_u16()),
+            { field::REASON } = code(outcome),
+            { field::TOOK_US } = took,
+            "{said}"
+        );
+    }
+}
+
+enum ReadError {
+    /// The event can never be sent.
+    Event(AttemptError),
+    /// The store fails; the event may be all right.
+    Store,
+}
+
+fn status(result: &Result<Answered, AttemptError>) -> Option<StatusCode> {
+    match result {
+        Ok(answered) => Some(answered.status),
+        Err(error) => error.status(),
+    }
+}
+
+/// Only 2xx is taken.
+fn outcome(result: &Result<Answered, AttemptError>, now: Timestamp) -> Outcome {
+    let answered = match result {
+        Ok(answered) => answered,
+        Err(error) => {
+            return Outcome::Failed {
+                error: *error,
+                retry_after: None,
+            };
+        }
+    };
+    let status = answered.status;
+    if status.is_success() {
+        return Outcome::Taken;
+    }
+    let error = if status == StatusCode::GONE {
+        AttemptError::Gone
+    } else if status.is_redirection() {
+        AttemptError::Redirect(status)
+    } else {
+        AttemptError::Status(status)
+    };
+    let retry_after = answered
+        .retry_after
+        .as_ref()
+        .and_then(|value| retry::retry_after(value, now));
+    Outcome::Failed { error, retry_after }
+}
+
+/// Stable code of what went wrong; empty when nothing did.
+fn code(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Taken => "",
+        Outcome::Failed { error, .. } => error.code(),
+    }
+}

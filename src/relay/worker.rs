@@ -1,0 +1,258 @@
+//! One core's share of the relay: looks at sources when they are woken or fall due, and has the
+//! attempts under way as tasks of its own runtime.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use crate::clock::Timestamp;
+use crate::inbox::store::StoreError;
+use crate::message::SourceName;
+use crate::relay::client::Transport;
+use crate::relay::delivery::{Delivery, Ended, LEASE_MARGIN, backoff};
+use crate::relay::lane::{Signals, Waker};
+use crate::relay::{Active, Relay, Table};
+use crate::telemetry::field;
+
+/// No source goes without a look for longer: so a wall clock that steps, a lease that ran out on
+/// another core, or a wake-up that never came cost at most this.
+const LOOK_MAX: Duration = Duration::from_secs(1);
+
+/// Deliveries that one question to the store asks for.
+const BATCH: usize = 32;
+
+/// Smallest pause after the store said that something is due and then gave nothing.
+const EARLY: Duration = Duration::from_millis(10);
+
+/// Runs on one core. Made by [`Relay::worker`].
+pub struct Worker {
+    relay: Arc<Relay>,
+    transport: Arc<dyn Transport>,
+    signals: Arc<Signals>,
+    views: HashMap<SourceName, View>,
+    attempts: JoinSet<Ended>,
+    tidied: Instant,
+}
+
+/// What this worker remembers of a source.
+struct View {
+    look_at: Instant,
+    /// Errors of the store in a row.
+    failures: u32,
+    /// Times in a row that the store named a moment in the past and then had nothing.
+    early: u32,
+}
+
+impl Worker {
+    pub(super) fn new(
+        relay: Arc<Relay>,
+        transport: Arc<dyn Transport>,
+        signals: Arc<Signals>,
+    ) -> Self {
+        // What is owed from before this process began has no one else to wake us for it.
+        signals.wake_all();
+        let (views, attempts) = (HashMap::new(), JoinSet::new());
+        Worker {
+            relay,
+            transport,
+            signals,
+            views,
+            attempts,
+            tidied: Instant::now(),
+        }
+    }
+
+    /// For the pipeline of the same core.
+    pub fn waker(&self) -> Waker {
+        Waker(self.signals.clone())
+    }
+
+    /// Delivers until `stop` becomes true (or its sender is gone), then begins nothing new and
+    /// returns once the attempts under way are written down, at the latest after `drain`. What is
+    /// cut off then stays owed.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>, drain: Duration) {
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                () = self.turn() => {}
+            }
+        }
+        self.drain(Instant::now() + drain).await;
+    }
+
+    /// Looks at what is to be looked at, then waits for a reason to look again. May be dropped at
+    /// any await: leases that are lost so run out.
+    async fn turn(&mut self) {
+        let table = self.relay.table.load_full();
+        let woken = self.signals.take();
+        let now = Instant::now();
+        if woken.all {
+            self.views.retain(|name, _| table.contains_key(name));
+        }
+        if woken.all || self.next_look(now) <= now {
+            for (name, active) in table.iter() {
+                let due = self.views.get(name).is_none_or(|view| view.look_at <= now);
+                if due || woken.all || woken.sources.contains(name) {
+                    self.look(name, active).await;
+                }
+            }
+        } else {
+            for name in &woken.sources {
+                if let Some(active) = table.get(name) {
+                    self.look(name, active).await;
+                }
+            }
+        }
+        self.wait(&table).await;
+    }
+
+    async fn wait(&mut self, table: &Table) {
+        let now = Instant::now();
+        if now.saturating_duration_since(self.tidied) >= LOOK_MAX {
+            self.tidied = now;
+            self.transport.tidy();
+        }
+        let until = if table.is_empty() {
+            now + LOOK_MAX
+        } else {
+            self.next_look(now)
+        };
+        tokio::select! {
+            () = self.signals.notified() => {}
+            Some(ended) = self.attempts.join_next() => self.ended(ended),
+            () = sleep_until(until) => {}
+        }
+    }
+
+    fn next_look(&self, now: Instant) -> Instant {
+        self.views
+            .values()
+            .map(|view| view.look_at)
+            .min()
+            .unwrap_or(now)
+            .min(now + LOOK_MAX)
+    }
+
+    /// Begins as many attempts of a source as its permits allow, and notes when to look again.
+    async fn look(&mut self, name: &SourceName, active: &Arc<Active>) {
+        let pause = loop {
+            let permits = active.lane.take(BATCH, &self.signals);
+            if permits.is_empty() {
+                break LOOK_MAX;
+            }
+            let asked = permits.len();
+            let now = self.relay.clock.now();
+            let until = now.plus(active.route.rule.relay.timeout).plus(LEASE_MARGIN);
+            let leases = match self.relay.store.lease(name, now, until, asked).await {
+                Ok(leases) => leases,
+                Err(error) => break self.store_failed(name, &error),
+            };
+            let leased = leases.len();
+            for (lease, permit) in leases.into_iter().zip(permits) {
+                let (relay, transport, active) =
+                    (self.relay.clone(), self.transport.clone(), active.clone());
+                self.attempts.spawn(
+                    Delivery {
+                        relay,
+                        transport,
+                        active,
+                        lease,
+                        permit,
+                    }
+                    .run(),
+                );
+            }
+            if leased < asked {
+                break self.until_due(name, leased > 0).await;
+            }
+            if active.lane.want() {
+                break LOOK_MAX;
+            }
+        };
+        self.view(name).look_at = Instant::now() + pause;
+    }
+
+    /// All that was due is leased: how long until more is.
+    async fn until_due(&mut self, name: &SourceName, leased: bool) -> Duration {
+        let due = match self.relay.store.next_due(name).await {
+            Ok(due) => due,
+            Err(error) => return self.store_failed(name, &error),
+        };
+        let now = self.relay.clock.now();
+        let view = self.view(name);
+        view.failures = 0;
+        match due {
+            Some(at) if at <= now => {
+                view.early = if leased {
+                    0
+                } else {
+                    view.early.saturating_add(1)
+                };
+                EARLY.saturating_mul(1 << view.early.min(10)).min(LOOK_MAX)
+            }
+            Some(at) => {
+                view.early = 0;
+                at.since(now).min(LOOK_MAX)
+            }
+            None => LOOK_MAX,
+        }
+    }
+
+    fn store_failed(&mut self, name: &SourceName, error: &StoreError) -> Duration {
+        let view = self.view(name);
+        let pause = backoff(view.failures);
+        view.failures = view.failures.saturating_add(1);
+        tracing::warn!(
+            { field::SOURCE } = %name,
+            { field::REASON } = error.code(),
+            "the store does not say what is due: {error}"
+        );
+        pause
+    }
+
+    fn ended(&mut self, ended: Result<Ended, JoinError>) {
+        match ended {
+            Ok(Ended {
+                source,
+                retry_at: Some(at),
+            }) => self.look_at(&source, at),
+            Ok(Ended { retry_at: None, .. }) => {}
+            // Its permit came back as it unwound, and its lease runs out.
+            Err(error) if error.is_panic() => tracing::error!("an attempt panicked: {error}"),
+            Err(_) => {}
+        }
+    }
+
+    /// A delivery falls due at `at`: look then, if not before.
+    fn look_at(&mut self, source: &SourceName, at: Timestamp) {
+        let pause = at.since(self.relay.clock.now()).min(LOOK_MAX);
+        let look_at = Instant::now() + pause;
+        if let Some(view) = self.views.get_mut(source) {
+            view.look_at = view.look_at.min(look_at);
+        }
+    }
+
+    fn view(&mut self, name: &SourceName) -> &mut View {
+        let fresh = || View {
+            look_at: Instant::now(),
+            failures: 0,
+            early: 0,
+        };
+        self.views.entry(name.clone()).or_insert_with(fresh)
+    }
+
+    async fn drain(mut self, end: Instant) {
+        while let Ok(Some(ended)) = timeout_at(end, self.attempts.join_next()).await {
+            self.ended(ended);
+        }
+        let cut = self.attempts.len();
+        if cut > 0 {
+            tracing::warn!("{cut} attempts were still under way at the end; they stay owed");
+        }
+    }
+}
