@@ -111,6 +111,22 @@ impl fmt::Display for SecretRef {
     }
 }
 
+/// Writes a file so that it is there whole or not at all, with its mode from the start: a key that
+/// is readable for one instant has been read.
+pub fn write_whole(path: &std::path::Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let fresh = std::path::PathBuf::from(name);
+    // Left over from a crash: create_new would stumble over it for ever.
+    let _ = std::fs::remove_file(&fresh);
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&fresh, path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

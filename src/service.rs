@@ -214,7 +214,8 @@ impl Gateway {
         let admin_state = admin::State {
             shared: shared.clone(),
             store: store.clone(),
-            tokens,
+            relay: relay.clone(),
+            tokens: Arc::new(tokens),
             draining: draining.clone(),
             certificate: identity.clone(),
             address: admin_address,
@@ -406,7 +407,8 @@ impl Core {
             }
         };
         LocalSet::new().block_on(&runtime, async move {
-            let (worker, waker) = self.relay.worker();
+            let worker = self.relay.worker();
+            let waker = worker.waker();
             let (stop_relay, relay_stopped) = watch::channel(false);
             let relay = tokio::task::spawn_local(worker.run(relay_stopped, self.drain));
             let pipeline = Pipeline::new(self.shared, waker);

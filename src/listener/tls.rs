@@ -13,6 +13,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use crate::clock::Timestamp;
+use crate::secret::write_whole;
 
 /// Where certificate and key lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,9 +175,15 @@ pub fn development_certificate(directory: &Path, now: Timestamp) -> Result<Certi
         make_certificate(now).map_err(|e| TlsError::Make { cause: e.to_string() })?;
     std::fs::create_dir_all(directory)
         .map_err(|e| TlsError::Write { path: directory.to_owned(), cause: e.kind() })?;
-    write(&development_authority(directory), authority.as_bytes(), 0o644)?;
-    write(&paths.key, key.as_bytes(), 0o600)?;
-    write(&paths.cert, chain.as_bytes(), 0o644)?;
+    let files = [
+        (development_authority(directory), authority, 0o644),
+        (paths.key.clone(), key, 0o600),
+        (paths.cert.clone(), chain, 0o644),
+    ];
+    for (path, pem, mode) in files {
+        write_whole(&path, pem.as_bytes(), mode)
+            .map_err(|e| TlsError::Write { path, cause: e.kind() })?;
+    }
     Ok(paths)
 }
 
@@ -221,22 +228,6 @@ fn civil(moment: Timestamp) -> (i32, u8, u8) {
     let mut next = || parts.next().and_then(|p| p.parse::<u16>().ok()).unwrap_or(1);
     let (year, month, day) = (next(), next(), next());
     (i32::from(year), u8::try_from(month).unwrap_or(1), u8::try_from(day).unwrap_or(1))
-}
-
-/// Writes a file so that it is there whole or not at all, with its mode from the start.
-pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), TlsError> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let fail = |e: io::Error| TlsError::Write { path: path.to_owned(), cause: e.kind() };
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    let fresh = PathBuf::from(name);
-    let _ = std::fs::remove_file(&fresh);
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh).map_err(fail)?;
-    file.write_all(bytes).map_err(fail)?;
-    file.sync_all().map_err(fail)?;
-    std::fs::rename(&fresh, path).map_err(fail)
 }
 
 #[cfg(test)]
