@@ -1,1 +1,5 @@
 //! (stub)
+
+pub mod admit;
+
+pub use admit::Received;
