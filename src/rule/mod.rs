@@ -16,11 +16,14 @@ use crate::message::{Answer, SourceName};
 use crate::secret::SecretRef;
 
 pub mod diagnostic;
+pub mod text;
 pub mod template;
-pub mod document;
 pub mod provider;
-pub mod compile;
+pub mod value;
+pub mod reader;
+pub mod document;
 pub mod catalogue;
+pub mod compile;
 
 pub use provider::Provider;
 pub use template::Template;
