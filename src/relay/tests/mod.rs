@@ -1,0 +1,10 @@
+//! The relay as a whole: in virtual time over a scripted destination, and on real sockets.
+
+mod failing;
+mod hostile;
+mod operating;
+mod proxies;
+mod scheduling;
+mod stage;
+mod tls;
+mod wire;
