@@ -70,7 +70,7 @@ async fn a_store_that_cannot_settle_is_asked_again_without_a_second_attempt() {
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_cannot_be_written_down_is_repeated_when_its_lease_runs_out() {
     let stage = Stage::new(vec![rule("shop")]);
-    stage.store.fail(Op::Settle, vec![IO; 12]);
+    stage.store.fail(Op::Settle, vec![IO; 14]);
     let id = stage.accept_and_wake("shop").await;
     sleep(secs(120)).await;
     assert_eq!(stage.row(id).await.state, State::Delivered);

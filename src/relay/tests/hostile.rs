@@ -23,6 +23,12 @@ const ID: EventId = EventId {
     tag: 9,
 };
 
+const OTHER: EventId = EventId {
+    segment: 1,
+    offset: 1,
+    tag: 1,
+};
+
 fn lease() -> Lease {
     Lease {
         id: ID,
@@ -84,11 +90,7 @@ fn check(headers: &[(String, Vec<u8>)], body: &[u8], signing: bool) {
         .iter()
         .map(|(n, v)| (Bytes::from(n.clone()), Bytes::from(v.clone())))
         .collect();
-    let conflict_of = Some(EventId {
-        segment: 1,
-        offset: 1,
-        tag: 1,
-    });
+    let conflict_of = Some(OTHER);
     let stored = StoredEvent {
         headers,
         body: Bytes::copy_from_slice(body),
@@ -124,10 +126,7 @@ fn check(headers: &[(String, Vec<u8>)], body: &[u8], signing: bool) {
         ("CALLSEAL_ATTEMPT", "3".into()),
         ("CALLSEAL_RECEIVED_AT", START.to_string()),
         ("CALLSEAL_VERIFIED", "hmac-sha256 keys[0]".into()),
-        (
-            "CALLSEAL_CONFLICT_OF",
-            "evt_00000004000000800000000001".into(),
-        ),
+        ("CALLSEAL_CONFLICT_OF", OTHER.to_string()),
     ];
     if signing {
         ours.push(("WEBHOOK_ID", ID.to_string()));

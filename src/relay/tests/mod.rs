@@ -1,5 +1,6 @@
 //! The relay as a whole: in virtual time over a scripted destination, and on real sockets.
 
+mod application;
 mod failing;
 mod hostile;
 mod operating;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::inbox::store::State;
+use crate::relay::tests::application::{Application, Gateway, OK, Way, quick};
 use crate::relay::tests::stage::event;
-use crate::relay::tests::wire::{Application, Gateway, OK, Way, quick};
 
 const CHILD: &str = "relay::tests::proxies::delivers_in_an_environment_with_proxies";
 

@@ -11,8 +11,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::clock::SystemClock;
 use crate::inbox::store::State;
 use crate::relay::connect::Tls;
-use crate::relay::tests::stage::{event, route, secs};
-use crate::relay::tests::wire::{Application, Gateway, OK, Way, quick};
+use crate::relay::tests::application::{Application, Gateway, OK, Way, quick};
+use crate::relay::tests::stage::{Stage, event, route, rule, secs};
 
 /// An https destination for `name`, and the roots that vouch for it.
 async fn application(name: &str) -> (Application, RootCertStore) {
@@ -112,4 +112,16 @@ async fn neither_a_stranger_nor_another_name_is_trusted() {
         );
     }
     assert!(named_otherwise.requests().is_empty() && trusted.requests().is_empty());
+}
+
+#[tokio::test]
+async fn the_machines_roots_are_read_only_where_a_destination_is_https() {
+    let stage = Stage::with_workers(vec![rule("plain")], 0);
+    assert!(!stage.relay.tls.is_prepared());
+    let mut sealed = rule("sealed");
+    sealed.forward.https = true;
+    stage
+        .relay
+        .set_routes(vec![route(rule("plain")), route(sealed)]);
+    assert!(stage.relay.tls.is_prepared());
 }
