@@ -47,6 +47,11 @@ impl Tls {
         self.config();
     }
 
+    /// True once the roots are in memory.
+    pub fn is_prepared(&self) -> bool {
+        self.0.get().is_some()
+    }
+
     fn config(&self) -> Arc<ClientConfig> {
         self.0.get_or_init(|| configured(native_roots())).clone()
     }

@@ -1,5 +1,6 @@
 //! One attempt: read, build, send, decide, settle. The body is in memory for as long as this takes.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -186,10 +187,10 @@ impl Delivery {
 
     fn observe(&self, tried: &Tried, outcome: Outcome, next: &Next) {
         let source = self.source().to_string();
-        let (verdict, said) = match next {
-            Next::Delivered => ("delivered", "delivered"),
-            Next::Retry { .. } => ("retry", "not taken, to be tried again"),
-            Next::Dead { .. } => ("dead", "a dead letter"),
+        let verdict = match next {
+            Next::Delivered => "delivered",
+            Next::Retry { .. } => "retry",
+            Next::Dead { .. } => "dead",
         };
         let metrics = &self.relay.metrics;
         metrics
@@ -202,7 +203,10 @@ impl Delivery {
             .attempts
             .get_or_create(&SourceVerdict { source, verdict })
             .inc();
-        let took = u64::try_from(tried.took.as_micros()).unwrap_or(u64::MAX);
+        let said: &dyn Display = match &outcome {
+            Outcome::Taken => &"taken",
+            Outcome::Failed { error, .. } => error,
+        };
         tracing::info!(
             { field::EVENT } = %self.lease.id,
             { field::SOURCE } = %self.source(),
@@ -210,8 +214,8 @@ impl Delivery {
             { field::VERDICT } = verdict,
             { field::STATUS } = status(&tried.result).map(|status| status.as_u16()),
             { field::REASON } = code(outcome),
-            { field::TOOK_US } = took,
-            "{said}"
+            { field::TOOK_US } = u64::try_from(tried.took.as_micros()).unwrap_or(u64::MAX),
+            "attempt: {said}"
         );
     }
 }

@@ -46,10 +46,7 @@ fn plain(name: &[u8]) -> Vec<u8> {
 }
 
 /// The fields that pass, in their order. The trace context is not among them (`trace`).
-pub fn passing<'a>(
-    headers: &'a Headers,
-    signing: bool,
-) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+pub fn passing(headers: &Headers, signing: bool) -> impl Iterator<Item = (&[u8], &[u8])> {
     let named = named_by_connection(headers);
     headers.iter().filter(move |(name, _)| {
         let plain = plain(name);

@@ -88,6 +88,9 @@ impl Worker {
     /// Looks at what is to be looked at, then waits for a reason to look again. May be dropped at
     /// any await: leases that are lost so run out.
     async fn turn(&mut self) {
+        while let Some(ended) = self.attempts.try_join_next() {
+            self.ended(ended);
+        }
         let table = self.relay.table.load_full();
         let woken = self.signals.take();
         let now = Instant::now();
@@ -223,7 +226,8 @@ impl Worker {
             }) => self.look_at(&source, at),
             Ok(Ended { retry_at: None, .. }) => {}
             // Its permit came back as it unwound, and its lease runs out.
-            Err(error) if error.is_panic() => tracing::error!("an attempt panicked: {error}"),
+            // What the panic says is not ours to log: it may quote what it choked on.
+            Err(error) if error.is_panic() => tracing::error!("an attempt panicked"),
             Err(_) => {}
         }
     }
