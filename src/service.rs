@@ -32,6 +32,7 @@ use crate::relay::{self, Relay};
 use crate::rule::compile;
 use crate::rule::diagnostic::Diagnostic;
 use crate::rule::document::RuleFiles;
+use crate::secret::SecretRef;
 use crate::settings::Settings;
 use crate::telemetry::{Metrics, ResultLabel};
 use crate::verify::{KeyError, Keyring, Verifier};
@@ -51,6 +52,8 @@ pub enum Fault {
     /// In a rule or settings file, with its place.
     File(Diagnostic),
     Key { source: String, error: KeyError },
+    /// The secret of the signature on the hop to the application.
+    SignWith { source: String, place: SecretRef, why: String },
     Tls(TlsError),
     Store(OpenError),
     Token(admin::token::TokenError),
@@ -64,6 +67,9 @@ impl fmt::Display for Fault {
         match self {
             Fault::File(diagnostic) => fmt::Display::fmt(diagnostic, f),
             Fault::Key { source, error } => write!(f, "source {source}: {error}"),
+            Fault::SignWith { source, place, why } => {
+                write!(f, "source {source}: relay.sign_with ({place}): {why}")
+            }
             Fault::Tls(error) => write!(f, "certificate: {error}"),
             Fault::Store(error) => write!(f, "store: {error}"),
             Fault::Token(error) => write!(f, "admin token: {error}"),
@@ -101,12 +107,13 @@ pub fn prepare(settings: &Settings, metrics: &Metrics, before: Option<&Loaded>) 
             }
         }
         let sign_with = rule.relay.sign_with.as_ref().map(|secret| {
-            let secret = secret.load().map_err(|error| KeyError::unreadable("relay.sign_with", error))?;
-            relay::sign::key_from_secret(&secret).map_err(|error| KeyError::unusable("relay.sign_with", error.to_string()))
+            let loaded = secret.load().map_err(|error| error.to_string());
+            let key = loaded.and_then(|text| relay::sign::key_from_secret(&text).map_err(|error| error.to_string()));
+            key.map_err(|why| Fault::SignWith { source: source.clone(), place: secret.clone(), why })
         });
         match sign_with.transpose() {
             Ok(sign_with) => routes.push(relay::Route { rule: rule.clone(), sign_with }),
-            Err(error) => faults.push(Fault::Key { source, error }),
+            Err(fault) => faults.push(fault),
         }
     }
     if !faults.is_empty() {
@@ -347,7 +354,6 @@ impl Gateway {
 
     /// Everything whose change asks for a reload: rule files, key files, certificate, settings.
     pub fn watched(&self) -> Vec<PathBuf> {
-        use crate::secret::SecretRef;
         let mut paths = vec![
             self.settings.rules.clone(),
             self.settings.rules.join("providers"),

@@ -5,7 +5,7 @@ use std::io::Write;
 use crate::cli::{EXIT_CONFIG, EXIT_FAILED, Place, output};
 use crate::rule::document::RuleFiles;
 use crate::rule::text::nearest;
-use crate::rule::{Provider, catalogue, value};
+use crate::rule::{Provider, compile, value};
 
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -34,7 +34,7 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
         output::diagnostics(&found);
         EXIT_CONFIG
     })?;
-    let providers = catalogue::providers(&files).map_err(|found| {
+    let providers = compile::providers(&files).map_err(|found| {
         output::diagnostics(&found);
         EXIT_CONFIG
     })?;

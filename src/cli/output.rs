@@ -38,6 +38,7 @@ pub fn faults(faults: Vec<Fault>) {
         match fault {
             Fault::File(diagnostic) => in_files.push(diagnostic),
             Fault::Key { .. }
+            | Fault::SignWith { .. }
             | Fault::Tls(_)
             | Fault::Store(_)
             | Fault::Token(_)

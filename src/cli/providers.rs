@@ -3,7 +3,7 @@
 use crate::cli::{EXIT_CONFIG, EXIT_FAILED, Place, output};
 use crate::rule::document::RuleFiles;
 use crate::rule::text::nearest;
-use crate::rule::{Provider, catalogue};
+use crate::rule::{Provider, compile};
 
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -16,7 +16,7 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
         output::diagnostics(&found);
         EXIT_CONFIG
     })?;
-    let providers = RuleFiles::read(&settings.rules).and_then(|files| catalogue::providers(&files)).map_err(|found| {
+    let providers = RuleFiles::read(&settings.rules).and_then(|files| compile::providers(&files)).map_err(|found| {
         output::diagnostics(&found);
         EXIT_CONFIG
     })?;
@@ -57,7 +57,7 @@ fn describe(provider: &Provider) {
         for message in &scheme.messages {
             output::line(format_args!("  signed         {:?}", message.to_string()));
         }
-        output::line(format_args!("  signature      {}", scheme.value));
+        output::line(format_args!("  signature in   {}", scheme.value.selector));
     }
     if let Some(freshness) = &provider.freshness {
         let tolerance = humantime::format_duration(freshness.tolerance);

@@ -125,8 +125,8 @@ pub struct Rate {
 pub struct InboxRule {
     /// What makes two callbacks one event: the business key, or the provider's event id.
     pub key: Template,
-    /// True when all that `key` reads is covered by the signature. When it is not, the digest of
-    /// the body is part of the idempotency key (lint L9).
+    /// True when all that `key` reads is covered by the signature. When it is not, it is only shown:
+    /// the digest of the signed bytes and the event's type are the idempotency key (lint L9).
     pub key_signed: bool,
     /// Dedup horizon, redrive horizon and retention of the body, in one.
     pub keep: Duration,

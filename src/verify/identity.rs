@@ -27,48 +27,37 @@ pub struct Identity {
 
 /// How the key was made. Part of it, so that keys of different making never meet.
 const BY_ID: u8 = 1;
-const BY_ID_AND_DIGEST: u8 = 2;
-const BY_DIGEST: u8 = 3;
+const BY_DIGEST: u8 = 2;
 
+/// An id that is signed is the key. One that is not says nothing: whoever replays the signed bytes
+/// may put any id beside them. Then the digest of the signed bytes is the key, together with the
+/// event's type: providers that sign neither (Shopify) send the same body as `orders/create` and
+/// as `orders/paid`, and the second must not be lost as a duplicate of the first.
 pub fn identify(rule: &Rule, view: &View<'_>) -> Result<Identity, Rejection> {
     let mut key = Vec::with_capacity(64);
     put(&mut key, rule.name.as_str().as_bytes());
+    let kind = kind(rule, view)?;
     let values = id_values(&rule.inbox.key, view)?;
     let text = match &values {
-        Some(values) => {
-            key.push(if rule.inbox.key_signed {
-                BY_ID
-            } else {
-                BY_ID_AND_DIGEST
-            });
-            for value in values {
-                put(&mut key, value);
-            }
-            let text = evaluate::text(&rule.inbox.key, view)?;
-            printable(&text.unwrap_or_default())
-        }
-        None => {
-            key.push(BY_DIGEST);
-            String::new()
-        }
+        Some(_) => printable(&evaluate::text(&rule.inbox.key, view)?.unwrap_or_default()),
+        None => String::new(),
     };
-    let by_id_alone = values.is_some() && rule.inbox.key_signed;
-    let text = if by_id_alone {
-        text
-    } else {
-        let digest = digest(rule.provider.scheme.as_ref(), view)?;
-        key.extend_from_slice(&digest);
-        if values.is_some() {
-            text
-        } else {
-            format!("sha256:{}", data_encoding::HEXLOWER.encode(&digest))
+    if let Some(values) = values.filter(|_| rule.inbox.key_signed) {
+        key.push(BY_ID);
+        for value in &values {
+            put(&mut key, value);
         }
+        return Ok(Identity { key, text, kind });
+    }
+    key.push(BY_DIGEST);
+    put(&mut key, kind.as_bytes());
+    let digest = digest(rule.provider.scheme.as_ref(), view)?;
+    key.extend_from_slice(&digest);
+    let text = match text.is_empty() {
+        true => format!("sha256:{}", data_encoding::HEXLOWER.encode(&digest)),
+        false => text,
     };
-    Ok(Identity {
-        key,
-        text,
-        kind: kind(rule, view)?,
-    })
+    Ok(Identity { key, text, kind })
 }
 
 fn put(key: &mut Vec<u8>, part: &[u8]) {

@@ -89,6 +89,23 @@ pub fn compile_provider(
     }
 }
 
+/// Every provider that a source can name: the built-in ones, and those of the directory, which come
+/// before built-in ones of the same name. By name.
+pub fn providers(files: &RuleFiles) -> Result<Vec<Provider>, Vec<Diagnostic>> {
+    let own = files.providers.iter().map(|file| (file.name.as_str(), &*file.text));
+    let mut texts: BTreeMap<&str, &str> = catalogue::PROVIDERS.iter().copied().collect();
+    texts.extend(own);
+    let mut providers = Vec::new();
+    let mut faults = Vec::new();
+    for (name, text) in texts {
+        match compile_provider(name, text) {
+            Ok((provider, _)) => providers.push(provider),
+            Err(found) => faults.extend(found),
+        }
+    }
+    if faults.is_empty() { Ok(providers) } else { Err(faults) }
+}
+
 /// Lengths keep names and texts apart.
 fn take_in(digest: &mut Sha256, kind: &[u8], name: &str, text: &str) {
     for part in [kind, name.as_bytes(), text.as_bytes()] {

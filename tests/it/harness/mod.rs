@@ -3,6 +3,7 @@
 pub mod app;
 pub mod client;
 pub mod gateway;
+pub mod http2;
 pub mod sign;
 
 pub use app::{App, Delivery, Reply};
