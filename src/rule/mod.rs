@@ -125,8 +125,8 @@ pub struct Rate {
 pub struct InboxRule {
     /// What makes two callbacks one event: the business key, or the provider's event id.
     pub key: Template,
-    /// True when all that `key` reads is covered by the signature. When it is not, the digest of
-    /// the body is part of the idempotency key (lint L9).
+    /// True when all that `key` reads is covered by the signature. When it is not, a digest of what
+    /// is signed takes its place in the idempotency key, and `key` is only shown (lint L9).
     pub key_signed: bool,
     /// Dedup horizon, redrive horizon and retention of the body, in one.
     pub keep: Duration,

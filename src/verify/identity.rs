@@ -1,7 +1,9 @@
 //! What makes two callbacks one event. The key is built only from a request whose signature is
-//! right, and from signed bytes; where the id is not signed, a digest of what is signed goes in,
-//! so that nobody can make a new event out of an old one, or block an event by taking its id.
+//! right, and from signed bytes; where the id is not signed, a digest of what is signed takes its
+//! place, so that nobody can make a new event out of an old one, or block an event by taking its
+//! id.
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use crate::rule::provider::Scheme;
@@ -27,48 +29,35 @@ pub struct Identity {
 
 /// How the key was made. Part of it, so that keys of different making never meet.
 const BY_ID: u8 = 1;
-const BY_ID_AND_DIGEST: u8 = 2;
-const BY_DIGEST: u8 = 3;
+const BY_DIGEST: u8 = 2;
 
+/// An id that is not signed is shown and not believed: with it in the key, a captured request
+/// could be sent again under a fresh id and pass as a new event (lint L9, threat 12).
 pub fn identify(rule: &Rule, view: &View<'_>) -> Result<Identity, Rejection> {
+    let kind = kind(rule, view)?;
     let mut key = Vec::with_capacity(64);
     put(&mut key, rule.name.as_str().as_bytes());
     let values = id_values(&rule.inbox.key, view)?;
     let text = match &values {
-        Some(values) => {
-            key.push(if rule.inbox.key_signed {
-                BY_ID
-            } else {
-                BY_ID_AND_DIGEST
-            });
-            for value in values {
-                put(&mut key, value);
-            }
-            let text = evaluate::text(&rule.inbox.key, view)?;
-            printable(&text.unwrap_or_default())
+        Some(_) => Some(printable(
+            &evaluate::text(&rule.inbox.key, view)?.unwrap_or_default(),
+        )),
+        None => None,
+    };
+    match (values, text) {
+        (Some(values), Some(text)) if rule.inbox.key_signed => {
+            key.push(BY_ID);
+            values.iter().for_each(|value| put(&mut key, value));
+            Ok(Identity { key, text, kind })
         }
-        None => {
+        (_, text) => {
+            let digest = digest(rule.provider.scheme.as_ref(), view)?;
             key.push(BY_DIGEST);
-            String::new()
+            key.extend_from_slice(&digest);
+            let text = text.unwrap_or_else(|| format!("sha256:{}", HEXLOWER.encode(&digest)));
+            Ok(Identity { key, text, kind })
         }
-    };
-    let by_id_alone = values.is_some() && rule.inbox.key_signed;
-    let text = if by_id_alone {
-        text
-    } else {
-        let digest = digest(rule.provider.scheme.as_ref(), view)?;
-        key.extend_from_slice(&digest);
-        if values.is_some() {
-            text
-        } else {
-            format!("sha256:{}", data_encoding::HEXLOWER.encode(&digest))
-        }
-    };
-    Ok(Identity {
-        key,
-        text,
-        kind: kind(rule, view)?,
-    })
+    }
 }
 
 fn put(key: &mut Vec<u8>, part: &[u8]) {
