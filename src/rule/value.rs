@@ -49,6 +49,14 @@ pub fn duration(text: &str) -> Result<Duration, Complaint> {
     }
 }
 
+/// A pause before another try; `0s` for one that comes at once.
+pub fn pause(text: &str) -> Result<Duration, Complaint> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Ok(Duration::ZERO),
+        Ok(_) | Err(_) => duration(text),
+    }
+}
+
 /// `256 KiB`, `1 MiB`, `4096`.
 pub fn size(text: &str) -> Result<usize, Complaint> {
     let bad = || {
@@ -213,11 +221,15 @@ pub fn destination(text: &str) -> Result<Destination, Complaint> {
     let https = uri.scheme_str() == Some("https");
     let usual = if https { 443 } else { 80 };
     let shown = uri.host().unwrap_or_default();
-    let port = match (uri.port_u16(), uri.port()) {
-        (Some(0), _) => return Err(Complaint::new("port 0 cannot be called")),
-        (Some(port), _) => port,
-        (None, None) => usual,
-        (None, Some(_)) => return Err(Complaint::new("the port is no number up to 65535")),
+    // The parser takes a port that is no number for none at all.
+    let rest = uri
+        .authority()
+        .and_then(|a| a.as_str().strip_prefix(shown))
+        .unwrap_or_default();
+    let port = match rest.strip_prefix(':').map(str::parse::<u16>) {
+        None => usual,
+        Some(Ok(port)) if port > 0 => port,
+        Some(_) => return Err(Complaint::new("the port is no number from 1 to 65535")),
     };
     let authority = if port == usual {
         shown.to_owned()

@@ -1,7 +1,9 @@
 //! What makes two callbacks one event. The key is built only from a request whose signature is
-//! right, and from signed bytes; where the id is not signed, a digest of what is signed goes in,
-//! so that nobody can make a new event out of an old one, or block an event by taking its id.
+//! right, and from signed bytes; where the id is not signed, a digest of what is signed takes its
+//! place, so that nobody can make a new event out of an old one, or block an event by taking its
+//! id.
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use crate::rule::provider::Scheme;
@@ -34,9 +36,9 @@ const BY_DIGEST: u8 = 2;
 /// event's type: providers that sign neither (Shopify) send the same body as `orders/create` and
 /// as `orders/paid`, and the second must not be lost as a duplicate of the first.
 pub fn identify(rule: &Rule, view: &View<'_>) -> Result<Identity, Rejection> {
+    let kind = kind(rule, view)?;
     let mut key = Vec::with_capacity(64);
     put(&mut key, rule.name.as_str().as_bytes());
-    let kind = kind(rule, view)?;
     let values = id_values(&rule.inbox.key, view)?;
     let text = match &values {
         Some(_) => printable(&evaluate::text(&rule.inbox.key, view)?.unwrap_or_default()),
@@ -54,7 +56,7 @@ pub fn identify(rule: &Rule, view: &View<'_>) -> Result<Identity, Rejection> {
     let digest = digest(rule.provider.scheme.as_ref(), view)?;
     key.extend_from_slice(&digest);
     let text = match text.is_empty() {
-        true => format!("sha256:{}", data_encoding::HEXLOWER.encode(&digest)),
+        true => format!("sha256:{}", HEXLOWER.encode(&digest)),
         false => text,
     };
     Ok(Identity { key, text, kind })

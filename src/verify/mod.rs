@@ -22,3 +22,8 @@ pub use judge::Judgement;
 pub use keys::{KeyError, Keyring};
 pub use rejection::Rejection;
 pub use verified::{Verdict, Verified, Verifier};
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod known_answers;

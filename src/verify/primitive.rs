@@ -5,7 +5,7 @@ use std::fmt;
 
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::ParsedPublicKey;
-use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
+use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -92,9 +92,21 @@ impl Finished<'_> {
 pub fn decode(encoding: Encoding, text: &[u8]) -> Option<Vec<u8>> {
     match encoding {
         Encoding::Hex => HEXLOWER.decode(text).ok(),
-        Encoding::Base64 => BASE64.decode(text).ok(),
+        Encoding::Base64 => base64(text),
         Encoding::Base64Url => BASE64URL_NOPAD.decode(text).ok(),
     }
+}
+
+/// Padded base64. The library's own reader of it would also take several texts in a row.
+fn base64(text: &[u8]) -> Option<Vec<u8>> {
+    let bare = text
+        .strip_suffix(b"==")
+        .or(text.strip_suffix(b"="))
+        .unwrap_or(text);
+    BASE64_NOPAD
+        .decode(bare)
+        .ok()
+        .filter(|_| text.len() % 4 == 0)
 }
 
 #[cfg(test)]
@@ -137,7 +149,10 @@ mod tests {
             assert_eq!(decode(Encoding::Hex, bad.as_bytes()), None, "{bad}");
         }
         assert_eq!(decode(Encoding::Base64, b"AA=="), Some(vec![0]));
-        for bad in ["AA", "AA=", "AB==", "A A==", "AA==\n", "__8=", "AA==AA=="] {
+        for bad in [
+            "AA", "AA=", "AB==", "A A==", "AA==\n", "__8=", "AA==AA==", "AA==AAAA", "AAA==",
+            "AAAA=", "AAAA==", "====",
+        ] {
             assert_eq!(decode(Encoding::Base64, bad.as_bytes()), None, "{bad}");
         }
         assert_eq!(decode(Encoding::Base64Url, b"__8"), Some(vec![255, 255]));

@@ -212,7 +212,7 @@ fn contract(field: &Field<'_>) -> Option<Contract> {
     let list = |name| table.get(name).map(|f| f.list()).unwrap_or_default();
     let retries: Option<Vec<Duration>> = list("retries")
         .iter()
-        .map(|f| f.parsed(value::duration))
+        .map(|f| f.parsed(value::pause))
         .collect();
     let addresses: Option<Vec<_>> = list("addresses")
         .iter()
