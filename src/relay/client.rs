@@ -233,3 +233,87 @@ fn broken(error: &hyper::Error) -> AttemptError {
     }
     AttemptError::ClosedEarly
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    fn to(port: u16) -> Destination {
+        let host = "127.0.0.1".to_owned();
+        Destination {
+            https: false,
+            authority: format!("{host}:{port}"),
+            host,
+            port,
+            path: "/".into(),
+        }
+    }
+
+    /// A connection that waits in the pool, and its other end.
+    async fn waiting(client: &HttpClient, to: &Destination) -> tokio::io::DuplexStream {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let mut connection = start(TokioIo::new(ours)).await.unwrap();
+        connection.sender.ready().await.unwrap();
+        client.pool.give(to, connection);
+        assert_eq!(client.idle(), 1);
+        theirs
+    }
+
+    #[tokio::test]
+    async fn a_request_that_met_the_closing_of_its_connection_unsent_goes_over_a_fresh_one() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = to(listener.local_addr().unwrap().port());
+        let client = HttpClient::new(Arc::new(Tls::native()));
+        drop(waiting(&client, &to).await);
+        // Nothing runs before the first poll: the pool still takes the connection for a good one.
+        let request = Request::new(Full::new(Bytes::from_static(b"once")));
+        let sent = client.exchange(&to, request, Duration::from_secs(5));
+        let served = async {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut seen = vec![0; 4096];
+            let read = socket.read(&mut seen).await.unwrap();
+            assert!(seen[..read].starts_with(b"GET / HTTP/1.1\r\n"));
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+            socket.write_all(answer).await.unwrap();
+        };
+        let both = async { tokio::join!(sent, served).0 };
+        let answered = timeout(Duration::from_secs(10), both).await.unwrap();
+        assert_eq!(answered.map(|answered| answered.status), Ok(StatusCode::OK));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_was_sent_is_not_sent_again_by_itself() {
+        let to = to(1);
+        let client = HttpClient::new(Arc::new(Tls::native()));
+        let mut theirs = waiting(&client, &to).await;
+        let request = Request::new(Full::new(Bytes::from_static(b"once")));
+        let sent =
+            tokio::spawn(
+                async move { client.exchange(&to, request, Duration::from_secs(5)).await },
+            );
+        let mut seen = [0; 16];
+        theirs.read_exact(&mut seen).await.unwrap();
+        drop(theirs);
+        assert_eq!(sent.await.unwrap(), Err(AttemptError::ClosedEarly));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_waited_too_long_is_closed() {
+        let to = to(1);
+        let client = HttpClient::new(Arc::new(Tls::native()));
+        let mut theirs = waiting(&client, &to).await;
+        tokio::time::sleep(IDLE_MAX - Duration::from_millis(10)).await;
+        client.tidy();
+        assert_eq!(client.idle(), 1);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(client.pool.take(&to).is_none());
+        client.tidy();
+        assert_eq!(
+            (client.idle(), theirs.read(&mut [0; 1]).await.unwrap()),
+            (0, 0)
+        );
+    }
+}

@@ -102,41 +102,36 @@ impl Drop for Permit {
 /// Which sources a worker shall look at.
 #[derive(Debug, Default)]
 pub struct Signals {
-    woken: Mutex<Woken>,
+    woken: Mutex<HashSet<SourceName>>,
     notify: Notify,
-}
-
-#[derive(Debug, Default)]
-pub struct Woken {
-    pub all: bool,
-    pub sources: HashSet<SourceName>,
 }
 
 impl Signals {
     pub fn wake(&self, source: &SourceName) {
-        let mut woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
-        if !woken.sources.contains(source) {
-            woken.sources.insert(source.clone());
+        let mut woken = self.woken();
+        if !woken.contains(source) {
+            woken.insert(source.clone());
             drop(woken);
             self.notify.notify_one();
         }
     }
 
-    pub fn wake_all(&self) {
-        self.woken
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .all = true;
+    /// Not for a source, but for what the worker sees by itself: the routes are others now.
+    pub fn nudge(&self) {
         self.notify.notify_one();
     }
 
-    /// Returns once someone was woken since the last `take`.
+    /// Returns once something was told since this last returned.
     pub async fn notified(&self) {
         self.notify.notified().await;
     }
 
-    pub fn take(&self) -> Woken {
-        std::mem::take(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn take(&self) -> HashSet<SourceName> {
+        std::mem::take(&mut *self.woken())
+    }
+
+    fn woken(&self) -> MutexGuard<'_, HashSet<SourceName>> {
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -179,13 +174,13 @@ mod tests {
         let (lane, mine) = lane(1);
         let other = Arc::new(Signals::default());
         drop(lane.take(1, &mine));
-        assert!(mine.take().sources.is_empty());
+        assert!(mine.take().is_empty());
         let held = lane.take(1, &mine);
         assert!(lane.take(1, &other).is_empty());
         drop(held);
         // Whoever gives it back looks again, and so the one that went without is served.
-        assert_eq!(mine.take().sources.len(), 1);
-        assert!(other.take().sources.is_empty());
+        assert_eq!(mine.take().len(), 1);
+        assert!(other.take().is_empty());
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl Relay {
         }
         self.table.store(Arc::new(table));
         drop(lanes);
-        self.each_worker(Signals::wake_all);
+        self.each_worker(Signals::nudge);
     }
 
     /// A worker for the core that calls this. It does nothing before [`Worker::run`].

@@ -33,6 +33,8 @@ pub struct Worker {
     relay: Arc<Relay>,
     transport: Arc<dyn Transport>,
     signals: Arc<Signals>,
+    /// The routes as this worker saw them last.
+    table: Arc<Table>,
     views: HashMap<SourceName, View>,
     attempts: JoinSet<Ended>,
     tidied: Instant,
@@ -53,15 +55,15 @@ impl Worker {
         transport: Arc<dyn Transport>,
         signals: Arc<Signals>,
     ) -> Self {
-        // What is owed from before this process began has no one else to wake us for it.
-        signals.wake_all();
-        let (views, attempts) = (HashMap::new(), JoinSet::new());
         Worker {
             relay,
             transport,
             signals,
-            views,
-            attempts,
+            // None yet, so that the first turn looks at every source: what is owed from before
+            // this process began has no one to wake us for it.
+            table: Arc::default(),
+            views: HashMap::new(),
+            attempts: JoinSet::new(),
             tidied: Instant::now(),
         }
     }
@@ -92,39 +94,35 @@ impl Worker {
             self.ended(ended);
         }
         let table = self.relay.table.load_full();
+        let reloaded = !Arc::ptr_eq(&table, &self.table);
+        if reloaded {
+            self.views.retain(|name, _| table.contains_key(name));
+            self.table = table.clone();
+        }
         let woken = self.signals.take();
         let now = Instant::now();
-        if woken.all {
-            self.views.retain(|name, _| table.contains_key(name));
-        }
-        if woken.all || self.next_look(now) <= now {
+        if reloaded || self.next_look(now) <= now {
             for (name, active) in table.iter() {
                 let due = self.views.get(name).is_none_or(|view| view.look_at <= now);
-                if due || woken.all || woken.sources.contains(name) {
+                if due || reloaded || woken.contains(name) {
                     self.look(name, active).await;
                 }
             }
         } else {
-            for name in &woken.sources {
-                if let Some(active) = table.get(name) {
-                    self.look(name, active).await;
-                }
+            for (name, active) in woken.iter().filter_map(|name| table.get_key_value(name)) {
+                self.look(name, active).await;
             }
         }
-        self.wait(&table).await;
+        self.wait().await;
     }
 
-    async fn wait(&mut self, table: &Table) {
+    async fn wait(&mut self) {
         let now = Instant::now();
         if now.saturating_duration_since(self.tidied) >= LOOK_MAX {
             self.tidied = now;
             self.transport.tidy();
         }
-        let until = if table.is_empty() {
-            now + LOOK_MAX
-        } else {
-            self.next_look(now)
-        };
+        let until = self.next_look(now);
         tokio::select! {
             () = self.signals.notified() => {}
             Some(ended) = self.attempts.join_next() => self.ended(ended),
@@ -133,12 +131,9 @@ impl Worker {
     }
 
     fn next_look(&self, now: Instant) -> Instant {
-        self.views
-            .values()
-            .map(|view| view.look_at)
-            .min()
-            .unwrap_or(now)
-            .min(now + LOOK_MAX)
+        let latest = now + LOOK_MAX;
+        let looks = self.views.values().map(|view| view.look_at);
+        looks.min().map_or(latest, |at| at.min(latest))
     }
 
     /// Begins as many attempts of a source as its permits allow, and notes when to look again.
