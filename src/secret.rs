@@ -60,16 +60,9 @@ pub enum SecretRef {
 /// Why a secret could not be read. Names the place, never what was found there.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SecretError {
-    EnvMissing {
-        name: String,
-    },
-    FileUnreadable {
-        path: std::path::PathBuf,
-        cause: std::io::ErrorKind,
-    },
-    Empty {
-        place: String,
-    },
+    EnvMissing { name: String },
+    FileUnreadable { path: std::path::PathBuf, cause: std::io::ErrorKind },
+    Empty { place: String },
 }
 
 impl fmt::Display for SecretError {
@@ -97,20 +90,13 @@ impl SecretRef {
                     .ok_or_else(|| SecretError::EnvMissing { name: name.clone() })?;
                 Secret::new(std::os::unix::ffi::OsStringExt::into_vec(value))
             }
-            SecretRef::File(path) => {
-                Secret::new(
-                    std::fs::read(path).map_err(|e| SecretError::FileUnreadable {
-                        path: path.clone(),
-                        cause: e.kind(),
-                    })?,
-                )
-            }
+            SecretRef::File(path) => Secret::new(std::fs::read(path).map_err(|e| {
+                SecretError::FileUnreadable { path: path.clone(), cause: e.kind() }
+            })?),
         }
         .trim_line_end();
         if secret.is_empty() {
-            return Err(SecretError::Empty {
-                place: self.to_string(),
-            });
+            return Err(SecretError::Empty { place: self.to_string() });
         }
         Ok(secret)
     }
@@ -140,14 +126,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("k");
         std::fs::write(&path, "abc\r\n").unwrap();
-        assert_eq!(
-            SecretRef::File(path.clone()).load().unwrap().expose(),
-            b"abc"
-        );
+        assert_eq!(SecretRef::File(path.clone()).load().unwrap().expose(), b"abc");
         std::fs::write(&path, "\n").unwrap();
-        assert!(matches!(
-            SecretRef::File(path).load(),
-            Err(SecretError::Empty { .. })
-        ));
+        assert!(matches!(SecretRef::File(path).load(), Err(SecretError::Empty { .. })));
     }
 }
