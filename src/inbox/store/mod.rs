@@ -15,10 +15,21 @@ use crate::message::{EventId, Headers, SourceName};
 
 pub mod disk;
 pub mod record;
-pub mod journal;
+pub mod segment;
 pub mod claims;
 pub mod owed;
+pub mod catalog;
+pub mod blocks;
 pub mod index;
+pub mod room;
+pub mod shared;
+pub mod checkpoint;
+pub mod open;
+pub mod reading;
+pub mod queue;
+pub mod writer;
+pub mod commit;
+pub mod steps;
 pub mod embedded;
 #[cfg(test)]
 pub mod plain;
