@@ -4,7 +4,10 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, NamedSource, SourceCode,
+    SourceSpan, SpanContents,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -83,12 +86,15 @@ pub fn render(diagnostics: &[Diagnostic], look: Look) -> String {
     };
     let handler = GraphicalReportHandler::new_themed(theme)
         .with_width(100)
-        // Only the line itself: its neighbours may say what is not meant for a log.
-        .with_context_lines(0)
+        .with_context_lines(1)
         .with_links(false);
     let mut out = String::new();
     for diagnostic in diagnostics {
-        let source = NamedSource::new(&diagnostic.file, Arc::clone(&diagnostic.text));
+        let file = NamedSource::new(&diagnostic.file, Arc::clone(&diagnostic.text));
+        let source = Lines {
+            file,
+            text: &diagnostic.text,
+        };
         // Writing to a String cannot fail; a remark that cannot be drawn is still said.
         if handler
             .render_report(&mut out, &Shown { diagnostic, source })
@@ -102,7 +108,36 @@ pub fn render(diagnostics: &[Diagnostic], look: Look) -> String {
 
 struct Shown<'a> {
     diagnostic: &'a Diagnostic,
-    source: NamedSource<Arc<str>>,
+    source: Lines<'a>,
+}
+
+/// Shows whole lines and no others: the neighbours may say what is not meant for a log.
+struct Lines<'a> {
+    file: NamedSource<Arc<str>>,
+    text: &'a str,
+}
+
+impl SourceCode for Lines<'_> {
+    fn read_span<'s>(
+        &'s self,
+        span: &SourceSpan,
+        lines_before: usize,
+        lines_after: usize,
+    ) -> Result<Box<dyn SpanContents<'s> + 's>, MietteError> {
+        // Asked for no context, the span itself is meant: its column is shown.
+        if lines_before + lines_after == 0 {
+            return self.file.read_span(span, 0, 0);
+        }
+        let (from, to) = (span.offset(), span.offset() + span.len());
+        let start = self
+            .text
+            .get(..from)
+            .and_then(|before| before.rfind('\n'))
+            .map_or(0, |n| n + 1);
+        let rest = self.text.get(to..).unwrap_or("");
+        let end = to + rest.find('\n').unwrap_or(rest.len());
+        self.file.read_span(&(start..end).into(), 0, 0)
+    }
 }
 
 impl fmt::Display for Shown<'_> {

@@ -207,7 +207,10 @@ impl<'a> Table<'a> {
     }
 
     pub fn get(&self, key: &'static str) -> Option<Field<'a>> {
-        self.asked.borrow_mut().push(key);
+        let mut asked = self.asked.borrow_mut();
+        if !asked.contains(&key) {
+            asked.push(key);
+        }
         let (name, value) = self.entries.get_key_value(key)?;
         Some(self.field(name.span(), key, value))
     }
@@ -347,6 +350,9 @@ impl<'a> Field<'a> {
         match parse(self.text()?) {
             Ok(value) => Some(value),
             Err(complaint) => {
+                if complaint.code == "inline_secret" {
+                    self.problems.hide(self.span.clone());
+                }
                 self.problems.complain(self.span.clone(), complaint);
                 None
             }
@@ -416,5 +422,14 @@ impl<'a> Field<'a> {
 
     pub fn texts(&self) -> Vec<&'a str> {
         self.list().iter().filter_map(Field::text).collect()
+    }
+}
+
+/// What an optional key gives: not being there is fine (`Some(None)`), being there and faulty is
+/// not (`None`).
+pub fn optional<T>(read: Option<Option<T>>) -> Option<Option<T>> {
+    match read {
+        None => Some(None),
+        Some(value) => value.map(Some),
     }
 }

@@ -195,6 +195,20 @@ pub fn path(text: &str) -> Result<String, Complaint> {
 fn web_address(text: &str) -> Result<http::Uri, Complaint> {
     let example = "e.g. `http://127.0.0.1:3000/webhooks/stripe`";
     let bad = |what: &str| Complaint::new(format!("`{text}` {what}")).hint(example);
+    // First, because what stands here may be a password: no other message may repeat it.
+    let authority = text
+        .split("://")
+        .nth(1)
+        .unwrap_or(text)
+        .split(['/', '?'])
+        .next();
+    if authority.is_some_and(|authority| authority.contains('@')) {
+        return Err(Complaint {
+            code: "inline_secret",
+            message: "an address here has no user name and no password".to_owned(),
+            hint: Some("`[relay] sign_with` proves to the application who is calling".to_owned()),
+        });
+    }
     // The parser drops a fragment in silence.
     if text.contains('#') {
         return Err(bad("has a fragment, which is never sent"));
@@ -205,12 +219,8 @@ fn web_address(text: &str) -> Result<http::Uri, Complaint> {
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
         return Err(bad("begins neither with `http://` nor with `https://`"));
     }
-    match uri.authority() {
-        Some(authority) if authority.as_str().contains('@') => Err(Complaint::new(
-            "an address here has no user name or password",
-        )
-        .hint("such words end up in logs; `[relay] sign_with` proves who is calling")),
-        Some(authority) if !authority.host().is_empty() => Ok(uri),
+    match uri.host() {
+        Some(host) if !host.is_empty() => Ok(uri),
         Some(_) | None => Err(bad("names no host")),
     }
 }

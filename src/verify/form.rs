@@ -5,7 +5,9 @@ use std::borrow::Cow;
 
 /// Names and values, decoded, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pairs<'a>(Vec<(Cow<'a, [u8]>, Cow<'a, [u8]>)>);
+pub struct Pairs<'a>(Vec<Pair<'a>>);
+
+type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
 /// Where an escape is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

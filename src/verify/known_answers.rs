@@ -24,12 +24,15 @@ fn field<'a>(vector: &'a Value, name: &str) -> &'a str {
     vector[name].as_str().unwrap()
 }
 
+/// Headers and body.
+type Parts = (Vec<(&'static str, String)>, Bytes);
+
 struct Case {
     provider: &'static str,
     vector: &'static str,
     at: u64,
     /// Makes headers and body from the signed bytes and the signature.
-    request: fn(&[u8], &str) -> (Vec<(&'static str, String)>, Bytes),
+    request: fn(&[u8], &str) -> Parts,
 }
 
 fn body_only(message: &[u8]) -> Bytes {

@@ -32,9 +32,10 @@ pub fn canonical(
             .chain(without)
             .any(|other| other.as_bytes() == name)
     };
+    let dropped = |value: &[u8]| params.drop_empty && value.is_empty();
     let mut kept: Vec<(&[u8], &[u8])> = pairs
         .iter()
-        .filter(|(name, value)| !left_out(name) && !(params.drop_empty && value.is_empty()))
+        .filter(|(name, value)| !left_out(name) && !dropped(value))
         .collect();
     match params.order {
         ParamsOrder::Key => kept.sort_unstable_by_key(|(name, _)| *name),

@@ -106,7 +106,7 @@ fn base64(text: &[u8]) -> Option<Vec<u8>> {
     BASE64_NOPAD
         .decode(bare)
         .ok()
-        .filter(|_| text.len() % 4 == 0)
+        .filter(|_| text.len().is_multiple_of(4))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
+use crate::guard::Received;
 use crate::message::{Headers, RawRequest};
 use crate::rule::catalogue::PROVIDERS;
 use crate::rule::compile::compile_provider;
@@ -14,7 +15,7 @@ use crate::rule::provider::{Algorithm, Example, Provider};
 use crate::rule::template::Selector;
 use crate::verify::example::{check, request, verifier};
 use crate::verify::form::Pairs;
-use crate::verify::{Judgement, Rejection, Verifier};
+use crate::verify::{Judgement, Rejection, Verdict, Verifier};
 
 fn provider(name: &str) -> Arc<Provider> {
     let text = crate::rule::catalogue::text(name).unwrap();
@@ -521,4 +522,141 @@ fn hostile_texts_stay_out_of_what_is_shown() {
             .kind
             .contains(['\u{1b}', '\n', '\u{202e}', '\u{7}'])
     );
+}
+
+/// Through the front door: compiled from files, keys loaded, proof minted.
+#[test]
+fn a_request_becomes_verified_with_the_very_bytes_that_were_signed() {
+    let dir = tempfile::tempdir().unwrap();
+    let provider = provider("stripe");
+    let example = &provider.examples[0];
+    let source = "provider = \"stripe\"\npath = \"/stripe\"\nkeys = [\"file:old\", \"file:new\"]\n\
+                  forward = \"http://127.0.0.1:3000/\"\n";
+    std::fs::write(dir.path().join("shop.toml"), source).unwrap();
+    std::fs::write(
+        dir.path().join("old"),
+        "whsec_an_older_secret_of_the_shop\n",
+    )
+    .unwrap();
+    std::fs::write(dir.path().join("new"), format!("{}\n", example.keys[0].1)).unwrap();
+    let files = crate::rule::document::RuleFiles::read(dir.path()).unwrap();
+    let (set, remarks) = crate::rule::compile::compile(files).unwrap();
+    assert!(remarks.is_empty());
+    let rule = Arc::clone(&set.rules[0]);
+    let keys = crate::verify::Keyring::load(&rule).unwrap();
+    let verifier = Verifier::new(Arc::clone(&rule), keys);
+    let raw = request(example);
+    let body = raw.body.clone();
+
+    let received = Received::admitted(raw.clone(), Arc::clone(&rule));
+    let Ok(Verdict::Event(verified)) = verifier.verify(received, example.now()) else {
+        panic!()
+    };
+    assert_eq!(verified.seal(), "hmac-sha256 keys[1]");
+    assert_eq!(verified.request().body.as_ptr(), body.as_ptr());
+    assert_eq!(verified.identity().text, "evt_1SVf2kCallsealTest0001");
+    let (request, rule, identity, _) = verified.into_parts();
+    assert_eq!((request.body, rule.name.as_str()), (body, "shop"));
+    assert_eq!(identity.kind, "payment_intent.succeeded");
+
+    let forged = with_header(&raw, "stripe-signature", &[b"t=1795300000,v1=00"]);
+    let received = Received::admitted(forged, rule);
+    let rejection = verifier.verify(received, example.now()).unwrap_err();
+    assert_eq!(rejection.code(), "signature_mismatch");
+}
+
+#[test]
+fn a_challenge_is_answered_as_text_and_makes_no_event() {
+    let provider = provider("slack");
+    let example = provider
+        .examples
+        .iter()
+        .find(|e| e.reply.is_some())
+        .unwrap();
+    let verifier = verifier(&provider, example).unwrap();
+    let received = Received::admitted(request(example), Arc::clone(verifier.rule()));
+    let Ok(Verdict::Challenge(answer)) = verifier.verify(received, example.now()) else {
+        panic!()
+    };
+    assert_eq!(
+        answer.headers.only("content-type"),
+        Some(&b"text/plain"[..])
+    );
+    assert_eq!(
+        answer.headers.only("x-content-type-options"),
+        Some(&b"nosniff"[..])
+    );
+}
+
+#[test]
+fn without_a_verifier_the_seal_says_so() {
+    let signed = provider("stripe");
+    let mut provider = Provider {
+        scheme: None,
+        freshness: None,
+        ..Provider::clone(&signed)
+    };
+    provider.event.id_signed = false;
+    let provider = Arc::new(provider);
+    let example = Example {
+        keys: Vec::new(),
+        ..provider.examples[0].clone()
+    };
+    let verifier = verifier(&provider, &example).unwrap();
+    let judged = verifier
+        .judge(&request(&example), Timestamp::default())
+        .unwrap();
+    let Judgement::Event { identity, seal } = judged else {
+        panic!()
+    };
+    assert_eq!(seal, "none");
+    // The id is shown, and the digest of the body is what counts.
+    assert_eq!(identity.text, "evt_1SVf2kCallsealTest0001");
+    let other = RawRequest {
+        body: Bytes::from_static(b"{\"id\":\"evt_1SVf2kCallsealTest0001\"}"),
+        ..request(&example)
+    };
+    assert_ne!(
+        key_of(&verifier, &other, Timestamp::default()),
+        identity.key
+    );
+}
+
+#[test]
+fn keys_of_different_sources_never_meet() {
+    let provider = provider("stripe");
+    let example = &provider.examples[0];
+    let key = |name: &str| {
+        let mut rule = crate::rule::compile::rule_for(&provider, example);
+        rule.name = crate::message::SourceName::new(name);
+        let keys = crate::verify::Keyring::of_example(&rule, example).unwrap();
+        key_of(
+            &Verifier::new(Arc::new(rule), keys),
+            &request(example),
+            example.now(),
+        )
+    };
+    assert_ne!(key("a"), key("b"));
+    assert_eq!(key("a"), key("a"));
+}
+
+#[test]
+fn the_log_shows_neither_body_nor_signature_nor_key() {
+    for (provider, example, verifier) in accepted() {
+        let request = request(&example);
+        let spoiled = RawRequest {
+            body: Bytes::from_static(b"canary_body"),
+            ..request.clone()
+        };
+        let reason = verifier.judge(&spoiled, example.now()).unwrap_err();
+        let shown = format!("{reason} {reason:?} {verifier:?}");
+        assert!(!shown.contains("canary_body"), "{shown}");
+        if provider.scheme.as_ref().unwrap().algorithm == Algorithm::HmacSha256 {
+            for (_, key) in &example.keys {
+                // The example itself is part of the provider, and the provider of the verifier.
+                let shown = format!("{reason} {reason:?} {:?}", verifier.keys());
+                assert!(!shown.contains(key.as_str()), "{shown}");
+            }
+        }
+    }
 }

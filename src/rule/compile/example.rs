@@ -11,11 +11,12 @@ use http::Method;
 
 use crate::clock::Timestamp;
 use crate::message::SourceName;
+use crate::rule::compile::guard::guard_default;
 use crate::rule::compile::provider::{choice, meanings};
-use crate::rule::compile::source;
+use crate::rule::compile::relay::relay_default;
 use crate::rule::provider::{Example, Provider};
-use crate::rule::reader::{Field, Table};
-use crate::rule::{Destination, GuardMode, GuardRule, InboxRule, KeyRef, Rule};
+use crate::rule::reader::{Field, Table, optional};
+use crate::rule::{Destination, InboxRule, KeyRef, Rule};
 use crate::secret::SecretRef;
 
 pub(super) fn examples(field: Option<&Field<'_>>) -> Option<Vec<Example>> {
@@ -163,7 +164,7 @@ fn key(field: &Field<'_>) -> Option<(Option<String>, String)> {
     let id = table.get("id").map(|f| f.text().map(str::to_owned));
     let key = table.need("key", "the test key").and_then(|f| f.text());
     table.finish();
-    Some((id.map_or(Some(None), |id| id.map(Some))?, key?.to_owned()))
+    Some((optional(id)?, key?.to_owned()))
 }
 
 /// A rule under which an example can be judged: the provider as a source would bind it, with the
@@ -190,13 +191,7 @@ pub fn rule_for(provider: &Arc<Provider>, example: &Example) -> Rule {
             path: "/".to_owned(),
             authority: "127.0.0.1:9".to_owned(),
         },
-        guard: GuardRule {
-            allow: None,
-            mode: GuardMode::Enforce,
-            per_ip: None,
-            total: None,
-            body_max: source::BODY_MAX_DEFAULT,
-        },
+        guard: guard_default(),
         tolerance: provider
             .freshness
             .as_ref()
@@ -206,7 +201,7 @@ pub fn rule_for(provider: &Arc<Provider>, example: &Example) -> Rule {
             key_signed: provider.event.id_signed,
             keep: Duration::from_secs(7 * 86_400),
         },
-        relay: source::relay_default(),
+        relay: relay_default(),
         file: None,
     }
 }

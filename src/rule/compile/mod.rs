@@ -15,9 +15,12 @@ use crate::rule::{RuleSet, catalogue};
 
 mod lint;
 mod answer;
-mod example;
-mod provider;
+mod guard;
+mod keys;
 mod relay;
+mod example;
+mod scheme;
+mod provider;
 mod source;
 
 pub use example::rule_for;
@@ -172,3 +175,6 @@ pub fn count(remarks: &[Diagnostic], severity: Severity) -> usize {
         .filter(|remark| remark.severity == severity)
         .count()
 }
+
+#[cfg(test)]
+mod tests;

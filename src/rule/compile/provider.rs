@@ -7,12 +7,12 @@ use bytes::Bytes;
 use http::Method;
 
 use crate::rule::compile::lint::{self, Use, Words};
+use crate::rule::compile::scheme::params;
 use crate::rule::compile::{answer, example};
 use crate::rule::provider::{
-    Algorithm, Challenge, Contract, Encoding, EventIdentity, Freshness, HeaderGrammar, KeyCodec,
-    KeyKind, Params, ParamsFrom, ParamsOrder, Provider, Scheme, TimeFormat,
+    Challenge, Contract, EventIdentity, Freshness, Provider, Scheme, TimeFormat,
 };
-use crate::rule::reader::{Field, Problems, Table};
+use crate::rule::reader::{Field, Problems, Table, optional};
 use crate::rule::template::Selector;
 use crate::rule::text::nearest;
 use crate::rule::{Template, value};
@@ -56,10 +56,9 @@ pub(super) fn compile(name: &str, problems: &Problems) -> Option<Provider> {
         words: &words,
     };
     let reason = reading.unverified(signature.as_ref());
-    let scheme = match &signature {
-        Some(field) => Some(reading.scheme(field, key.as_ref(), params)),
-        None => None,
-    };
+    let scheme = signature
+        .as_ref()
+        .map(|f| reading.scheme(f, key.as_ref(), params));
     let known = scheme.as_ref().and_then(Option::as_ref);
     let freshness = root.get("freshness").map(|f| reading.freshness(&f, known));
     let event = reading.event(root.get("event").as_ref(), known);
@@ -79,11 +78,11 @@ pub(super) fn compile(name: &str, problems: &Problems) -> Option<Provider> {
         docs: docs?.to_owned(),
         notes: notes.into_iter().map(str::to_owned).collect(),
         methods: methods?,
-        scheme: scheme.map_or(Some(None), |scheme| scheme.map(Some))?,
+        scheme: optional(scheme)?,
         unverified_reason: reason,
-        freshness: freshness.map_or(Some(None), |freshness| freshness.map(Some))?,
+        freshness: optional(freshness)?,
         event: event?,
-        challenge: challenge.map_or(Some(None), |challenge| challenge.map(Some))?,
+        challenge: optional(challenge)?,
         answers: answers?,
         contract: contract?,
         config,
@@ -138,73 +137,6 @@ pub(super) fn choice<T: Copy>(field: &Field<'_>, choices: &[(&str, T)]) -> Optio
     found
 }
 
-fn params(field: &Field<'_>) -> Option<Params> {
-    let table = field.table()?;
-    let from = table.need("from", "`form` or `query`").and_then(|f| {
-        choice(
-            &f,
-            &[("form", ParamsFrom::Form), ("query", ParamsFrom::Query)],
-        )
-    });
-    let except = table.get("except").map(|f| f.texts()).unwrap_or_default();
-    let orders = [("key", ParamsOrder::Key), ("arrival", ParamsOrder::Arrival)];
-    let order = table
-        .need("order", "`key` (by the bytes of the name) or `arrival`")
-        .and_then(|f| choice(&f, &orders));
-    let drop_empty = table.get("drop_empty").map_or(Some(false), |f| f.boolean());
-    let pair = table
-        .need("render", "`k=v`: what stands between name and value")
-        .and_then(|f| {
-            let between = f
-                .text()?
-                .strip_prefix('k')
-                .and_then(|rest| rest.strip_suffix('v'));
-            if between.is_none() {
-                let message = "this is written as `k`, what stands between, and `v`: `k=v`";
-                f.problems.error(f.span.clone(), "bad_value", message);
-            }
-            between
-        });
-    let join = table
-        .need("join", "what stands between the pairs, e.g. `&`")
-        .and_then(|f| f.text());
-    table.finish();
-    Some(Params {
-        from: from?,
-        except: except.into_iter().map(str::to_owned).collect(),
-        order: order?,
-        drop_empty: drop_empty?,
-        pair: pair?.to_owned(),
-        join: join?.to_owned(),
-    })
-}
-
-fn key_codec(field: &Field<'_>, algorithm: Algorithm) -> Option<KeyCodec> {
-    let table = field.table()?;
-    let kinds = [
-        ("utf8", KeyKind::Utf8),
-        ("hex", KeyKind::Hex),
-        ("base64", KeyKind::Base64),
-        ("public", KeyKind::Public),
-    ];
-    let codec = table.need("codec", "one of: utf8, hex, base64, public")?;
-    let kind = choice(&codec, &kinds);
-    let strip = table.get("strip_prefix").map_or(Some(""), |f| f.text());
-    table.finish();
-    let kind = kind?;
-    if (kind == KeyKind::Public) != algorithm.is_asymmetric() {
-        let message = format!("{} does not take a key of this kind", algorithm.name());
-        codec
-            .problems
-            .error(codec.span.clone(), "bad_value", message);
-        return None;
-    }
-    Some(KeyCodec {
-        kind,
-        strip_prefix: strip?.to_owned(),
-    })
-}
-
 fn contract(field: &Field<'_>) -> Option<Contract> {
     let table = field.table()?;
     let horizon = table.get("horizon").map(|f| f.parsed(value::duration));
@@ -232,30 +164,30 @@ fn contract(field: &Field<'_>) -> Option<Contract> {
     }
     Some(Contract {
         horizon,
-        deadline: deadline.map_or(Some(None), |deadline| deadline.map(Some))?,
+        deadline: optional(deadline)?,
         retries,
         addresses,
     })
 }
 
-fn table_error(field: &Field<'_>, message: &str) {
+pub(super) fn table_error(field: &Field<'_>, message: &str) {
     field
         .problems
         .error(field.key.clone(), "bad_value", message);
 }
 
 /// The tables that need to know about each other.
-struct Reading<'r, 'a> {
+pub(super) struct Reading<'r, 'a> {
     root: &'r Table<'a>,
     words: &'r Words<'r>,
 }
 
 impl Reading<'_, '_> {
-    fn problems(&self) -> &Problems {
+    pub(super) fn problems(&self) -> &Problems {
         self.root.problems
     }
 
-    fn template(&self, field: &Field<'_>, purpose: Use) -> Option<Template> {
+    pub(super) fn template(&self, field: &Field<'_>, purpose: Use) -> Option<Template> {
         let template = field.template()?;
         self.words.check(field, &template, purpose);
         Some(template)
@@ -296,150 +228,6 @@ impl Reading<'_, '_> {
             .filter(|_| none)
             .and_then(|field| field.text())
             .map(str::to_owned)
-    }
-
-    fn scheme(
-        &self,
-        field: &Field<'_>,
-        key: Option<&Field<'_>>,
-        params: Option<Option<Params>>,
-    ) -> Option<Scheme> {
-        let table = field.table()?;
-        let algorithm = table
-            .need(
-                "algorithm",
-                "the one algorithm that this provider signs with",
-            )
-            .and_then(|f| algorithm(&f));
-        let header = table.get("header").map(|f| header_grammar(&f));
-        let value = table
-            .need(
-                "value",
-                "where the signature stands, e.g. `{header:X-Signature}`",
-            )
-            .and_then(|f| self.candidates(&f));
-        let encodings = [
-            ("hex", Encoding::Hex),
-            ("base64", Encoding::Base64),
-            ("base64url", Encoding::Base64Url),
-        ];
-        let encoding = table
-            .need("encoding", "one of: hex, base64, base64url")
-            .and_then(|f| choice(&f, &encodings));
-        let messages = self.messages(&table);
-        let key_id = table.get("key_id").map(|f| self.template(&f, Use::Shown));
-        let unsigned = table.get("body_unsigned");
-        let body_unsigned = unsigned.as_ref().map_or(Some(false), Field::boolean);
-        table.finish();
-        let key_codec = self.key_codec(field, key, algorithm?);
-        let scheme = Scheme {
-            algorithm: algorithm?,
-            header: header.map_or(Some(None), |header| header.map(Some))?,
-            value: value?,
-            encoding: encoding?,
-            messages: messages?,
-            key_id: key_id.map_or(Some(None), |key_id| key_id.map(Some))?,
-            key_codec: key_codec?,
-            params: params.map_or(Some(None), |params| params.map(Some))?,
-            body_unsigned: body_unsigned?,
-        };
-        self.body_is_covered(field, unsigned.as_ref(), &scheme);
-        Some(scheme)
-    }
-
-    /// L2: the forwarded body is what people act on.
-    fn body_is_covered(&self, field: &Field<'_>, unsigned: Option<&Field<'_>>, scheme: &Scheme) {
-        match (scheme.covers_body(), scheme.body_unsigned, unsigned) {
-            (false, false, _) => field.problems.error_with(
-                field.key.clone(),
-                "body_unsigned",
-                "this signature does not cover the body: anyone who has seen one callback can \
-                 send another body under it",
-                "put {body} or {params} into every message; where the provider really signs like \
-                 this, say `body_unsigned = true`",
-            ),
-            (true, true, Some(unsigned)) => {
-                table_error(unsigned, "the signature does cover the body");
-            }
-            (false, true, _) | (true, _, _) => {}
-        }
-    }
-
-    /// L8: the same text can be read as several keys, e.g. what begins with `whsec_`; which way is
-    /// meant must be written down.
-    fn key_codec(
-        &self,
-        signature: &Field<'_>,
-        key: Option<&Field<'_>>,
-        algorithm: Algorithm,
-    ) -> Option<KeyCodec> {
-        match key {
-            Some(key) => key_codec(key, algorithm),
-            None if algorithm.is_asymmetric() => Some(KeyCodec {
-                kind: KeyKind::Public,
-                strip_prefix: String::new(),
-            }),
-            None => {
-                self.problems().error_with(
-                    signature.key.clone(),
-                    "key_codec",
-                    "how the secret becomes a key is not said",
-                    "add `[key]` with `codec = \"utf8\"` (the text as it is), \"hex\" or \"base64\"",
-                );
-                None
-            }
-        }
-    }
-
-    fn candidates(&self, field: &Field<'_>) -> Option<crate::rule::template::Value> {
-        let template = self.template(field, Use::Shown)?;
-        let value = template
-            .as_single()
-            .filter(|value| value.selector.from_request())
-            .cloned();
-        if value.is_none() {
-            field.problems.error_with(
-                field.span.clone(),
-                "bad_value",
-                "this must be one value from the request and nothing else",
-                "text in front of the signature is taken off: `{header:X|strip_prefix:sha256=}`",
-            );
-        }
-        value
-    }
-
-    fn messages(&self, table: &Table<'_>) -> Option<Vec<Template>> {
-        let fields = match (table.get("message"), table.get("any_of")) {
-            (Some(message), None) => vec![message],
-            (None, Some(any_of)) => any_of.list(),
-            (Some(_), Some(any_of)) => {
-                table_error(&any_of, "`message` and `any_of` exclude each other");
-                return None;
-            }
-            (None, None) => {
-                table.need("message", "the signed bytes, e.g. `{sig:t}.{body}`");
-                return None;
-            }
-        };
-        let mut messages = Vec::new();
-        for field in &fields {
-            let message = self.template(field, Use::Signed)?;
-            if message.values().next().is_none() {
-                field.problems.error(
-                    field.span.clone(),
-                    "bad_value",
-                    "a message without any value is the same for every request",
-                );
-                return None;
-            }
-            lint::side_by_side(field, &message);
-            messages.push(message);
-        }
-        if messages.is_empty() || messages.len() > 4 {
-            table_error(fields.first()?, "from one to four messages can be tried");
-            return None;
-        }
-        Some(messages)
     }
 
     fn freshness(&self, field: &Field<'_>, scheme: Option<&Scheme>) -> Option<Freshness> {
@@ -499,7 +287,7 @@ impl Reading<'_, '_> {
         Some(EventIdentity {
             id,
             id_signed,
-            kind: kind.map_or(Some(None), |k| k.map(Some))?,
+            kind: optional(kind)?,
         })
     }
 
@@ -554,47 +342,6 @@ impl Reading<'_, '_> {
 /// True when all that `template` reads is covered by the signature (lint L9).
 pub(super) fn signed(scheme: Option<&Scheme>, template: &Template) -> bool {
     scheme.is_some_and(|scheme| template.selectors().into_iter().all(|s| scheme.covers(s)))
-}
-
-/// L3: the algorithm is pinned; a request that chooses it chooses the weakest.
-fn algorithm(field: &Field<'_>) -> Option<Algorithm> {
-    if field.text()?.contains('{') {
-        field.problems.error_with(
-            field.span.clone(),
-            "algorithm_from_request",
-            "the algorithm is never taken from the request",
-            "name the one that the provider uses; a provider with several gets a file for each",
-        );
-        return None;
-    }
-    choice(field, &Algorithm::ALL)
-}
-
-fn header_grammar(field: &Field<'_>) -> Option<HeaderGrammar> {
-    let table = field.table()?;
-    let name = table
-        .need("name", "the header field, e.g. `Stripe-Signature`")
-        .and_then(|f| {
-            f.parsed(|text| match http::HeaderName::from_bytes(text.as_bytes()) {
-                Ok(name) => Ok(name.as_str().to_owned()),
-                Err(_) => Err(value::Complaint::new("this is no name of a header field")),
-            })
-        });
-    let separator = |name, hint| {
-        let field = table.need(name, hint)?;
-        field.parsed(|text| match text {
-            "" => Err(value::Complaint::new("a separator cannot be empty")),
-            text => Ok(text.to_owned()),
-        })
-    };
-    let items = separator("items", "what stands between the items, e.g. `,`");
-    let pair = separator("pair", "what stands between name and value, e.g. `=`");
-    table.finish();
-    Some(HeaderGrammar {
-        name: name?,
-        items: items?,
-        pair: pair?,
-    })
 }
 
 /// Templates of a source that replace the provider's own are held to the same rules.

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::rule::compile::keys::secret;
 use crate::rule::compile::provider::choice;
-use crate::rule::compile::source::secret;
-use crate::rule::reader::{Field, Table};
+use crate::rule::reader::{Field, Table, optional};
 use crate::rule::{Jitter, RelayRule, RetryPolicy, value};
 
 pub(super) fn relay_default() -> RelayRule {
@@ -43,7 +43,7 @@ pub(super) fn relay(root: &Table<'_>, folder: &Path) -> Option<RelayRule> {
     relay.timeout = timeout?;
     relay.concurrency = usize::try_from(concurrency?).ok()?;
     relay.retry = retry?;
-    relay.sign_with = sign_with.map_or(Some(None), |secret| secret.map(Some))?;
+    relay.sign_with = optional(sign_with)?;
     Some(relay)
 }
 

@@ -1,29 +1,21 @@
 //! A source: one provider bound to a path, keys and a destination.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
-
 use crate::message::SourceName;
-use crate::rule::compile::provider::{meanings, reads, signed, source_template};
+use crate::rule::compile::guard::guard;
+use crate::rule::compile::keys::{config, keys, secrets};
+use crate::rule::compile::provider::{reads, signed, source_template};
 use crate::rule::compile::relay::relay;
 use crate::rule::compile::{Found, Shelf};
 use crate::rule::document::RuleFile;
-use crate::rule::provider::{MOST_COMBINATIONS, Provider};
+use crate::rule::provider::{EventIdentity, Provider};
 use crate::rule::reader::{Field, Problems, Table};
 use crate::rule::template::Selector;
-use crate::rule::text::nearest;
-use crate::rule::{GuardMode, GuardRule, InboxRule, KeyRef, Rate, RelayRule, Rule, value};
-use crate::secret::SecretRef;
+use crate::rule::{InboxRule, RelayRule, Rule, value};
 
-pub(super) use crate::rule::compile::relay::relay_default;
-
-pub(super) const BODY_MAX_DEFAULT: usize = 256 << 10;
-const BODY_MAX_LIMIT: usize = 4 << 20;
 const KEEP_DEFAULT: Duration = Duration::from_secs(7 * 86_400);
 
 /// What is known of a source, even when it cannot load: its path, so that two sources with the
@@ -185,6 +177,10 @@ fn unverified(root: &Table<'_>, provider: Option<Arc<Provider>>) -> Option<Arc<P
                 scheme: None,
                 freshness: None,
                 challenge: None,
+                event: EventIdentity {
+                    id_signed: false,
+                    ..provider.event.clone()
+                },
                 unverified_reason: Some(reason.to_owned()),
                 ..Provider::clone(&provider)
             };
@@ -192,90 +188,6 @@ fn unverified(root: &Table<'_>, provider: Option<Arc<Provider>>) -> Option<Arc<P
         }),
         (true, None) | (false, _) => provider,
     }
-}
-
-fn keys(root: &Table<'_>, folder: &Path, provider: Option<&Provider>) -> Option<Vec<KeyRef>> {
-    let hint = "where the key lies: `keys = [\"env:NAME\"]` or `keys = [\"file:PATH\"]`";
-    let signs = provider.is_none_or(|provider| provider.scheme.is_some());
-    let field = if signs {
-        root.need("keys", hint)?
-    } else {
-        let Some(field) = root.get("keys") else {
-            return Some(Vec::new());
-        };
-        let message = "nothing is verified here, so no key is ever used";
-        field
-            .problems
-            .error(field.key.clone(), "useless_key", message);
-        field
-    };
-    let keys: Vec<Option<KeyRef>> = field
-        .list()
-        .iter()
-        .enumerate()
-        .map(|(index, field)| key(field, index, folder))
-        .collect();
-    let keys: Vec<KeyRef> = keys.into_iter().collect::<Option<_>>()?;
-    if keys.is_empty() {
-        field
-            .problems
-            .error_with(field.span.clone(), "missing_key", "there is no key", hint);
-    }
-    // L6: every combination is tried, so their number is bounded.
-    let messages = provider
-        .and_then(|p| p.scheme.as_ref())
-        .map_or(1, |s| s.messages.len());
-    if keys.len() * messages > MOST_COMBINATIONS {
-        let most = MOST_COMBINATIONS / messages;
-        let message = format!("at most {most} keys can be tried for one request");
-        field
-            .problems
-            .error(field.span.clone(), "too_many_keys", message);
-    }
-    Some(keys)
-}
-
-fn key(field: &Field<'_>, index: usize, folder: &Path) -> Option<KeyRef> {
-    if field.is_text() {
-        let from = secret(field, folder)?;
-        return Some(KeyRef {
-            from,
-            id: None,
-            not_after: None,
-            label: format!("keys[{index}]"),
-        });
-    }
-    let table = field.table()?;
-    let from = table
-        .need("from", "`env:NAME` or `file:PATH`")
-        .and_then(|f| secret(&f, folder));
-    let id = table.get("id").map(|f| f.text());
-    let not_after = table
-        .get("not_after")
-        .map(|f| match value::moment(f.datetime()?) {
-            Ok(moment) => Some(moment),
-            Err(complaint) => {
-                f.problems.complain(f.span.clone(), complaint);
-                None
-            }
-        });
-    table.finish();
-    let id = id.map_or(Some(None), |id| id.map(Some))?.map(str::to_owned);
-    Some(KeyRef {
-        from: from?,
-        label: id.clone().unwrap_or_else(|| format!("keys[{index}]")),
-        id,
-        not_after: not_after.map_or(Some(None), |moment| moment.map(Some))?,
-    })
-}
-
-/// A place of a secret. What stands there instead may be the secret itself, so it is hidden.
-pub(super) fn secret(field: &Field<'_>, folder: &Path) -> Option<SecretRef> {
-    let found = field.parsed(|text| value::secret_ref(text, folder));
-    if found.is_none() {
-        field.problems.hide(field.span.clone());
-    }
-    found
 }
 
 fn url(root: &Table<'_>, provider: Option<&Provider>) -> Option<Option<String>> {
@@ -290,189 +202,6 @@ fn url(root: &Table<'_>, provider: Option<&Provider>) -> Option<Option<String>> 
         Some(field) => field.parsed(value::public_url).map(Some),
         None => Some(None),
     }
-}
-
-/// What the provider file asks for, all of it and nothing else.
-fn config(root: &Table<'_>, provider: Option<&Provider>) -> Option<BTreeMap<String, String>> {
-    let field = root.get("config");
-    let config = field.as_ref().map_or(Some(BTreeMap::new()), meanings)?;
-    if let Some(provider) = provider {
-        let names = config.keys().map(String::as_str);
-        agree(root, field.as_ref(), "config", names, &provider.config)?;
-    }
-    Some(config)
-}
-
-fn secrets(
-    root: &Table<'_>,
-    folder: &Path,
-    provider: Option<&Provider>,
-) -> Option<BTreeMap<String, SecretRef>> {
-    let field = root.get("secrets");
-    let mut secrets = BTreeMap::new();
-    if let Some(field) = &field {
-        let read: Vec<Option<_>> = field
-            .table()?
-            .entries()
-            .map(|(name, f)| Some((name.to_owned(), secret(&f, folder)?)))
-            .collect();
-        secrets = read.into_iter().collect::<Option<_>>()?;
-    }
-    if let Some(provider) = provider {
-        let names = secrets.keys().map(String::as_str);
-        agree(root, field.as_ref(), "secrets", names, &provider.secrets)?;
-    }
-    Some(secrets)
-}
-
-fn agree<'a>(
-    root: &Table<'_>,
-    field: Option<&Field<'_>>,
-    table: &str,
-    set: impl Iterator<Item = &'a str>,
-    asked: &BTreeMap<String, String>,
-) -> Option<()> {
-    let set: Vec<&str> = set.collect();
-    let place = field.map_or(0..0, |field| field.key.clone());
-    let mut good = true;
-    for name in set.iter().filter(|name| !asked.contains_key(**name)) {
-        good = false;
-        let message = format!("the provider has no use for `{table}.{name}`");
-        let hint = match nearest(name, asked.keys().map(String::as_str)) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None if asked.is_empty() => format!("it asks for nothing under [{table}]"),
-            None => format!(
-                "it asks for: {}",
-                asked.keys().cloned().collect::<Vec<_>>().join(", ")
-            ),
-        };
-        root.problems
-            .error_with(place.clone(), "unknown_key", message, hint);
-    }
-    for (name, meaning) in asked
-        .iter()
-        .filter(|(name, _)| !set.contains(&name.as_str()))
-    {
-        good = false;
-        let message = format!("`{table}.{name}` is missing");
-        root.problems
-            .error_with(place.clone(), "missing_key", message, meaning);
-    }
-    good.then_some(())
-}
-
-fn guard(root: &Table<'_>, provider: Option<&Provider>) -> Option<GuardRule> {
-    let mut guard = GuardRule {
-        allow: None,
-        mode: GuardMode::default(),
-        per_ip: None,
-        total: None,
-        body_max: BODY_MAX_DEFAULT,
-    };
-    let Some(field) = root.get("guard") else {
-        return Some(guard);
-    };
-    let table = field.table()?;
-    let allow = table.get("allow").map(|f| allow(&f, provider));
-    let modes = [("enforce", GuardMode::Enforce), ("log", GuardMode::Log)];
-    let mode = table
-        .get("mode")
-        .map_or(Some(guard.mode), |f| super::provider::choice(&f, &modes));
-    let rates = table.get("rate").map_or(Some((None, None)), |f| rates(&f));
-    let body_max = table.get("body_max").map_or(Some(BODY_MAX_DEFAULT), |f| {
-        f.parsed(|text| match value::size(text)? {
-            0 => Err(value::Complaint::new("no body fits into this")),
-            size if size > BODY_MAX_LIMIT => {
-                Err(value::Complaint::new("a body may have at most 4 MiB")
-                    .hint("no provider is known to send more than 256 KiB"))
-            }
-            size => Ok(size),
-        })
-    });
-    table.finish();
-    guard.allow = allow.map_or(Some(None), |allow| allow.map(Some))?;
-    guard.mode = mode?;
-    (guard.per_ip, guard.total) = rates?;
-    guard.body_max = body_max?;
-    Some(guard)
-}
-
-fn allow(field: &Field<'_>, provider: Option<&Provider>) -> Option<Vec<IpNet>> {
-    let mut nets = Vec::new();
-    let mut good = true;
-    for field in field.list() {
-        if field.text()? != "provider" {
-            match field.parsed(value::network) {
-                Some(net) => nets.push(net),
-                None => good = false,
-            }
-            continue;
-        }
-        match provider.map(|provider| provider.contract.addresses.as_slice()) {
-            Some([]) => {
-                good = false;
-                field.problems.error_with(
-                    field.span.clone(),
-                    "no_addresses",
-                    "no addresses are known of this provider",
-                    "name the networks that it documents",
-                );
-            }
-            Some(addresses) => nets.extend(addresses),
-            None => {}
-        }
-    }
-    if good && nets.is_empty() && provider.is_some() {
-        let message = "with an empty list nobody may call";
-        field
-            .problems
-            .error(field.span.clone(), "bad_value", message);
-    }
-    good.then_some(nets)
-}
-
-fn rates(field: &Field<'_>) -> Option<(Option<Rate>, Option<Rate>)> {
-    if field.is_text() {
-        field.problems.error_with(
-            field.span.clone(),
-            "wrong_type",
-            "whose rate is this?",
-            "`rate = { per_ip = \"20/s\", total = \"500/s\" }`",
-        );
-        return None;
-    }
-    let table = field.table()?;
-    let per_ip = table.get("per_ip").map(|f| rate(&f));
-    let total = table.get("total").map(|f| rate(&f));
-    table.finish();
-    Some((
-        per_ip.map_or(Some(None), |rate| rate.map(Some))?,
-        total.map_or(Some(None), |rate| rate.map(Some))?,
-    ))
-}
-
-/// `"20/s burst 40"` or `{ count = 20, per = "1s", burst = 40 }`.
-fn rate(field: &Field<'_>) -> Option<Rate> {
-    if !field.is_table() {
-        return field.parsed(value::rate);
-    }
-    let table = field.table()?;
-    let count = table
-        .need("count", "how many")
-        .and_then(|f| f.integer(1..=u64::from(u32::MAX)));
-    let period = table
-        .need("per", "in which time, e.g. `1s`")
-        .and_then(|f| f.parsed(value::duration));
-    let burst = table.get("burst").map_or(Some(count), |f| {
-        f.integer(1..=u64::from(u32::MAX)).map(Some)
-    });
-    table.finish();
-    let nonzero = |n: u64| u32::try_from(n).ok().and_then(std::num::NonZeroU32::new);
-    Some(Rate {
-        count: nonzero(count?)?,
-        period: period?,
-        burst: nonzero(burst??)?,
-    })
 }
 
 /// L11: the tolerance holds both ways; a tolerance of days is a mistake in the unit.
@@ -539,11 +268,14 @@ fn inbox(
     let (mut key, mut keep) = (own, Some(KEEP_DEFAULT.max(least)));
     if let Some(table) = table {
         if let Some(field) = table.get("key") {
-            key = provider.and_then(|provider| {
-                let template = source_template(&field, provider)?;
-                let covered = signed(provider.scheme.as_ref(), &template);
-                Some((template, covered))
-            });
+            key = match provider {
+                Some(provider) => source_template(&field, provider).map(|template| {
+                    let covered = signed(provider.scheme.as_ref(), &template);
+                    (template, covered)
+                }),
+                // What the provider would say of it is not known; what the language says is.
+                None => field.template().and(None),
+            };
         }
         if let Some(field) = table.get("keep") {
             keep = field.parsed(value::duration);
