@@ -106,7 +106,9 @@ impl Pipeline {
             }
             Outcome::Challenge(_) => ("challenge", "", None, String::new()),
             Outcome::Refused(refusal) => ("refused", refusal.code(), None, String::new()),
-            Outcome::Rejected(rejection) => ("rejected", rejection.code(), None, rejection.to_string()),
+            Outcome::Rejected(rejection) => {
+                ("rejected", rejection.code(), None, rejection.to_string())
+            }
             Outcome::Overloaded(error) => ("overloaded", error.code(), None, error.to_string()),
         };
         if let (Outcome::Accepted(accepted), Some(rule)) = (&outcome, rule) {
@@ -121,17 +123,38 @@ impl Pipeline {
         answer
     }
 
-    fn note(&self, source: String, verdict: &'static str, reason: &'static str, detail: String, seen: &Seen) {
+    fn note(
+        &self,
+        source: String,
+        verdict: &'static str,
+        reason: &'static str,
+        detail: String,
+        seen: &Seen,
+    ) {
         let metrics = &self.shared.metrics;
-        metrics.callbacks.get_or_create(&SourceVerdict { source: source.clone(), verdict }).inc();
+        metrics
+            .callbacks
+            .get_or_create(&SourceVerdict {
+                source: source.clone(),
+                verdict,
+            })
+            .inc();
         metrics
             .acknowledge
-            .get_or_create(&SourceLabel { source: source.clone() })
+            .get_or_create(&SourceLabel {
+                source: source.clone(),
+            })
             .observe(seen.began.elapsed().as_secs_f64());
         if reason.is_empty() {
             return;
         }
-        metrics.refusals.get_or_create(&SourceReason { source: source.clone(), reason }).inc();
+        metrics
+            .refusals
+            .get_or_create(&SourceReason {
+                source: source.clone(),
+                reason,
+            })
+            .inc();
         self.shared.refusals.push(Refused {
             number: 0,
             at: self.shared.clock.now(),
@@ -164,7 +187,13 @@ impl Handler for Pipeline {
 
     fn malformed(&self, peer: IpAddr, why: Malformed) -> Answer {
         // Nothing of such a request is repeated: not even its path can be relied on.
-        let seen = Seen { peer, method: http::Method::default(), path: String::new(), body_bytes: 0, began: Instant::now() };
+        let seen = Seen {
+            peer,
+            method: http::Method::default(),
+            path: String::new(),
+            body_bytes: 0,
+            began: Instant::now(),
+        };
         let answer = Answer::empty(malformed_status(why));
         self.note(String::new(), "malformed", why.code(), String::new(), &seen);
         log(None, "malformed", why.code(), None, &answer, &seen);
@@ -172,7 +201,14 @@ impl Handler for Pipeline {
     }
 }
 
-fn log(rule: Option<&Arc<Rule>>, verdict: &str, reason: &str, event: Option<EventId>, answer: &Answer, seen: &Seen) {
+fn log(
+    rule: Option<&Arc<Rule>>,
+    verdict: &str,
+    reason: &str,
+    event: Option<EventId>,
+    answer: &Answer,
+    seen: &Seen,
+) {
     let took_us = u64::try_from(seen.began.elapsed().as_micros()).unwrap_or(u64::MAX);
     let source = rule.map_or("", |rule| rule.name.as_str());
     let event = event.map(tracing::field::display);
@@ -198,14 +234,17 @@ fn answer(rule: Option<&Arc<Rule>>, outcome: Outcome) -> Answer {
     match outcome {
         Outcome::Challenge(answer) => answer,
         Outcome::Accepted(accepted) => match accepted.acceptance() {
-            Acceptance::New(_) | Acceptance::Conflict { .. } => own(|a| &a.accepted, StatusCode::OK),
+            Acceptance::New(_) | Acceptance::Conflict { .. } => {
+                own(|a| &a.accepted, StatusCode::OK)
+            }
             Acceptance::Duplicate(_) => own(|a| &a.duplicate, StatusCode::OK),
         },
         Outcome::Rejected(_) => own(|a| &a.rejected, StatusCode::UNAUTHORIZED),
         Outcome::Refused(refusal) => refusal_answer(refusal, rule),
-        Outcome::Overloaded(error) => {
-            with_retry_after(own(|a| &a.overloaded, StatusCode::SERVICE_UNAVAILABLE), overload_pause(&error))
-        }
+        Outcome::Overloaded(error) => with_retry_after(
+            own(|a| &a.overloaded, StatusCode::SERVICE_UNAVAILABLE),
+            overload_pause(&error),
+        ),
     }
 }
 
@@ -213,7 +252,9 @@ fn malformed_status(why: Malformed) -> StatusCode {
     match why {
         Malformed::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Malformed::TargetTooLong => StatusCode::URI_TOO_LONG,
-        Malformed::TooManyHeaders | Malformed::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Malformed::TooManyHeaders | Malformed::HeadersTooLarge => {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+        }
         Malformed::Framing(_)
         | Malformed::HostMissing
         | Malformed::HostRepeated
@@ -236,7 +277,9 @@ fn refusal_answer(refusal: Refusal, rule: Option<&Arc<Rule>>) -> Answer {
             answer
         }
         Refusal::AddressNotAllowed => Answer::empty(StatusCode::FORBIDDEN),
-        Refusal::ForwardedForMalformed | Refusal::BodyBroken => Answer::empty(StatusCode::BAD_REQUEST),
+        Refusal::ForwardedForMalformed | Refusal::BodyBroken => {
+            Answer::empty(StatusCode::BAD_REQUEST)
+        }
         Refusal::RatePerAddress { retry_after } | Refusal::RateTotal { retry_after } => {
             with_retry_after(Answer::empty(StatusCode::TOO_MANY_REQUESTS), retry_after)
         }
@@ -254,7 +297,9 @@ fn refusal_answer(refusal: Refusal, rule: Option<&Arc<Rule>>) -> Answer {
 fn overload_pause(error: &StoreError) -> Duration {
     match error {
         StoreError::Unavailable(Unavailable::QueueFull) => Duration::from_secs(1),
-        StoreError::Unavailable(Unavailable::DiskLow | Unavailable::WriteFailed | Unavailable::TooLarge)
+        StoreError::Unavailable(
+            Unavailable::DiskLow | Unavailable::WriteFailed | Unavailable::TooLarge,
+        )
         | StoreError::Unknown
         | StoreError::LeaseLost
         | StoreError::Damaged { .. }
@@ -265,7 +310,9 @@ fn overload_pause(error: &StoreError) -> Duration {
 
 fn with_retry_after(mut answer: Answer, pause: Duration) -> Answer {
     if answer.headers.all("retry-after").next().is_none() {
-        answer.headers.push("retry-after", pause.as_secs().max(1).to_string());
+        answer
+            .headers
+            .push("retry-after", pause.as_secs().max(1).to_string());
     }
     answer
 }

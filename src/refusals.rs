@@ -44,13 +44,19 @@ struct Ring {
 
 impl Refusals {
     pub fn new(capacity: usize) -> Self {
-        Refusals { ring: Mutex::new(Ring::default()), capacity }
+        Refusals {
+            ring: Mutex::new(Ring::default()),
+            capacity,
+        }
     }
 
     /// Adds one; its number is set here.
     pub fn push(&self, mut refused: Refused) {
         if refused.path.len() > PATH_MAX {
-            let end = (0..=PATH_MAX).rev().find(|at| refused.path.is_char_boundary(*at)).unwrap_or(0);
+            let end = (0..=PATH_MAX)
+                .rev()
+                .find(|at| refused.path.is_char_boundary(*at))
+                .unwrap_or(0);
             refused.path.truncate(end);
         }
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,9 +69,18 @@ impl Refusals {
     }
 
     /// Newest first, older than number `before`, at most `limit` that `keep` says yes to.
-    pub fn list(&self, before: Option<u64>, limit: usize, keep: impl Fn(&Refused) -> bool) -> Vec<Refused> {
+    pub fn list(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+        keep: impl Fn(&Refused) -> bool,
+    ) -> Vec<Refused> {
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        let older = ring.entries.iter().rev().filter(|r| before.is_none_or(|before| r.number < before));
+        let older = ring
+            .entries
+            .iter()
+            .rev()
+            .filter(|r| before.is_none_or(|before| r.number < before));
         older.filter(|r| keep(r)).take(limit).cloned().collect()
     }
 }
@@ -95,9 +110,15 @@ mod tests {
             refusals.push(refused(&format!("/{n}")));
         }
         let page = refusals.list(None, 2, |_| true);
-        assert_eq!(page.iter().map(|r| r.path.as_str()).collect::<Vec<_>>(), ["/4", "/3"]);
+        assert_eq!(
+            page.iter().map(|r| r.path.as_str()).collect::<Vec<_>>(),
+            ["/4", "/3"]
+        );
         let rest = refusals.list(Some(page[1].number), 9, |_| true);
-        assert_eq!(rest.iter().map(|r| r.path.as_str()).collect::<Vec<_>>(), ["/2"]);
+        assert_eq!(
+            rest.iter().map(|r| r.path.as_str()).collect::<Vec<_>>(),
+            ["/2"]
+        );
         refusals.push(refused(&"ä".repeat(400)));
         assert_eq!(refusals.list(None, 1, |_| true)[0].path.len(), PATH_MAX);
     }

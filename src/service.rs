@@ -51,15 +51,31 @@ pub struct Surroundings {
 pub enum Fault {
     /// In a rule or settings file, with its place.
     File(Diagnostic),
-    Key { source: String, error: KeyError },
+    Key {
+        source: String,
+        error: KeyError,
+    },
     /// The secret of the signature on the hop to the application.
-    SignWith { source: String, place: SecretRef, why: String },
+    SignWith {
+        source: String,
+        place: SecretRef,
+        why: String,
+    },
     Tls(TlsError),
     Store(OpenError),
     Token(admin::token::TokenError),
-    Directory { path: PathBuf, cause: io::Error },
-    Bind { what: &'static str, address: SocketAddr, cause: io::Error },
-    Thread { cause: io::Error },
+    Directory {
+        path: PathBuf,
+        cause: io::Error,
+    },
+    Bind {
+        what: &'static str,
+        address: SocketAddr,
+        cause: io::Error,
+    },
+    Thread {
+        cause: io::Error,
+    },
 }
 
 impl fmt::Display for Fault {
@@ -74,7 +90,11 @@ impl fmt::Display for Fault {
             Fault::Store(error) => write!(f, "store: {error}"),
             Fault::Token(error) => write!(f, "admin token: {error}"),
             Fault::Directory { path, cause } => write!(f, "{}: {cause}", path.display()),
-            Fault::Bind { what, address, cause } => write!(f, "{what} port {address}: {cause}"),
+            Fault::Bind {
+                what,
+                address,
+                cause,
+            } => write!(f, "{what} port {address}: {cause}"),
             Fault::Thread { cause } => write!(f, "a thread could not be started: {cause}"),
         }
     }
@@ -89,8 +109,13 @@ pub struct Prepared {
 
 /// Reads and compiles the rules and loads their keys. `check` and `serve` both come through here.
 /// Gives every fault, not the first.
-pub fn prepare(settings: &Settings, metrics: &Metrics, before: Option<&Loaded>) -> Result<Prepared, Vec<Fault>> {
-    let files = |diagnostics: Vec<Diagnostic>| diagnostics.into_iter().map(Fault::File).collect::<Vec<_>>();
+pub fn prepare(
+    settings: &Settings,
+    metrics: &Metrics,
+    before: Option<&Loaded>,
+) -> Result<Prepared, Vec<Fault>> {
+    let files =
+        |diagnostics: Vec<Diagnostic>| diagnostics.into_iter().map(Fault::File).collect::<Vec<_>>();
     let read = RuleFiles::read(&settings.rules).map_err(files)?;
     let (rules, warnings) = compile::compile(read).map_err(files)?;
     let mut faults = Vec::new();
@@ -103,16 +128,28 @@ pub fn prepare(settings: &Settings, metrics: &Metrics, before: Option<&Loaded>) 
                 verifiers.insert(rule.name.clone(), Verifier::new(rule.clone(), keys));
             }
             Err(errors) => {
-                faults.extend(errors.into_iter().map(|error| Fault::Key { source: source.clone(), error }));
+                faults.extend(errors.into_iter().map(|error| Fault::Key {
+                    source: source.clone(),
+                    error,
+                }));
             }
         }
         let sign_with = rule.relay.sign_with.as_ref().map(|secret| {
             let loaded = secret.load().map_err(|error| error.to_string());
-            let key = loaded.and_then(|text| relay::sign::key_from_secret(&text).map_err(|error| error.to_string()));
-            key.map_err(|why| Fault::SignWith { source: source.clone(), place: secret.clone(), why })
+            let key = loaded.and_then(|text| {
+                relay::sign::key_from_secret(&text).map_err(|error| error.to_string())
+            });
+            key.map_err(|why| Fault::SignWith {
+                source: source.clone(),
+                place: secret.clone(),
+                why,
+            })
         });
         match sign_with.transpose() {
-            Ok(sign_with) => routes.push(relay::Route { rule: rule.clone(), sign_with }),
+            Ok(sign_with) => routes.push(relay::Route {
+                rule: rule.clone(),
+                sign_with,
+            }),
             Err(fault) => faults.push(fault),
         }
     }
@@ -120,14 +157,33 @@ pub fn prepare(settings: &Settings, metrics: &Metrics, before: Option<&Loaded>) 
         return Err(faults);
     }
     let trusted = AddressSet::new(&settings.listen.trusted_proxies);
-    let guards = Guards::new(&rules, trusted, metrics.clone(), before.map(|loaded| &loaded.guards));
-    Ok(Prepared { loaded: Loaded { rules, guards, verifiers }, routes, warnings })
+    let guards = Guards::new(
+        &rules,
+        trusted,
+        metrics.clone(),
+        before.map(|loaded| &loaded.guards),
+    );
+    Ok(Prepared {
+        loaded: Loaded {
+            rules,
+            guards,
+            verifiers,
+        },
+        routes,
+        warnings,
+    })
 }
 
 /// Where the certificate of the public port lies; a development one is made when none is named.
-pub fn certificate_paths(settings: &Settings, clock: &dyn Clock) -> Result<CertificatePaths, TlsError> {
+pub fn certificate_paths(
+    settings: &Settings,
+    clock: &dyn Clock,
+) -> Result<CertificatePaths, TlsError> {
     match &settings.listen.tls {
-        Some(files) => Ok(CertificatePaths { cert: files.cert.clone(), key: files.key.clone() }),
+        Some(files) => Ok(CertificatePaths {
+            cert: files.cert.clone(),
+            key: files.key.clone(),
+        }),
         None => tls::development_certificate(&settings.inbox.store.join("tls"), clock.now()),
     }
 }
@@ -160,11 +216,17 @@ impl Gateway {
         settings_file: Option<PathBuf>,
         surroundings: Surroundings,
     ) -> Result<(Gateway, Vec<Diagnostic>), Vec<Fault>> {
-        let Surroundings { clock, random, on_fatal } = surroundings;
+        let Surroundings {
+            clock,
+            random,
+            on_fatal,
+        } = surroundings;
         let metrics = Metrics::new();
         make_directory(&settings.inbox.store).map_err(|fault| vec![fault])?;
         let mut faults = Vec::new();
-        let prepared = prepare(&settings, &metrics, None).map_err(|found| faults.extend(found)).ok();
+        let prepared = prepare(&settings, &metrics, None)
+            .map_err(|found| faults.extend(found))
+            .ok();
         let identity = certificate_paths(&settings, clock.as_ref())
             .and_then(|paths| Ok((Identity::load(&paths, clock.now())?, paths)))
             .map_err(|error| faults.push(Fault::Tls(error)))
@@ -172,22 +234,33 @@ impl Gateway {
         let tokens = admin::token::Tokens::load(&settings, random.as_ref())
             .map_err(|error| faults.push(Fault::Token(error)))
             .ok();
-        let (Some(prepared), Some((identity, certificate)), Some(tokens)) = (prepared, identity, tokens) else {
+        let (Some(prepared), Some((identity, certificate)), Some(tokens)) =
+            (prepared, identity, tokens)
+        else {
             return Err(faults);
         };
-        metrics.certificate_expiry.set(i64::try_from(identity.not_after.as_secs()).unwrap_or(i64::MAX));
+        metrics
+            .certificate_expiry
+            .set(i64::try_from(identity.not_after.as_secs()).unwrap_or(i64::MAX));
         let identity = CurrentIdentity::new(identity);
-        let tls = tls::server_config(identity.clone(), settings.listen.http2).map_err(|e| vec![Fault::Tls(e)])?;
+        let tls = tls::server_config(identity.clone(), settings.listen.http2)
+            .map_err(|e| vec![Fault::Tls(e)])?;
 
         let config = EmbeddedConfig {
             directory: settings.inbox.store.clone(),
-            segment_bytes: settings.inbox.segment,
+            segment_bytes: u32::try_from(settings.inbox.segment).unwrap_or(u32::MAX),
             ballast_bytes: settings.inbox.ballast,
             low_water_bytes: settings.inbox.low_water,
             ..EmbeddedConfig::default()
         };
-        let store = Embedded::open(config, clock.clone(), random.clone(), metrics.clone(), on_fatal)
-            .map_err(|error| vec![Fault::Store(error)])?;
+        let store = Embedded::open(
+            config,
+            clock.clone(),
+            random.clone(),
+            metrics.clone(),
+            on_fatal,
+        )
+        .map_err(|error| vec![Fault::Store(error)])?;
         let store = Arc::new(store);
         let contract: Arc<dyn Store> = store.clone();
         let relay = Relay::new(contract.clone(), clock.clone(), random, metrics.clone());
@@ -200,17 +273,32 @@ impl Gateway {
             refusals: Refusals::new(1000),
         });
 
-        let threads = settings.listen.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
-        let bind_fault = |what, address| move |cause| vec![Fault::Bind { what, address, cause }];
+        let threads = settings
+            .listen
+            .threads
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
+        let bind_fault = |what, address| {
+            move |cause| {
+                vec![Fault::Bind {
+                    what,
+                    address,
+                    cause,
+                }]
+            }
+        };
         let admin_listener = std::net::TcpListener::bind(settings.admin.address)
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
             .map_err(bind_fault("admin", settings.admin.address))?;
-        let admin_address = admin_listener.local_addr().map_err(bind_fault("admin", settings.admin.address))?;
-        let listeners =
-            serve::bind(settings.listen.address, threads).map_err(bind_fault("public", settings.listen.address))?;
+        let admin_address = admin_listener
+            .local_addr()
+            .map_err(bind_fault("admin", settings.admin.address))?;
+        let listeners = serve::bind(settings.listen.address, threads)
+            .map_err(bind_fault("public", settings.listen.address))?;
         let public = listeners
             .first()
-            .map_or(Ok(settings.listen.address), |listener| listener.local_addr())
+            .map_or(Ok(settings.listen.address), |listener| {
+                listener.local_addr()
+            })
             .map_err(bind_fault("public", settings.listen.address))?;
 
         let (stop, _) = watch::channel(false);
@@ -246,7 +334,9 @@ impl Gateway {
             admin_thread: None,
             reloading: std::sync::Mutex::new(()),
         };
-        gateway.run(listeners, listening, admin_listener, admin_state).map_err(|cause| vec![Fault::Thread { cause }])?;
+        gateway
+            .run(listeners, listening, admin_listener, admin_state)
+            .map_err(|cause| vec![Fault::Thread { cause }])?;
         Ok((gateway, prepared.warnings))
     }
 
@@ -270,7 +360,8 @@ impl Gateway {
         }
         let stop = self.stop_admin.subscribe();
         let thread = std::thread::Builder::new().name("admin".to_owned());
-        self.admin_thread = Some(thread.spawn(move || admin::serve::run(admin_listener, admin_state, stop))?);
+        self.admin_thread =
+            Some(thread.spawn(move || admin::serve::run(admin_listener, admin_state, stop))?);
         Ok(())
     }
 
@@ -313,9 +404,14 @@ impl Gateway {
     /// Reads rules, keys and certificate anew and exchanges them all at once; on any fault the old
     /// ones stay. Requests under way finish with what they began with.
     pub fn reload(&self) -> Result<Vec<Diagnostic>, Vec<Fault>> {
-        let _one_at_a_time = self.reloading.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _one_at_a_time = self
+            .reloading
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let result = self.try_reload();
-        let label = ResultLabel { result: if result.is_ok() { "done" } else { "failed" } };
+        let label = ResultLabel {
+            result: if result.is_ok() { "done" } else { "failed" },
+        };
         self.shared.metrics.reloads.get_or_create(&label).inc();
         result
     }
@@ -323,8 +419,9 @@ impl Gateway {
     fn try_reload(&self) -> Result<Vec<Diagnostic>, Vec<Fault>> {
         let mut faults = Vec::new();
         let before = self.shared.loaded.load();
-        let prepared =
-            prepare(&self.settings, &self.shared.metrics, Some(&before)).map_err(|found| faults.extend(found)).ok();
+        let prepared = prepare(&self.settings, &self.shared.metrics, Some(&before))
+            .map_err(|found| faults.extend(found))
+            .ok();
         let identity = Identity::load(&self.certificate, self.clock.now())
             .map_err(|error| faults.push(Fault::Tls(error)))
             .ok();
@@ -344,7 +441,9 @@ impl Gateway {
 
     /// The settings themselves take effect on the next start; a change is said, not swallowed.
     fn check_settings(&self) -> Result<(), Vec<Diagnostic>> {
-        let Some(file) = &self.settings_file else { return Ok(()) };
+        let Some(file) = &self.settings_file else {
+            return Ok(());
+        };
         let (settings, _) = Settings::load(Some(file))?;
         if settings != self.settings {
             tracing::warn!(file = %file.display(), "the settings changed: they take effect on the next start");
@@ -362,7 +461,12 @@ impl Gateway {
         ];
         paths.extend(self.settings_file.clone());
         for rule in &self.loaded().rules.rules {
-            let secrets = rule.keys.iter().map(|key| &key.from).chain(rule.secrets.values()).chain(&rule.relay.sign_with);
+            let secrets = rule
+                .keys
+                .iter()
+                .map(|key| &key.from)
+                .chain(rule.secrets.values())
+                .chain(&rule.relay.sign_with);
             paths.extend(secrets.filter_map(|secret| match secret {
                 SecretRef::File(path) => Some(path.clone()),
                 SecretRef::Env(_) => None,
@@ -388,9 +492,15 @@ impl Gateway {
 }
 
 fn block_on<T>(future: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+    match tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+    {
         Ok(runtime) => runtime.block_on(future),
-        Err(error) => Err(StoreError::Io { doing: "starting a runtime", kind: error.kind() }),
+        Err(error) => Err(StoreError::Io {
+            doing: "starting a runtime",
+            kind: error.kind(),
+        }),
     }
 }
 
@@ -405,7 +515,10 @@ struct Core {
 
 impl Core {
     fn run(self, listener: std::net::TcpListener) {
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        let runtime = match tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+        {
             Ok(runtime) => runtime,
             Err(error) => {
                 tracing::error!(%error, "a core's runtime could not be started");
@@ -418,7 +531,9 @@ impl Core {
             let (stop_relay, relay_stopped) = watch::channel(false);
             let relay = tokio::task::spawn_local(worker.run(relay_stopped, self.drain));
             let pipeline = Pipeline::new(self.shared, waker);
-            if let Err(error) = serve::run(listener, self.listening, pipeline, self.stop, self.drain).await {
+            if let Err(error) =
+                serve::run(listener, self.listening, pipeline, self.stop, self.drain).await
+            {
                 tracing::error!(%error, "the listener ended");
             }
             // Only now: what the last callbacks brought may still go out at once.
@@ -428,7 +543,11 @@ impl Core {
     }
 }
 
-fn listening(settings: &Settings, tls: Arc<rustls::ServerConfig>, metrics: Metrics) -> serve::Shared {
+fn listening(
+    settings: &Settings,
+    tls: Arc<rustls::ServerConfig>,
+    metrics: Metrics,
+) -> serve::Shared {
     let limits = &settings.limits;
     serve::Shared {
         tls,
@@ -440,7 +559,11 @@ fn listening(settings: &Settings, tls: Arc<rustls::ServerConfig>, metrics: Metri
             write: limits.write_timeout,
             ..Timeouts::default()
         },
-        head: HeadLimits { fields: limits.headers, bytes: limits.header_bytes, target: limits.target_bytes },
+        head: HeadLimits {
+            fields: limits.headers,
+            bytes: limits.header_bytes,
+            target: limits.target_bytes,
+        },
         caps: ConnectionCaps::new(limits.connections, limits.connections_per_address),
         bodies: ByteBudget::new(limits.bytes_in_flight),
         trusted: AddressSet::new(&settings.listen.trusted_proxies),
@@ -452,6 +575,12 @@ fn listening(settings: &Settings, tls: Arc<rustls::ServerConfig>, metrics: Metri
 /// The data directory holds event bodies and the admin token: it is the owner's alone.
 fn make_directory(path: &std::path::Path) -> Result<(), Fault> {
     use std::os::unix::fs::DirBuilderExt;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|cause| Fault::Directory { path: path.to_owned(), cause })
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path);
+    made.map_err(|cause| Fault::Directory {
+        path: path.to_owned(),
+        cause,
+    })
 }

@@ -143,7 +143,9 @@ impl Settings {
         let path = path.unwrap_or(Path::new(DEFAULT_FILE));
         match std::fs::read_to_string(path) {
             Ok(text) => Ok((Settings::parse(path, &text)?, Some(path.to_owned()))),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !named => Ok((Settings::default(), None)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !named => {
+                Ok((Settings::default(), None))
+            }
             Err(e) => Err(vec![Diagnostic {
                 file: path.display().to_string(),
                 text: "".into(),
@@ -203,7 +205,8 @@ impl Reader<'_> {
                 f.parsed(|text| match text {
                     "json" => Ok(LogFormat::Json),
                     "human" => Ok(LogFormat::Human),
-                    other => Err(Complaint::new(format!("`{other}` is no log format")).hint("`json` or `human`")),
+                    other => Err(Complaint::new(format!("`{other}` is no log format"))
+                        .hint("`json` or `human`")),
                 })
             });
             set(&mut settings.log, log);
@@ -221,7 +224,9 @@ impl Reader<'_> {
     }
 
     fn secrets(&self, field: Option<Field<'_>>) -> Vec<SecretRef> {
-        let Some(field) = field else { return Vec::new() };
+        let Some(field) = field else {
+            return Vec::new();
+        };
         let list = field.list();
         list.iter()
             .filter_map(|f| {
@@ -232,18 +237,34 @@ impl Reader<'_> {
     }
 
     fn listen(&self, table: Table<'_>, listen: &mut Listen) {
-        set(&mut listen.address, table.get("address").and_then(|f| f.parsed(socket)));
+        set(
+            &mut listen.address,
+            table.get("address").and_then(|f| f.parsed(socket)),
+        );
         if let Some(files) = table.get("tls").and_then(|f| f.table()) {
-            let cert = self.path(files.need("cert", "`tls = { cert = \"certs/server.pem\", key = \"certs/server.key\" }`"));
-            let key = self.path(files.need("key", "`tls = { cert = \"certs/server.pem\", key = \"certs/server.key\" }`"));
+            let cert = self.path(files.need(
+                "cert",
+                "`tls = { cert = \"certs/server.pem\", key = \"certs/server.key\" }`",
+            ));
+            let key = self.path(files.need(
+                "key",
+                "`tls = { cert = \"certs/server.pem\", key = \"certs/server.key\" }`",
+            ));
             if let (Some(cert), Some(key)) = (cert, key) {
                 listen.tls = Some(TlsFiles { cert, key });
             }
             files.finish();
         }
-        set(&mut listen.http2, table.get("http2").and_then(|f| f.boolean()));
+        set(
+            &mut listen.http2,
+            table.get("http2").and_then(|f| f.boolean()),
+        );
         if let Some(field) = table.get("trusted_proxies") {
-            listen.trusted_proxies = field.list().iter().filter_map(|f| f.parsed(value::network)).collect();
+            listen.trusted_proxies = field
+                .list()
+                .iter()
+                .filter_map(|f| f.parsed(value::network))
+                .collect();
         }
         if let Some(field) = table.get("proxy_protocol") {
             set(&mut listen.proxy_protocol, field.boolean());
@@ -256,7 +277,10 @@ impl Reader<'_> {
                 );
             }
         }
-        listen.threads = table.get("threads").and_then(|f| f.integer(1..=1024)).and_then(|n| usize::try_from(n).ok());
+        listen.threads = table
+            .get("threads")
+            .and_then(|f| f.integer(1..=1024))
+            .and_then(|n| usize::try_from(n).ok());
         table.finish();
     }
 
@@ -280,30 +304,59 @@ impl Reader<'_> {
     fn inbox(&self, table: Table<'_>, inbox: &mut InboxSettings) {
         if let Some(field) = table.get("store") {
             let directory = field.parsed(|text| match text.contains("://") {
-                true => Err(Complaint::new("only a directory can be a store in this version")
-                    .hint("e.g. `store = \"data\"`")),
+                true => Err(
+                    Complaint::new("only a directory can be a store in this version")
+                        .hint("e.g. `store = \"data\"`"),
+                ),
                 false if text.is_empty() => Err(Complaint::new("a path is empty")),
                 false => Ok(text.to_owned()),
             });
-            set(&mut inbox.store, directory.map(|text| self.folder.join(text)));
+            set(
+                &mut inbox.store,
+                directory.map(|text| self.folder.join(text)),
+            );
         }
-        set(&mut inbox.segment, size(table.get("segment"), 8 << 20, 1 << 30));
+        set(
+            &mut inbox.segment,
+            size(table.get("segment"), 8 << 20, 1 << 30),
+        );
         set(&mut inbox.ballast, size(table.get("ballast"), 0, 1 << 34));
-        set(&mut inbox.low_water, size(table.get("low_water"), 0, 1 << 44));
+        set(
+            &mut inbox.low_water,
+            size(table.get("low_water"), 0, 1 << 44),
+        );
         table.finish();
     }
 }
 
 fn limits(table: Table<'_>, limits: &mut Limits) {
-    let count = |key| table.get(key).and_then(|f| f.integer(1..=10_000_000)).and_then(|n| usize::try_from(n).ok());
-    let bytes = |key, low, high| size(table.get(key), low, high).and_then(|n| usize::try_from(n).ok());
+    let count = |key| {
+        table
+            .get(key)
+            .and_then(|f| f.integer(1..=10_000_000))
+            .and_then(|n| usize::try_from(n).ok())
+    };
+    let bytes =
+        |key, low, high| size(table.get(key), low, high).and_then(|n| usize::try_from(n).ok());
     let time = |key| table.get(key).and_then(|f| f.parsed(value::duration));
     set(&mut limits.connections, count("connections"));
-    set(&mut limits.connections_per_address, count("connections_per_address"));
+    set(
+        &mut limits.connections_per_address,
+        count("connections_per_address"),
+    );
     set(&mut limits.headers, count("headers"));
-    set(&mut limits.header_bytes, bytes("header_bytes", 1 << 10, 1 << 20));
-    set(&mut limits.target_bytes, bytes("target_bytes", 256, 64 << 10));
-    set(&mut limits.bytes_in_flight, bytes("bytes_in_flight", 4 << 20, 1 << 40));
+    set(
+        &mut limits.header_bytes,
+        bytes("header_bytes", 1 << 10, 1 << 20),
+    );
+    set(
+        &mut limits.target_bytes,
+        bytes("target_bytes", 256, 64 << 10),
+    );
+    set(
+        &mut limits.bytes_in_flight,
+        bytes("bytes_in_flight", 4 << 20, 1 << 40),
+    );
     set(&mut limits.handshake_timeout, time("handshake_timeout"));
     set(&mut limits.head_timeout, time("head_timeout"));
     set(&mut limits.body_timeout, time("body_timeout"));
@@ -315,7 +368,8 @@ fn limits(table: Table<'_>, limits: &mut Limits) {
 
 fn socket(text: &str) -> Result<SocketAddr, Complaint> {
     text.parse().map_err(|_| {
-        Complaint::new(format!("`{text}` is not an address with a port")).hint("e.g. `0.0.0.0:8443`, `[::]:8443`")
+        Complaint::new(format!("`{text}` is not an address with a port"))
+            .hint("e.g. `0.0.0.0:8443`, `[::]:8443`")
     })
 }
 
@@ -324,7 +378,9 @@ fn size(field: Option<Field<'_>>, low: u64, high: u64) -> Option<u64> {
         let bytes = value::size(text)? as u64;
         match (low..=high).contains(&bytes) {
             true => Ok(bytes),
-            false => Err(Complaint::new(format!("must be from {low} to {high} bytes, this is {bytes}"))),
+            false => Err(Complaint::new(format!(
+                "must be from {low} to {high} bytes, this is {bytes}"
+            ))),
         }
     })
 }
@@ -334,8 +390,11 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Settings, Vec<String>> {
-        Settings::parse(Path::new("etc/callseal.toml"), text)
-            .map_err(|d| d.iter().map(|d| format!("{}:{}", d.position().0, d.code)).collect())
+        Settings::parse(Path::new("etc/callseal.toml"), text).map_err(|d| {
+            d.iter()
+                .map(|d| format!("{}:{}", d.position().0, d.code))
+                .collect()
+        })
     }
 
     #[test]
@@ -348,7 +407,13 @@ mod tests {
         let s = parse("rules = \"r\"\n[listen]\ntls = { cert = \"c.pem\", key = \"/k\" }\n[inbox]\nstore = \"d\"").unwrap();
         assert_eq!(s.rules, Path::new("etc/r"));
         assert_eq!(s.inbox.store, Path::new("etc/d"));
-        assert_eq!(s.listen.tls, Some(TlsFiles { cert: "etc/c.pem".into(), key: "/k".into() }));
+        assert_eq!(
+            s.listen.tls,
+            Some(TlsFiles {
+                cert: "etc/c.pem".into(),
+                key: "/k".into()
+            })
+        );
     }
 
     #[test]

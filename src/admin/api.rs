@@ -124,14 +124,19 @@ impl From<Attempt> for AttemptJson {
 fn moment(name: &str, text: Option<&String>) -> Result<Option<Timestamp>, Problem> {
     let Some(text) = text else { return Ok(None) };
     let time = humantime::parse_rfc3339(text).map_err(|e| Problem::bad_parameter(name, e))?;
-    let since = time.duration_since(std::time::UNIX_EPOCH).map_err(|e| Problem::bad_parameter(name, e))?;
+    let since = time
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_err(|e| Problem::bad_parameter(name, e))?;
     Ok(Some(Timestamp::default().plus(since)))
 }
 
 fn limit(asked: Option<usize>) -> Result<usize, Problem> {
     match asked.unwrap_or(PAGE) {
         limit @ 1..=PAGE_MAX => Ok(limit),
-        other => Err(Problem::bad_parameter("limit", format!("{other} is not from 1 to {PAGE_MAX}"))),
+        other => Err(Problem::bad_parameter(
+            "limit",
+            format!("{other} is not from 1 to {PAGE_MAX}"),
+        )),
     }
 }
 
@@ -146,7 +151,9 @@ pub async fn events(
     let Query(query) = query.map_err(|e| Problem::bad_parameter("query", e.body_text()))?;
     let wanted = |text: &String| {
         let found = store::State::ALL.into_iter().find(|s| s.as_str() == text);
-        found.ok_or_else(|| Problem::bad_parameter("state", "one of owed, delivered, dead, discarded"))
+        found.ok_or_else(|| {
+            Problem::bad_parameter("state", "one of owed, delivered, dead, discarded")
+        })
     };
     let filter = Filter {
         source: query.source.as_deref().map(SourceName::new),
@@ -156,22 +163,45 @@ pub async fn events(
         from: moment("from", query.from.as_ref())?,
         to: moment("to", query.to.as_ref())?,
     };
-    let after = query.cursor.as_deref().map(str::parse).transpose().map_err(|e| Problem::bad_parameter("cursor", e))?;
-    let page = state.store.list(&filter, after, limit(query.limit)?).await?;
+    let after = query
+        .cursor
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(|e| Problem::bad_parameter("cursor", e))?;
+    let page = state
+        .store
+        .list(&filter, after, limit(query.limit)?)
+        .await?;
     Ok(Json(EventsPage {
         events: page.rows.into_iter().map(EventJson::from).collect(),
         next: page.next.map(|id| id.to_string()),
     }))
 }
 
-pub async fn event(Extract(state): Extract<State>, Path(id): Path<String>) -> Result<Json<EventDetail>, Problem> {
+pub async fn event(
+    Extract(state): Extract<State>,
+    Path(id): Path<String>,
+) -> Result<Json<EventDetail>, Problem> {
     let id = event_id(&id)?;
-    let row = state.store.row(id).await?.ok_or_else(Problem::no_such_event)?;
-    let stored = state.store.read(id).await?.ok_or_else(Problem::no_such_event)?;
+    let row = state
+        .store
+        .row(id)
+        .await?
+        .ok_or_else(Problem::no_such_event)?;
+    let stored = state
+        .store
+        .read(id)
+        .await?
+        .ok_or_else(Problem::no_such_event)?;
     let history = state.store.attempts(id).await?;
     let headers = stored.headers.iter().map(|(name, value)| {
         let name = String::from_utf8_lossy(name).into_owned();
-        let value = if sensitive(&name) { "•••".to_owned() } else { String::from_utf8_lossy(value).into_owned() };
+        let value = if sensitive(&name) {
+            "•••".to_owned()
+        } else {
+            String::from_utf8_lossy(value).into_owned()
+        };
         (name, value)
     });
     Ok(Json(EventDetail {
@@ -188,9 +218,19 @@ pub async fn event(Extract(state): Extract<State>, Path(id): Path<String>) -> Re
 
 /// Signatures and credentials: whoever sees them could send them again elsewhere.
 fn sensitive(name: &str) -> bool {
-    ["authorization", "cookie", "signature", "hmac", "token", "secret", "sign", "api-key", "apikey"]
-        .iter()
-        .any(|word| name.contains(word))
+    [
+        "authorization",
+        "cookie",
+        "signature",
+        "hmac",
+        "token",
+        "secret",
+        "sign",
+        "api-key",
+        "apikey",
+    ]
+    .iter()
+    .any(|word| name.contains(word))
 }
 
 /// The body byte for byte: an operator's alone, and written to the log.
@@ -201,7 +241,11 @@ pub async fn body(
 ) -> Result<Response, Problem> {
     operator_only(role)?;
     let id = event_id(&id)?;
-    let stored = state.store.read(id).await?.ok_or_else(Problem::no_such_event)?;
+    let stored = state
+        .store
+        .read(id)
+        .await?
+        .ok_or_else(Problem::no_such_event)?;
     tracing::info!(event = %id, "an operator read the body");
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream"),
@@ -223,12 +267,23 @@ pub async fn redrive(
 ) -> Result<(StatusCode, Json<Redriven>), Problem> {
     operator_only(role)?;
     let id = event_id(&id)?;
-    let source = state.store.row(id).await?.ok_or_else(Problem::no_such_event)?.source;
+    let source = state
+        .store
+        .row(id)
+        .await?
+        .ok_or_else(Problem::no_such_event)?
+        .source;
     match state.store.redrive(id, state.shared.clock.now()).await? {
         Operated::Done => {
             tracing::info!(event = %id, "redriven by an operator");
             state.relay.wake(&source);
-            Ok((StatusCode::ACCEPTED, Json(Redriven { id: id.to_string(), state: store::State::Owed.as_str() })))
+            Ok((
+                StatusCode::ACCEPTED,
+                Json(Redriven {
+                    id: id.to_string(),
+                    state: store::State::Owed.as_str(),
+                }),
+            ))
         }
         Operated::NotFound => Err(Problem::no_such_event()),
         Operated::NotApplicable(stands) => {
@@ -263,12 +318,18 @@ pub async fn sources(Extract(state): Extract<State>) -> Result<Json<serde_json::
             forward: rule.forward.to_string(),
             verified: !rule.keys.is_empty(),
             keys: rule.keys.iter().map(|key| key.label.clone()).collect(),
-            next_due: state.store.next_due(&rule.name).await?.map(|due| due.to_string()),
+            next_due: state
+                .store
+                .next_due(&rule.name)
+                .await?
+                .map(|due| due.to_string()),
             under_way: state.relay.under_way(&rule.name).unwrap_or(0),
         });
     }
     let digest = data_encoding::HEXLOWER.encode(&loaded.rules.digest);
-    Ok(Json(serde_json::json!({ "sources": sources, "rules_digest": digest })))
+    Ok(Json(
+        serde_json::json!({ "sources": sources, "rules_digest": digest }),
+    ))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -317,10 +378,15 @@ pub async fn refusals(
     let Query(query) = query.map_err(|e| Problem::bad_parameter("query", e.body_text()))?;
     let limit = limit(query.limit)?;
     let fits = |r: &Refused| {
-        query.source.as_ref().is_none_or(|s| *s == r.source) && query.reason.as_ref().is_none_or(|s| s == r.reason)
+        query.source.as_ref().is_none_or(|s| *s == r.source)
+            && query.reason.as_ref().is_none_or(|s| s == r.reason)
     };
     let found = state.shared.refusals.list(query.cursor, limit, fits);
-    let next = (found.len() == limit).then(|| found.last().map(|r| r.number)).flatten();
+    let next = (found.len() == limit)
+        .then(|| found.last().map(|r| r.number))
+        .flatten();
     let refusals: Vec<RefusalJson> = found.into_iter().map(RefusalJson::from).collect();
-    Ok(Json(serde_json::json!({ "refusals": refusals, "next": next })))
+    Ok(Json(
+        serde_json::json!({ "refusals": refusals, "next": next }),
+    ))
 }

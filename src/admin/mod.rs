@@ -48,7 +48,9 @@ pub const ROUTES: [(&str, &str); 9] = [
 
 /// The router: the two health paths are open, all else asks for a token; every path checks Host.
 pub fn router(state: State) -> Router {
-    let open = Router::new().route("/healthz", get(health::healthz)).route("/readyz", get(health::readyz));
+    let open = Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz));
     let closed = Router::new()
         .route("/metrics", get(health::metrics))
         .route("/v1/events", get(api::events))
@@ -57,10 +59,16 @@ pub fn router(state: State) -> Router {
         .route("/v1/events/{id}/redrive", post(api::redrive))
         .route("/v1/sources", get(api::sources))
         .route("/v1/refusals", get(api::refusals))
-        .route_layer(axum::middleware::from_fn_with_state(state.clone(), auth::require_token));
+        .route_layer(axum::middleware::from_fn_with_state(
+            state.clone(),
+            auth::require_token,
+        ));
     open.merge(closed)
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(axum::middleware::from_fn_with_state(state.clone(), auth::check_host))
+        .layer(axum::middleware::from_fn_with_state(
+            state.clone(),
+            auth::check_host,
+        ))
         .with_state(state)
 }

@@ -19,21 +19,38 @@ pub struct Problem {
 impl Problem {
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
-        Problem { status: status.as_u16(), title, detail: detail.into(), code }
+        Problem {
+            status: status.as_u16(),
+            title,
+            detail: detail.into(),
+            code,
+        }
     }
 
     pub fn bad_parameter(name: &str, why: impl std::fmt::Display) -> Self {
-        Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", format!("{name}: {why}"))
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "bad_parameter",
+            format!("{name}: {why}"),
+        )
     }
 
     pub fn no_such_event() -> Self {
-        Problem::new(StatusCode::NOT_FOUND, "no_such_event", "there is no such event, or no longer")
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "no_such_event",
+            "there is no such event, or no longer",
+        )
     }
 }
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.code(), error.to_string())
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            error.code(),
+            error.to_string(),
+        )
     }
 }
 
@@ -48,9 +65,17 @@ impl IntoResponse for Problem {
 }
 
 pub async fn not_found() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path")
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        "there is nothing at this path",
+    )
 }
 
 pub async fn method_not_allowed() -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not know this method")
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "this path does not know this method",
+    )
 }

@@ -18,7 +18,10 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
 /// Serves until `stop` turns true.
 pub fn run(listener: std::net::TcpListener, state: State, stop: watch::Receiver<bool>) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "the admin port's runtime could not be started");
@@ -33,7 +36,11 @@ pub fn run(listener: std::net::TcpListener, state: State, stop: watch::Receiver<
     });
 }
 
-async fn accept(listener: std::net::TcpListener, state: State, mut stop: watch::Receiver<bool>) -> std::io::Result<()> {
+async fn accept(
+    listener: std::net::TcpListener,
+    state: State,
+    mut stop: watch::Receiver<bool>,
+) -> std::io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let service = TowerToHyperService::new(router(state));
@@ -50,13 +57,20 @@ async fn accept(listener: std::net::TcpListener, state: State, mut stop: watch::
             }
         };
         // Above the limit the connection is closed at once.
-        let Ok(place) = places.clone().try_acquire_owned() else { continue };
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            continue;
+        };
         let service = service.clone();
         tokio::spawn(async move {
             let _place = place;
             let mut builder = hyper::server::conn::http1::Builder::new();
-            builder.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10)).max_buf_size(64 * 1024);
-            let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            builder
+                .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(10))
+                .max_buf_size(64 * 1024);
+            let _ = builder
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
         });
     }
 }

@@ -23,8 +23,13 @@ pub enum Role {
 pub enum TokenError {
     Secret(SecretError),
     /// Fewer than 16 bytes can be guessed.
-    TooShort { place: SecretRef },
-    Write { path: PathBuf, cause: io::ErrorKind },
+    TooShort {
+        place: SecretRef,
+    },
+    Write {
+        path: PathBuf,
+        cause: io::ErrorKind,
+    },
 }
 
 impl fmt::Display for TokenError {
@@ -64,12 +69,21 @@ impl Tokens {
         }
         let file = token_file(&settings.inbox.store);
         if !file.exists() {
-            let text: String = (0..4).map(|_| format!("{:016x}", random.next_u64())).collect();
-            write_whole(&file, format!("{text}\n").as_bytes(), 0o600)
-                .map_err(|e| TokenError::Write { path: file.clone(), cause: e.kind() })?;
+            let text: String = (0..4)
+                .map(|_| format!("{:016x}", random.next_u64()))
+                .collect();
+            write_whole(&file, format!("{text}\n").as_bytes(), 0o600).map_err(|e| {
+                TokenError::Write {
+                    path: file.clone(),
+                    cause: e.kind(),
+                }
+            })?;
         }
         let token = checked(&SecretRef::File(file.clone()))?;
-        Ok(Tokens { tokens: vec![(Role::Operator, token)], file: Some(file) })
+        Ok(Tokens {
+            tokens: vec![(Role::Operator, token)],
+            file: Some(file),
+        })
     }
 
     /// The file of the token that was made, if one was.
@@ -92,7 +106,9 @@ impl Tokens {
 fn checked(place: &SecretRef) -> Result<Secret, TokenError> {
     let secret = place.load().map_err(TokenError::Secret)?;
     match secret.len() {
-        0..16 => Err(TokenError::TooShort { place: place.clone() }),
+        0..16 => Err(TokenError::TooShort {
+            place: place.clone(),
+        }),
         _ => Ok(secret),
     }
 }

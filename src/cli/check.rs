@@ -15,11 +15,18 @@ pub fn run(place: &Place) -> Result<(), u8> {
         output::faults(found.into_iter().map(Fault::File).collect());
         EXIT_CONFIG
     })?;
-    let prepared = service::prepare(&settings, &Metrics::new(), None).map_err(|found| faults.extend(found)).ok();
+    let prepared = service::prepare(&settings, &Metrics::new(), None)
+        .map_err(|found| faults.extend(found))
+        .ok();
     let now = SystemClock.now();
     let certificate = settings.listen.tls.as_ref().and_then(|files| {
-        let paths = CertificatePaths { cert: files.cert.clone(), key: files.key.clone() };
-        Identity::load(&paths, now).map_err(|error| faults.push(Fault::Tls(error))).ok()
+        let paths = CertificatePaths {
+            cert: files.cert.clone(),
+            key: files.key.clone(),
+        };
+        Identity::load(&paths, now)
+            .map_err(|error| faults.push(Fault::Tls(error)))
+            .ok()
     });
     if !faults.is_empty() {
         if let Some(prepared) = prepared {
@@ -35,11 +42,17 @@ pub fn run(place: &Place) -> Result<(), u8> {
     if let Some(identity) = certificate {
         let days = identity.not_after.since(now).as_secs() / 86_400;
         if days < CERTIFICATE_WARNING_DAYS {
-            output::remark(format_args!("warning: the certificate ends in {days} days, at {}", identity.not_after));
+            output::remark(format_args!(
+                "warning: the certificate ends in {days} days, at {}",
+                identity.not_after
+            ));
         }
     }
     let settings_from = file.map_or("defaults".to_owned(), |file| file.display().to_string());
-    output::remark(format_args!("no errors (settings: {settings_from}, rules: {})", settings.rules.display()));
+    output::remark(format_args!(
+        "no errors (settings: {settings_from}, rules: {})",
+        settings.rules.display()
+    ));
     Ok(())
 }
 
@@ -51,15 +64,29 @@ fn table(prepared: &service::Prepared) {
         .iter()
         .map(|rule| {
             let keys: Vec<&str> = rule.keys.iter().map(|key| key.label.as_str()).collect();
-            let keys = if keys.is_empty() { "UNVERIFIED".to_owned() } else { keys.join(", ") };
+            let keys = if keys.is_empty() {
+                "UNVERIFIED".to_owned()
+            } else {
+                keys.join(", ")
+            };
             let keep = humantime::format_duration(rule.inbox.keep).to_string();
             let name = rule.name.to_string();
-            vec![name, rule.provider.name.clone(), rule.path.clone(), keys, keep, rule.forward.to_string()]
+            vec![
+                name,
+                rule.provider.name.clone(),
+                rule.path.clone(),
+                keys,
+                keep,
+                rule.forward.to_string(),
+            ]
         })
         .collect();
     if rows.is_empty() {
         output::remark("no sources: `callseal init PROVIDER --forward URL` writes the first");
         return;
     }
-    output::table(&["SOURCE", "PROVIDER", "PATH", "KEYS", "KEEP", "FORWARD"], &rows);
+    output::table(
+        &["SOURCE", "PROVIDER", "PATH", "KEYS", "KEEP", "FORWARD"],
+        &rows,
+    );
 }

@@ -27,12 +27,25 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
         }
     };
     let path = if options.ready { "/readyz" } else { "/healthz" };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|_| EXIT_FAILED)?;
-    let reply = runtime.block_on(http::ask(address, ::http::Method::GET, path, None, Duration::from_secs(3)));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|_| EXIT_FAILED)?;
+    let reply = runtime.block_on(http::ask(
+        address,
+        ::http::Method::GET,
+        path,
+        None,
+        Duration::from_secs(3),
+    ));
     match reply {
         Ok(reply) => {
             output::line(String::from_utf8_lossy(&reply.body).trim_end());
-            if reply.status == 200 { Ok(()) } else { Err(EXIT_FAILED) }
+            if reply.status == 200 {
+                Ok(())
+            } else {
+                Err(EXIT_FAILED)
+            }
         }
         Err(error) => {
             output::remark(format_args!("error: {address}: {error}"));

@@ -43,18 +43,31 @@ pub async fn ask(
     patience: Duration,
 ) -> Result<Reply, AskError> {
     let asking = async {
-        let stream = tokio::net::TcpStream::connect(address).await.map_err(AskError::Connect)?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(AskError::Http)?;
-        let mut request = http::Request::builder().method(method).uri(target).header("host", address.to_string());
+        let stream = tokio::net::TcpStream::connect(address)
+            .await
+            .map_err(AskError::Connect)?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(AskError::Http)?;
+        let mut request = http::Request::builder()
+            .method(method)
+            .uri(target)
+            .header("host", address.to_string());
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let request = request.body(Empty::<Bytes>::new()).map_err(AskError::Request)?;
+        let request = request
+            .body(Empty::<Bytes>::new())
+            .map_err(AskError::Request)?;
         let exchange = async {
             let response = sender.send_request(request).await.map_err(AskError::Http)?;
             let status = response.status().as_u16();
-            let body = response.into_body().collect().await.map_err(AskError::Http)?.to_bytes();
+            let body = response
+                .into_body()
+                .collect()
+                .await
+                .map_err(AskError::Http)?
+                .to_bytes();
             Ok(Reply { status, body })
         };
         tokio::select! {
@@ -62,5 +75,7 @@ pub async fn ask(
             Err(error) = connection => Err(AskError::Http(error)),
         }
     };
-    tokio::time::timeout(patience, asking).await.unwrap_or(Err(AskError::Timeout))
+    tokio::time::timeout(patience, asking)
+        .await
+        .unwrap_or(Err(AskError::Timeout))
 }

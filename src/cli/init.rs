@@ -39,14 +39,26 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
         EXIT_CONFIG
     })?;
     let Some(provider) = providers.iter().find(|p| p.name == options.provider) else {
-        output::remark(format_args!("error: there is no provider `{}`", options.provider));
+        output::remark(format_args!(
+            "error: there is no provider `{}`",
+            options.provider
+        ));
         if let Some(near) = nearest(&options.provider, providers.iter().map(|p| p.name.as_str())) {
-            output::remark(format_args!("did you mean `{near}`? `callseal providers` lists them all"));
+            output::remark(format_args!(
+                "did you mean `{near}`? `callseal providers` lists them all"
+            ));
         }
         return Err(EXIT_FAILED);
     };
-    let name = options.name.clone().unwrap_or_else(|| options.provider.clone());
-    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
+    let name = options
+        .name
+        .clone()
+        .unwrap_or_else(|| options.provider.clone());
+    if name.is_empty()
+        || !name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    {
         output::remark("error: a name consists of letters, digits, - and _");
         return Err(EXIT_FAILED);
     }
@@ -57,7 +69,10 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
     let path = settings.rules.join(format!("{name}.toml"));
     let written = std::fs::create_dir_all(&settings.rules).and_then(|()| {
         // Never over a file that is there: it may hold somebody's work.
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&path)?;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)?;
         file.write_all(text.as_bytes())
     });
     if let Err(error) = written {
@@ -72,11 +87,16 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
 
 /// The text of the file: four lines, and what the provider asks for besides.
 fn source(provider: &Provider, name: &str, options: &Options) -> Result<String, String> {
-    let forward = value::destination(&options.forward).map_err(|c| c.message)?.to_string();
+    let forward = value::destination(&options.forward)
+        .map_err(|c| c.message)?
+        .to_string();
     let path = options.path.clone().unwrap_or_else(|| format!("/{name}"));
     value::path(&path).map_err(|c| c.message)?;
     let variable = name.to_ascii_uppercase().replace('-', "_");
-    let key = options.key.clone().unwrap_or_else(|| format!("env:{variable}_SECRET"));
+    let key = options
+        .key
+        .clone()
+        .unwrap_or_else(|| format!("env:{variable}_SECRET"));
     value::secret_ref(&key, std::path::Path::new("")).map_err(|c| c.message)?;
     let mut text = format!(
         "provider = {}\npath     = {}\nkeys     = [{}]\nforward  = {}\n",

@@ -25,8 +25,13 @@ pub const EXIT_CONFIG: u8 = 78;
 /// A TLS proxy that checks the seal on every payment callback, has it on disk before it answers,
 /// and delivers it to your application until that takes it.
 #[derive(Debug, Parser)]
-#[command(name = "callseal", version, about, after_help = "\
-Exit codes: 0 done, 1 failed, 2 wrong usage, 74 the disk failed (restart), 78 wrong settings or rules.")]
+#[command(
+    name = "callseal",
+    version,
+    about,
+    after_help = "\
+Exit codes: 0 done, 1 failed, 2 wrong usage, 74 the disk failed (restart), 78 wrong settings or rules."
+)]
 struct Arguments {
     /// Settings file [default: callseal.toml, if it is there]
     #[arg(long, short, global = true, value_name = "FILE")]
@@ -65,7 +70,10 @@ impl Place {
     /// Settings with the command line's word over them.
     pub fn settings(
         &self,
-    ) -> Result<(crate::settings::Settings, Option<PathBuf>), Vec<crate::rule::diagnostic::Diagnostic>> {
+    ) -> Result<
+        (crate::settings::Settings, Option<PathBuf>),
+        Vec<crate::rule::diagnostic::Diagnostic>,
+    > {
         let (mut settings, file) = crate::settings::Settings::load(self.config.as_deref())?;
         if let Some(rules) = &self.rules {
             settings.rules.clone_from(rules);
@@ -76,7 +84,11 @@ impl Place {
 
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
-    let Arguments { config, rules, command } = Arguments::parse();
+    let Arguments {
+        config,
+        rules,
+        command,
+    } = Arguments::parse();
     let place = Place { config, rules };
     let done = match command {
         Command::Serve => serve::run(&place),

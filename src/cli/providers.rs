@@ -16,10 +16,12 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
         output::diagnostics(&found);
         EXIT_CONFIG
     })?;
-    let providers = RuleFiles::read(&settings.rules).and_then(|files| compile::providers(&files)).map_err(|found| {
-        output::diagnostics(&found);
-        EXIT_CONFIG
-    })?;
+    let providers = RuleFiles::read(&settings.rules)
+        .and_then(|files| compile::providers(&files))
+        .map_err(|found| {
+            output::diagnostics(&found);
+            EXIT_CONFIG
+        })?;
     match &options.name {
         None => {
             let rows: Vec<Vec<String>> = providers
@@ -46,7 +48,12 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
 }
 
 fn scheme(provider: &Provider) -> String {
-    provider.scheme.as_ref().map_or("none".to_owned(), |scheme| scheme.algorithm.name().to_owned())
+    provider
+        .scheme
+        .as_ref()
+        .map_or("none".to_owned(), |scheme| {
+            scheme.algorithm.name().to_owned()
+        })
 }
 
 fn describe(provider: &Provider) {
@@ -61,22 +68,34 @@ fn describe(provider: &Provider) {
     }
     if let Some(freshness) = &provider.freshness {
         let tolerance = humantime::format_duration(freshness.tolerance);
-        output::line(format_args!("  timestamp      {} (tolerance {tolerance})", freshness.timestamp));
+        output::line(format_args!(
+            "  timestamp      {} (tolerance {tolerance})",
+            freshness.timestamp
+        ));
     }
     output::line(format_args!("  event id       {}", provider.event.id));
     if let Some(kind) = &provider.event.kind {
         output::line(format_args!("  event type     {kind}"));
     }
     let answers = &provider.answers;
-    for (name, answer) in [("accepted", &answers.accepted), ("rejected", &answers.rejected)] {
+    for (name, answer) in [
+        ("accepted", &answers.accepted),
+        ("rejected", &answers.rejected),
+    ] {
         let body = String::from_utf8_lossy(&answer.body);
         output::line(format_args!("  {name:<14} {} {body}", answer.status));
     }
     if let Some(horizon) = provider.contract.horizon {
-        output::line(format_args!("  retries for    {}", humantime::format_duration(horizon)));
+        output::line(format_args!(
+            "  retries for    {}",
+            humantime::format_duration(horizon)
+        ));
     }
     for note in &provider.notes {
         output::line(format_args!("  note           {note}"));
     }
-    output::line(format_args!("\ncallseal init {} --forward http://127.0.0.1:3000/webhooks", provider.name));
+    output::line(format_args!(
+        "\ncallseal init {} --forward http://127.0.0.1:3000/webhooks",
+        provider.name
+    ));
 }

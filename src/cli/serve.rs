@@ -18,18 +18,26 @@ pub fn run(place: &Place) -> Result<(), u8> {
         EXIT_CONFIG
     })?;
     telemetry::start_logging(settings.log);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-        output::remark(format_args!("error: {error}"));
-        EXIT_FAILED
-    })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            output::remark(format_args!("error: {error}"));
+            EXIT_FAILED
+        })?;
     // Signals are caught before anything is open: one that comes early must not kill half a start.
-    let mut signals = runtime.block_on(async { Signals::new() }).map_err(|error| {
-        output::remark(format_args!("error: {error}"));
-        EXIT_FAILED
-    })?;
+    let mut signals = runtime
+        .block_on(async { Signals::new() })
+        .map_err(|error| {
+            output::remark(format_args!("error: {error}"));
+            EXIT_FAILED
+        })?;
     let disk_failed = Arc::new(AtomicBool::new(false));
-    let surroundings =
-        Surroundings { clock: Arc::new(SystemClock), random: Arc::new(SystemRandom), on_fatal: leave(disk_failed.clone()) };
+    let surroundings = Surroundings {
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+        on_fatal: leave(disk_failed.clone()),
+    };
     let (gateway, warnings) = Gateway::start(settings, file, surroundings).map_err(|faults| {
         output::faults(faults);
         EXIT_CONFIG
@@ -67,7 +75,9 @@ pub fn run(place: &Place) -> Result<(), u8> {
 fn leave(disk_failed: Arc<AtomicBool>) -> Arc<dyn Fn() + Send + Sync> {
     Arc::new(move || {
         disk_failed.store(true, Ordering::SeqCst);
-        tracing::error!("the journal could not be synced: nothing is accepted any more, the process ends");
+        tracing::error!(
+            "the journal could not be synced: nothing is accepted any more, the process ends"
+        );
         std::thread::spawn(|| {
             std::thread::sleep(std::time::Duration::from_millis(500));
             std::process::exit(i32::from(EXIT_DISK));
@@ -122,7 +132,10 @@ fn reload(gateway: &Gateway) {
         Ok(warnings) => {
             output::diagnostics(&warnings);
             let loaded = gateway.loaded();
-            tracing::info!(sources = loaded.rules.rules.len(), "reloaded rules, keys and certificate");
+            tracing::info!(
+                sources = loaded.rules.rules.len(),
+                "reloaded rules, keys and certificate"
+            );
         }
         Err(faults) => {
             for fault in &faults {
@@ -139,7 +152,11 @@ fn banner(gateway: &Gateway) {
     let settings = gateway.settings();
     let (paths, not_after) = gateway.certificate();
     let days = not_after.since(SystemClock.now()).as_secs() / 86_400;
-    let development = if settings.listen.tls.is_none() { " (made for development: providers will not trust it)" } else { "" };
+    let development = if settings.listen.tls.is_none() {
+        " (made for development: providers will not trust it)"
+    } else {
+        ""
+    };
     let loaded = gateway.loaded();
     let say = |name: &str, text: String| output::remark(format_args!("  {name:<12} {text}"));
     output::remark(format_args!("callseal {}", env!("CARGO_PKG_VERSION")));
@@ -148,14 +165,40 @@ fn banner(gateway: &Gateway) {
     if let Some(file) = gateway.token_file() {
         say("admin token", format!("in {}", file.display()));
     }
-    say("certificate", format!("{}, ends in {days} days{development}", paths.cert.display()));
-    say("store", format!("{} ({})", settings.inbox.store.display(), gateway.store().report()));
+    say(
+        "certificate",
+        format!("{}, ends in {days} days{development}", paths.cert.display()),
+    );
+    say(
+        "store",
+        format!(
+            "{} ({})",
+            settings.inbox.store.display(),
+            gateway.store().report()
+        ),
+    );
     match loaded.rules.rules.len() {
-        0 => say("sources", format!("none in {}: `callseal init PROVIDER --forward URL` writes one", settings.rules.display())),
-        count => say("sources", format!("{count} from {}", settings.rules.display())),
+        0 => say(
+            "sources",
+            format!(
+                "none in {}: `callseal init PROVIDER --forward URL` writes one",
+                settings.rules.display()
+            ),
+        ),
+        count => say(
+            "sources",
+            format!("{count} from {}", settings.rules.display()),
+        ),
     }
     for rule in &loaded.rules.rules {
-        let unverified = if rule.keys.is_empty() { "  UNVERIFIED" } else { "" };
-        output::remark(format_args!("    {:<20} {} -> {}{unverified}", rule.path, rule.provider.name, rule.forward));
+        let unverified = if rule.keys.is_empty() {
+            "  UNVERIFIED"
+        } else {
+            ""
+        };
+        output::remark(format_args!(
+            "    {:<20} {} -> {}{unverified}",
+            rule.path, rule.provider.name, rule.forward
+        ));
     }
 }

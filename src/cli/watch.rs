@@ -29,10 +29,15 @@ impl Fingerprint {
         let mut seen = BTreeMap::new();
         for path in paths {
             look(path, &mut seen);
-            let Ok(entries) = std::fs::read_dir(path) else { continue };
+            let Ok(entries) = std::fs::read_dir(path) else {
+                continue;
+            };
             let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
             files.sort();
-            for file in files.iter().filter(|file| file.extension().is_some_and(|e| e == "toml")) {
+            for file in files
+                .iter()
+                .filter(|file| file.extension().is_some_and(|e| e == "toml"))
+            {
                 look(file, &mut seen);
             }
         }
@@ -56,7 +61,15 @@ fn look(path: &Path, seen: &mut BTreeMap<PathBuf, Seen>) {
             true => (0, (0, 0)),
             false => (meta.size(), (meta.mtime(), meta.mtime_nsec())),
         };
-        seen.insert(path.to_owned(), Seen { inode: meta.ino(), device: meta.dev(), size, changed });
+        seen.insert(
+            path.to_owned(),
+            Seen {
+                inode: meta.ino(),
+                device: meta.dev(),
+                size,
+                changed,
+            },
+        );
     }
 }
 

@@ -26,8 +26,12 @@ pub enum Refusal {
     AddressNotAllowed,
     /// A trusted proxy sent an X-Forwarded-For that names no address where one was needed.
     ForwardedForMalformed,
-    RatePerAddress { retry_after: Duration },
-    RateTotal { retry_after: Duration },
+    RatePerAddress {
+        retry_after: Duration,
+    },
+    RateTotal {
+        retry_after: Duration,
+    },
     BodyTooLarge,
     BodyTooSlow,
     BodyBroken,
@@ -81,21 +85,35 @@ struct Gate {
 
 impl Guards {
     /// Compiles the guards. A source whose rates did not change keeps its counts over a reload.
-    pub fn new(rules: &RuleSet, trusted: AddressSet, metrics: Metrics, before: Option<&Guards>) -> Self {
+    pub fn new(
+        rules: &RuleSet,
+        trusted: AddressSet,
+        metrics: Metrics,
+        before: Option<&Guards>,
+    ) -> Self {
         let gates = rules.rules.iter().map(|rule| {
             let kept = before.and_then(|guards| {
-                let gate = guards.gates.values().find(|gate| gate.rule.name == rule.name)?;
-                let same = gate.rule.guard.per_ip == rule.guard.per_ip && gate.rule.guard.total == rule.guard.total;
+                let gate = guards
+                    .gates
+                    .values()
+                    .find(|gate| gate.rule.name == rule.name)?;
+                let same = gate.rule.guard.per_ip == rule.guard.per_ip
+                    && gate.rule.guard.total == rule.guard.total;
                 same.then(|| gate.limiter.clone())
             });
             let gate = Gate {
                 rule: rule.clone(),
                 allow: rule.guard.allow.as_ref().map(AddressSet::new),
-                limiter: kept.unwrap_or_else(|| Arc::new(Limiter::new(rule.guard.per_ip, rule.guard.total))),
+                limiter: kept
+                    .unwrap_or_else(|| Arc::new(Limiter::new(rule.guard.per_ip, rule.guard.total))),
             };
             (rule.path.clone(), gate)
         });
-        Guards { gates: gates.collect(), trusted, metrics }
+        Guards {
+            gates: gates.collect(),
+            trusted,
+            metrics,
+        }
     }
 
     /// The rule whose path this is, byte for byte.

@@ -9,13 +9,21 @@ use crate::message::Headers;
 /// The address of the client. X-Forwarded-For counts only on connections from a trusted proxy, and
 /// is read from the right: each proxy adds the address that it saw itself, and what stands further
 /// left was written by whoever it was that it saw.
-pub fn client_address(peer: IpAddr, headers: &Headers, trusted: &AddressSet) -> Result<IpAddr, Refusal> {
+pub fn client_address(
+    peer: IpAddr,
+    headers: &Headers,
+    trusted: &AddressSet,
+) -> Result<IpAddr, Refusal> {
     if trusted.is_empty() || !trusted.contains(peer) {
         return Ok(peer);
     }
     let values: Vec<&[u8]> = headers.all("x-forwarded-for").collect();
     let mut client = peer;
-    for entry in values.iter().rev().flat_map(|value| value.rsplit(|b| *b == b',')) {
+    for entry in values
+        .iter()
+        .rev()
+        .flat_map(|value| value.rsplit(|b| *b == b','))
+    {
         client = parse(entry).ok_or(Refusal::ForwardedForMalformed)?;
         if !trusted.contains(client) {
             break;
@@ -42,7 +50,8 @@ mod tests {
     fn client(peer: &str, forwarded: &[&'static str]) -> Result<String, Refusal> {
         let nets = ["10.0.0.0/8".parse().unwrap()];
         let headers: Headers = forwarded.iter().map(|v| ("x-forwarded-for", *v)).collect();
-        client_address(peer.parse().unwrap(), &headers, &AddressSet::new(&nets)).map(|a| a.to_string())
+        client_address(peer.parse().unwrap(), &headers, &AddressSet::new(&nets))
+            .map(|a| a.to_string())
     }
 
     #[test]
@@ -51,20 +60,42 @@ mod tests {
         assert_eq!(client("198.51.100.1", &["203.0.113.5"]), ok("198.51.100.1"));
         assert_eq!(client("10.0.0.1", &[]), ok("10.0.0.1"));
         assert_eq!(client("10.0.0.1", &["203.0.113.5"]), ok("203.0.113.5"));
-        assert_eq!(client("10.0.0.1", &["1.1.1.1, 203.0.113.5"]), ok("203.0.113.5"));
-        assert_eq!(client("10.0.0.1", &["1.1.1.1, 203.0.113.5, 10.2.3.4"]), ok("203.0.113.5"));
-        assert_eq!(client("10.0.0.1", &["1.1.1.1", "203.0.113.5 ,10.2.3.4"]), ok("203.0.113.5"));
-        assert_eq!(client("10.0.0.1", &["garbage, 203.0.113.5:443"]), ok("203.0.113.5"));
-        assert_eq!(client("10.0.0.1", &["[2001:db8::1]:443"]), ok("2001:db8::1"));
+        assert_eq!(
+            client("10.0.0.1", &["1.1.1.1, 203.0.113.5"]),
+            ok("203.0.113.5")
+        );
+        assert_eq!(
+            client("10.0.0.1", &["1.1.1.1, 203.0.113.5, 10.2.3.4"]),
+            ok("203.0.113.5")
+        );
+        assert_eq!(
+            client("10.0.0.1", &["1.1.1.1", "203.0.113.5 ,10.2.3.4"]),
+            ok("203.0.113.5")
+        );
+        assert_eq!(
+            client("10.0.0.1", &["garbage, 203.0.113.5:443"]),
+            ok("203.0.113.5")
+        );
+        assert_eq!(
+            client("10.0.0.1", &["[2001:db8::1]:443"]),
+            ok("2001:db8::1")
+        );
         assert_eq!(client("10.0.0.1", &["[2001:db8::1]"]), ok("2001:db8::1"));
-        assert_eq!(client("10.0.0.1", &["::ffff:203.0.113.5"]), ok("203.0.113.5"));
+        assert_eq!(
+            client("10.0.0.1", &["::ffff:203.0.113.5"]),
+            ok("203.0.113.5")
+        );
         assert_eq!(client("10.0.0.1", &["10.9.9.9, 10.2.3.4"]), ok("10.9.9.9"));
     }
 
     #[test]
     fn what_a_trusted_proxy_garbled_is_refused() {
         for bad in ["unknown", "", "203.0.113.005", "203.0.113.5, "] {
-            assert_eq!(client("10.0.0.1", &[bad]), Err(Refusal::ForwardedForMalformed), "{bad:?}");
+            assert_eq!(
+                client("10.0.0.1", &[bad]),
+                Err(Refusal::ForwardedForMalformed),
+                "{bad:?}"
+            );
         }
     }
 }

@@ -45,12 +45,14 @@ impl Limiter {
             }
             limiter
                 .check_key(&Prefix::of(peer))
-                .map_err(|not| Refusal::RatePerAddress { retry_after: self.wait(not.wait_time_from(self.clock.now())) })?;
+                .map_err(|not| Refusal::RatePerAddress {
+                    retry_after: self.wait(not.wait_time_from(self.clock.now())),
+                })?;
         }
         if let Some(limiter) = &self.total {
-            limiter
-                .check()
-                .map_err(|not| Refusal::RateTotal { retry_after: self.wait(not.wait_time_from(self.clock.now())) })?;
+            limiter.check().map_err(|not| Refusal::RateTotal {
+                retry_after: self.wait(not.wait_time_from(self.clock.now())),
+            })?;
         }
         Ok(())
     }
@@ -69,7 +71,11 @@ mod tests {
 
     fn rate(count: u32, burst: u32) -> Option<Rate> {
         let period = Duration::from_secs(24 * 3600);
-        Some(Rate { count: NonZeroU32::new(count).unwrap(), period, burst: NonZeroU32::new(burst).unwrap() })
+        Some(Rate {
+            count: NonZeroU32::new(count).unwrap(),
+            period,
+            burst: NonZeroU32::new(burst).unwrap(),
+        })
     }
 
     #[test]
@@ -78,9 +84,14 @@ mod tests {
         let ip = |a: &str| a.parse().unwrap();
         assert_eq!(limiter.check(ip("192.0.2.1")), Ok(()));
         assert_eq!(limiter.check(ip("192.0.2.2")), Ok(()));
-        assert!(matches!(limiter.check(ip("192.0.2.3")), Err(Refusal::RatePerAddress { retry_after }) if retry_after.as_secs() > 3600));
+        assert!(
+            matches!(limiter.check(ip("192.0.2.3")), Err(Refusal::RatePerAddress { retry_after }) if retry_after.as_secs() > 3600)
+        );
         assert_eq!(limiter.check(ip("198.51.100.1")), Ok(()));
         assert_eq!(limiter.check(ip("198.51.100.1")), Ok(()));
-        assert!(matches!(limiter.check(ip("203.0.113.1")), Err(Refusal::RateTotal { .. })));
+        assert!(matches!(
+            limiter.check(ip("203.0.113.1")),
+            Err(Refusal::RateTotal { .. })
+        ));
     }
 }

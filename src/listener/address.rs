@@ -21,7 +21,10 @@ impl AddressSet {
                 IpNet::V6(net) => v6.push((u128::from(net.network()), u128::from(net.broadcast()))),
             }
         }
-        AddressSet { v4: merge(v4), v6: merge(v6) }
+        AddressSet {
+            v4: merge(v4),
+            v6: merge(v6),
+        }
     }
 
     /// Every spelling of one address gives one answer: IPv4-mapped IPv6 counts as IPv4.
@@ -51,7 +54,10 @@ fn merge<T: Ord + Copy>(mut ranges: Vec<(T, T)>) -> Vec<(T, T)> {
 
 fn holds<T: Ord + Copy>(ranges: &[(T, T)], address: T) -> bool {
     let after = ranges.partition_point(|(low, _)| *low <= address);
-    after.checked_sub(1).and_then(|at| ranges.get(at)).is_some_and(|(_, high)| address <= *high)
+    after
+        .checked_sub(1)
+        .and_then(|at| ranges.get(at))
+        .is_some_and(|(_, high)| address <= *high)
 }
 
 /// The network by which a stranger is counted: /24 for IPv4, /64 for IPv6, since whoever has one
@@ -90,11 +96,29 @@ mod tests {
 
     #[test]
     fn edges_of_a_network_belong_to_it_and_their_neighbours_do_not() {
-        let set = set(&["203.0.113.0/24", "10.0.0.5/32", "2001:db8::/32", "203.0.113.128/25"]);
-        for inside in ["203.0.113.0", "203.0.113.255", "10.0.0.5", "2001:db8::1", "::ffff:10.0.0.5"] {
+        let set = set(&[
+            "203.0.113.0/24",
+            "10.0.0.5/32",
+            "2001:db8::/32",
+            "203.0.113.128/25",
+        ]);
+        for inside in [
+            "203.0.113.0",
+            "203.0.113.255",
+            "10.0.0.5",
+            "2001:db8::1",
+            "::ffff:10.0.0.5",
+        ] {
             assert!(set.contains(inside.parse().unwrap()), "{inside}");
         }
-        for outside in ["203.0.112.255", "203.0.114.0", "10.0.0.4", "10.0.0.6", "2001:db9::", "::1"] {
+        for outside in [
+            "203.0.112.255",
+            "203.0.114.0",
+            "10.0.0.4",
+            "10.0.0.6",
+            "2001:db9::",
+            "::1",
+        ] {
             assert!(!set.contains(outside.parse().unwrap()), "{outside}");
         }
     }

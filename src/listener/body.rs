@@ -41,12 +41,20 @@ pub struct HeldBody {
 
 impl Body {
     pub fn from_wire(body: hyper::body::Incoming, share: BudgetShare, timeout: Duration) -> Self {
-        Body { source: Source::Wire(body), share, timeout }
+        Body {
+            source: Source::Wire(body),
+            share,
+            timeout,
+        }
     }
 
     /// A body that is already whole.
     pub fn whole(bytes: impl Into<Bytes>, share: BudgetShare) -> Self {
-        Body { source: Source::Whole(bytes.into()), share, timeout: Duration::ZERO }
+        Body {
+            source: Source::Whole(bytes.into()),
+            share,
+            timeout: Duration::ZERO,
+        }
     }
 
     /// Reads all of it. `declared` is its Content-Length, if any: room for it is made at once.
@@ -65,7 +73,10 @@ impl Body {
         match self.source {
             Source::Whole(bytes) if bytes.len() > max => Err(BodyError::TooLarge),
             Source::Whole(bytes) => match self.share.grow_to(bytes.len()) {
-                true => Ok(HeldBody { bytes, share: self.share }),
+                true => Ok(HeldBody {
+                    bytes,
+                    share: self.share,
+                }),
                 false => Err(BodyError::NoRoom),
             },
             Source::Wire(body) => {
@@ -87,7 +98,9 @@ async fn collect(
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else {
+            continue;
+        };
         let have = first.as_ref().map_or(0, Bytes::len).max(rest.len());
         if have + data.len() > max {
             return Err(BodyError::TooLarge);

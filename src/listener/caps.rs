@@ -46,16 +46,26 @@ impl ConnectionCaps {
 
     /// Takes a place, given back when the permit is dropped. A trusted proxy stands for many
     /// clients: it is counted in total only.
-    pub fn enter(self: &Arc<Self>, address: IpAddr, trusted: bool) -> Result<ConnectionPermit, Full> {
+    pub fn enter(
+        self: &Arc<Self>,
+        address: IpAddr,
+        trusted: bool,
+    ) -> Result<ConnectionPermit, Full> {
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.total {
             self.open.fetch_sub(1, Ordering::Relaxed);
             return Err(Full::Total);
         }
         if trusted {
-            return Ok(ConnectionPermit { caps: self.clone(), prefix: None });
+            return Ok(ConnectionPermit {
+                caps: self.clone(),
+                prefix: None,
+            });
         }
         let prefix = Prefix::of(address);
-        let mut by_prefix = self.by_prefix.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_prefix = self
+            .by_prefix
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let count = by_prefix.entry(prefix).or_insert(0);
         if *count >= self.per_address {
             drop(by_prefix);
@@ -64,7 +74,10 @@ impl ConnectionCaps {
         }
         *count += 1;
         drop(by_prefix);
-        Ok(ConnectionPermit { caps: self.clone(), prefix: Some(prefix) })
+        Ok(ConnectionPermit {
+            caps: self.clone(),
+            prefix: Some(prefix),
+        })
     }
 
     pub fn open(&self) -> usize {
@@ -83,7 +96,11 @@ impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.caps.open.fetch_sub(1, Ordering::Relaxed);
         let Some(prefix) = self.prefix else { return };
-        let mut by_prefix = self.caps.by_prefix.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_prefix = self
+            .caps
+            .by_prefix
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = by_prefix.get_mut(&prefix) {
             *count -= 1;
             if *count == 0 {
@@ -102,11 +119,17 @@ pub struct ByteBudget {
 
 impl ByteBudget {
     pub fn new(max: usize) -> Arc<Self> {
-        Arc::new(ByteBudget { max, used: AtomicUsize::new(0) })
+        Arc::new(ByteBudget {
+            max,
+            used: AtomicUsize::new(0),
+        })
     }
 
     pub fn share(self: &Arc<Self>) -> BudgetShare {
-        BudgetShare { budget: self.clone(), held: 0 }
+        BudgetShare {
+            budget: self.clone(),
+            held: 0,
+        }
     }
 
     pub fn used(&self) -> usize {

@@ -60,20 +60,29 @@ impl<T> ScreenedIo<T> {
             }
             Screen::Http2(screen) => match screen.feed(bytes) {
                 true => Ok(()),
-                false => Err(io::Error::new(io::ErrorKind::InvalidData, "flood of control frames")),
+                false => Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "flood of control frames",
+                )),
             },
         }
     }
 
     /// A write that made progress ends the deadline; one that waits starts or checks it.
-    fn watch_write<R>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+    fn watch_write<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
         if poll.is_ready() {
             self.write_deadline = None;
             return poll;
         }
-        let deadline = self
-            .write_deadline
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + self.write_timeout)));
+        let deadline = self.write_deadline.get_or_insert_with(|| {
+            Box::pin(tokio::time::sleep_until(
+                Instant::now() + self.write_timeout,
+            ))
+        });
         match deadline.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,
@@ -82,7 +91,11 @@ impl<T> ScreenedIo<T> {
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for ScreenedIo<T> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
         match Pin::new(&mut this.inner).poll_read(cx, buf) {
@@ -103,7 +116,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for ScreenedIo<T> {
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for ScreenedIo<T> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let poll = Pin::new(&mut this.inner).poll_write(cx, buf);
         this.watch_write(cx, poll)

@@ -31,7 +31,9 @@ impl From<io::Error> for ProxyError {
 
 /// Reads the header from the front of a stream, not one byte more. `None`: the proxy speaks for
 /// itself (LOCAL, UNKNOWN), as its health checks do.
-pub async fn read_header<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Option<IpAddr>, ProxyError> {
+pub async fn read_header<S: AsyncRead + Unpin>(
+    stream: &mut S,
+) -> Result<Option<IpAddr>, ProxyError> {
     let mut start = [0u8; 12];
     // Both versions are longer than 12 bytes; the shortest, `PROXY UNKNOWN\r\n`, has 15.
     stream.read_exact(&mut start).await?;
@@ -52,13 +54,25 @@ pub async fn read_header<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Option<
 }
 
 fn parse_v1(line: &[u8]) -> Result<Option<IpAddr>, ProxyError> {
-    let line = std::str::from_utf8(line).map_err(|_| ProxyError::Malformed)?.trim_end_matches("\r\n");
+    let line = std::str::from_utf8(line)
+        .map_err(|_| ProxyError::Malformed)?
+        .trim_end_matches("\r\n");
     let words: Vec<&str> = line.split(' ').collect();
     match words.as_slice() {
         ["PROXY", "UNKNOWN", ..] => Ok(None),
-        ["PROXY", family, source, destination, source_port, destination_port] => {
+        [
+            "PROXY",
+            family,
+            source,
+            destination,
+            source_port,
+            destination_port,
+        ] => {
             let ports = [source_port, destination_port];
-            if !ports.iter().all(|p| p.bytes().all(|b| b.is_ascii_digit()) && p.parse::<u16>().is_ok()) {
+            if !ports
+                .iter()
+                .all(|p| p.bytes().all(|b| b.is_ascii_digit()) && p.parse::<u16>().is_ok())
+            {
                 return Err(ProxyError::Malformed);
             }
             let (source, destination): (IpAddr, IpAddr) = match *family {
@@ -102,7 +116,9 @@ fn parse_v2(version_command: u8, family: u8, payload: &[u8]) -> Result<Option<Ip
     match family {
         // TCP over IPv4: source, destination, two ports.
         0x11 => match payload {
-            [a, b, c, d, rest @ ..] if rest.len() >= 8 => Ok(Some(Ipv4Addr::new(*a, *b, *c, *d).into())),
+            [a, b, c, d, rest @ ..] if rest.len() >= 8 => {
+                Ok(Some(Ipv4Addr::new(*a, *b, *c, *d).into()))
+            }
             _ => Err(ProxyError::Malformed),
         },
         // TCP over IPv6.
@@ -150,13 +166,20 @@ mod tests {
         assert!(matches!(read(&bytes).await, (Ok(Some(a)), 4) if a.to_string() == "203.0.113.7"));
         let mut six = [0u8; 36];
         six[15] = 1;
-        assert!(matches!(read(&v2(0x21, 0x21, &six)).await, (Ok(Some(a)), 0) if a.to_string() == "::1"));
+        assert!(
+            matches!(read(&v2(0x21, 0x21, &six)).await, (Ok(Some(a)), 0) if a.to_string() == "::1")
+        );
         assert!(matches!(read(&v2(0x20, 0, &[])).await, (Ok(None), 0)));
     }
 
     #[tokio::test]
     async fn threat_24_what_is_no_header_is_an_error() {
-        assert!(matches!(read(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03xx").await.0, Err(ProxyError::Missing)));
+        assert!(matches!(
+            read(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03xx")
+                .await
+                .0,
+            Err(ProxyError::Missing)
+        ));
         for bad in [
             &b"PROXY TCP4 203.0.113.07 10.0.0.1 1 2\r\n"[..],
             b"PROXY TCP4 203.0.113.7 10.0.0.1 1 +2\r\n",
@@ -165,14 +188,30 @@ mod tests {
             b"PROXY UDP4 203.0.113.7 10.0.0.1 1 2\r\n",
             b"PROXY TCP4 203.0.113.7  10.0.0.1 1 2\r\n",
         ] {
-            assert!(matches!(read(bad).await.0, Err(ProxyError::Malformed)), "{}", bad.escape_ascii());
+            assert!(
+                matches!(read(bad).await.0, Err(ProxyError::Malformed)),
+                "{}",
+                bad.escape_ascii()
+            );
         }
         let endless = [&b"PROXY TCP4 "[..], &[b'1'; 200]].concat();
         assert!(matches!(read(&endless).await.0, Err(ProxyError::Malformed)));
-        assert!(matches!(read(&v2(0x21, 0x11, &[1, 2, 3])).await.0, Err(ProxyError::Malformed)));
-        assert!(matches!(read(&v2(0x31, 0x11, &[0; 12])).await.0, Err(ProxyError::Malformed)));
-        assert!(matches!(read(&v2(0x21, 0x11, &[0; 600])).await.0, Err(ProxyError::Malformed)));
-        assert!(matches!(read(b"PROXY TCP4 1.2").await.0, Err(ProxyError::Io(io::ErrorKind::UnexpectedEof))));
+        assert!(matches!(
+            read(&v2(0x21, 0x11, &[1, 2, 3])).await.0,
+            Err(ProxyError::Malformed)
+        ));
+        assert!(matches!(
+            read(&v2(0x31, 0x11, &[0; 12])).await.0,
+            Err(ProxyError::Malformed)
+        ));
+        assert!(matches!(
+            read(&v2(0x21, 0x11, &[0; 600])).await.0,
+            Err(ProxyError::Malformed)
+        ));
+        assert!(matches!(
+            read(b"PROXY TCP4 1.2").await.0,
+            Err(ProxyError::Io(io::ErrorKind::UnexpectedEof))
+        ));
     }
 
     proptest! {

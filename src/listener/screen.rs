@@ -82,9 +82,10 @@ impl HeadScreen {
 
     /// The verdict on the next request that hyper hands over.
     pub fn next_verdict(&mut self) -> Framing {
-        self.verdicts
-            .pop_front()
-            .unwrap_or(Framing { fault: Some(FramingFault::AfterChunked), chunked: true })
+        self.verdicts.pop_front().unwrap_or(Framing {
+            fault: Some(FramingFault::AfterChunked),
+            chunked: true,
+        })
     }
 
     /// Takes the bytes that hyper is about to read.
@@ -96,8 +97,11 @@ impl HeadScreen {
                     let skip = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
                     bytes = bytes.get(skip..).unwrap_or_default();
                     let left = left - skip as u64;
-                    self.stage =
-                        if left == 0 { Stage::Head { scanned: 0 } } else { Stage::Body { left } };
+                    self.stage = if left == 0 {
+                        Stage::Head { scanned: 0 }
+                    } else {
+                        Stage::Body { left }
+                    };
                 }
                 Stage::Head { scanned } => bytes = self.feed_head(bytes, scanned),
             }
@@ -116,8 +120,15 @@ impl HeadScreen {
         self.head.extend_from_slice(bytes);
         // The end may straddle two reads: look again at the last three bytes.
         let from = scanned.saturating_sub(3);
-        let Some(end) = self.head.get(from..).and_then(end_of_head).map(|at| from + at) else {
-            self.stage = Stage::Head { scanned: self.head.len() };
+        let Some(end) = self
+            .head
+            .get(from..)
+            .and_then(end_of_head)
+            .map(|at| from + at)
+        else {
+            self.stage = Stage::Head {
+                scanned: self.head.len(),
+            };
             if self.head.len() > self.limit {
                 self.head = Vec::new();
                 self.stage = Stage::Blind;
@@ -154,7 +165,10 @@ fn end_of_head(bytes: &[u8]) -> Option<usize> {
 fn inspect(head: &[u8]) -> (Framing, Option<u64>) {
     let mut length: Option<u64> = None;
     let (mut lengths, mut encodings, mut fault) = (0, 0, None);
-    let lines = head.strip_suffix(b"\n").unwrap_or(head).split(|b| *b == b'\n');
+    let lines = head
+        .strip_suffix(b"\n")
+        .unwrap_or(head)
+        .split(|b| *b == b'\n');
     for (number, line) in lines.enumerate() {
         let Some(line) = line.strip_suffix(b"\r") else {
             fault = fault.or(Some(FramingFault::BareLineFeed));
@@ -163,7 +177,9 @@ fn inspect(head: &[u8]) -> (Framing, Option<u64>) {
         if number > 0 && matches!(line.first(), Some(b' ' | b'\t')) {
             fault = fault.or(Some(FramingFault::FoldedLine));
         }
-        let Some(colon) = line.iter().position(|b| *b == b':') else { continue };
+        let Some(colon) = line.iter().position(|b| *b == b':') else {
+            continue;
+        };
         if number == 0 {
             continue;
         }
@@ -191,7 +207,13 @@ fn inspect(head: &[u8]) -> (Framing, Option<u64>) {
     if lengths > 0 && encodings > 0 {
         fault = Some(FramingFault::BothLengths);
     }
-    (Framing { fault, chunked: encodings > 0 }, length)
+    (
+        Framing {
+            fault,
+            chunked: encodings > 0,
+        },
+        length,
+    )
 }
 
 /// Digits and nothing else: no sign, no list, no white space inside.
@@ -221,7 +243,13 @@ const CONTROL_FRAMES_PER_REQUEST: u64 = 100;
 
 impl Default for FrameScreen {
     fn default() -> Self {
-        FrameScreen { preface: 24, header: Vec::with_capacity(9), payload: 0, control: 0, requests: 0 }
+        FrameScreen {
+            preface: 24,
+            header: Vec::with_capacity(9),
+            payload: 0,
+            control: 0,
+            requests: 0,
+        }
     }
 }
 
@@ -240,7 +268,9 @@ impl FrameScreen {
             let (now, later) = bytes.split_at(want.min(bytes.len()));
             self.header.extend_from_slice(now);
             bytes = later;
-            let &[a, b, c, kind, flags, ..] = self.header.as_slice() else { return true };
+            let &[a, b, c, kind, flags, ..] = self.header.as_slice() else {
+                return true;
+            };
             if self.header.len() < 9 {
                 return true;
             }
@@ -253,7 +283,8 @@ impl FrameScreen {
                 0x0 => {}
                 _ => self.control += 1,
             }
-            let allowed = FREE_CONTROL_FRAMES + CONTROL_FRAMES_PER_REQUEST.saturating_mul(self.requests);
+            let allowed =
+                FREE_CONTROL_FRAMES + CONTROL_FRAMES_PER_REQUEST.saturating_mul(self.requests);
             if self.control > allowed {
                 return false;
             }
@@ -275,7 +306,10 @@ mod tests {
         screen.verdicts.into()
     }
 
-    const FINE: Framing = Framing { fault: None, chunked: false };
+    const FINE: Framing = Framing {
+        fault: None,
+        chunked: false,
+    };
 
     #[test]
     fn keep_alive_and_pipelined_requests_are_followed() {
@@ -288,33 +322,79 @@ mod tests {
     #[test]
     fn threat_20_framing_faults_are_seen() {
         let cases: &[(&str, FramingFault)] = &[
-            ("Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", FramingFault::BothLengths),
-            ("Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", FramingFault::BothLengths),
-            ("Content-Length: 4\r\nContent-Length: 4\r\n", FramingFault::ContentLengthRepeated),
-            ("Content-Length: +4\r\n", FramingFault::ContentLengthMalformed),
-            ("Content-Length: 4, 4\r\n", FramingFault::ContentLengthMalformed),
-            ("Transfer-Encoding: identity, chunked\r\n", FramingFault::TransferEncoding),
-            ("Transfer-Encoding: xchunked\r\n", FramingFault::TransferEncoding),
-            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", FramingFault::TransferEncoding),
+            (
+                "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+                FramingFault::BothLengths,
+            ),
+            (
+                "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n",
+                FramingFault::BothLengths,
+            ),
+            (
+                "Content-Length: 4\r\nContent-Length: 4\r\n",
+                FramingFault::ContentLengthRepeated,
+            ),
+            (
+                "Content-Length: +4\r\n",
+                FramingFault::ContentLengthMalformed,
+            ),
+            (
+                "Content-Length: 4, 4\r\n",
+                FramingFault::ContentLengthMalformed,
+            ),
+            (
+                "Transfer-Encoding: identity, chunked\r\n",
+                FramingFault::TransferEncoding,
+            ),
+            (
+                "Transfer-Encoding: xchunked\r\n",
+                FramingFault::TransferEncoding,
+            ),
+            (
+                "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+                FramingFault::TransferEncoding,
+            ),
             ("X: y\nContent-Length: 4\r\n", FramingFault::BareLineFeed),
             ("X: y\r\n folded\r\n", FramingFault::FoldedLine),
         ];
         for (lines, fault) in cases {
             let request = format!("POST / HTTP/1.1\r\nHost: x\r\n{lines}\r\nbody");
-            assert_eq!(verdicts(&[request.as_bytes()])[0].fault, Some(*fault), "{lines:?}");
+            assert_eq!(
+                verdicts(&[request.as_bytes()])[0].fault,
+                Some(*fault),
+                "{lines:?}"
+            );
             let bytewise: Vec<&[u8]> = request.as_bytes().chunks(1).collect();
-            assert_eq!(verdicts(&bytewise)[0].fault, Some(*fault), "{lines:?} byte by byte");
+            assert_eq!(
+                verdicts(&bytewise)[0].fault,
+                Some(*fault),
+                "{lines:?} byte by byte"
+            );
         }
         let lf_end = b"POST / HTTP/1.1\r\nHost: x\r\n\nbody";
-        assert_eq!(verdicts(&[lf_end])[0].fault, Some(FramingFault::BareLineFeed));
+        assert_eq!(
+            verdicts(&[lf_end])[0].fault,
+            Some(FramingFault::BareLineFeed)
+        );
     }
 
     #[test]
     fn a_request_behind_a_chunked_one_is_a_fault() {
         let mut screen = HeadScreen::new(1024);
-        screen.feed(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n");
-        assert_eq!(screen.next_verdict(), Framing { fault: None, chunked: true });
-        assert_eq!(screen.next_verdict().fault, Some(FramingFault::AfterChunked));
+        screen.feed(
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+        );
+        assert_eq!(
+            screen.next_verdict(),
+            Framing {
+                fault: None,
+                chunked: true
+            }
+        );
+        assert_eq!(
+            screen.next_verdict().fault,
+            Some(FramingFault::AfterChunked)
+        );
     }
 
     #[test]
@@ -329,7 +409,17 @@ mod tests {
 
     fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
         let len = payload.len();
-        let mut f = vec![(len >> 16) as u8, (len >> 8) as u8, len as u8, kind, 0, 0, 0, 0, 0];
+        let mut f = vec![
+            (len >> 16) as u8,
+            (len >> 8) as u8,
+            len as u8,
+            kind,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ];
         f.extend_from_slice(payload);
         f
     }
@@ -338,7 +428,13 @@ mod tests {
     fn threat_19_a_ping_flood_is_cut_and_an_honest_connection_is_not() {
         let mut screen = FrameScreen::default();
         assert!(screen.feed(&[0; 24]));
-        let honest: Vec<u8> = [frame(4, &[0; 6]), frame(1, &[0; 40]), frame(0, &[0; 500]), frame(8, &[0; 4])].concat();
+        let honest: Vec<u8> = [
+            frame(4, &[0; 6]),
+            frame(1, &[0; 40]),
+            frame(0, &[0; 500]),
+            frame(8, &[0; 4]),
+        ]
+        .concat();
         for _ in 0..1000 {
             for piece in honest.chunks(7) {
                 assert!(screen.feed(piece));
@@ -346,7 +442,9 @@ mod tests {
         }
         let mut flood = FrameScreen::default();
         assert!(flood.feed(&[0; 24]));
-        let pings = (0..1000).take_while(|_| flood.feed(&frame(6, &[0; 8]))).count();
+        let pings = (0..1000)
+            .take_while(|_| flood.feed(&frame(6, &[0; 8])))
+            .count();
         assert_eq!(pings as u64, FREE_CONTROL_FRAMES);
     }
 

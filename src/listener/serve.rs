@@ -80,7 +80,11 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::TcpLi
     let mut address = address;
     let mut listeners = Vec::with_capacity(count);
     for _ in 0..count.max(1) {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(true)?;
         socket.set_nonblocking(true)?;
@@ -125,10 +129,20 @@ pub async fn run<H: Handler>(
     }
     // What the kernel has already taken for this socket would be reset by closing it.
     while let Ok(Ok((stream, peer))) = timeout(Duration::ZERO, listener.accept()).await {
-        begin(stream, peer, &shared, &handler, &until_stop, &mut connections);
+        begin(
+            stream,
+            peer,
+            &shared,
+            &handler,
+            &until_stop,
+            &mut connections,
+        );
     }
     drop(listener);
-    let _ = timeout(drain, async { while connections.join_next().await.is_some() {} }).await;
+    let _ = timeout(drain, async {
+        while connections.join_next().await.is_some() {}
+    })
+    .await;
     connections.abort_all();
     Ok(())
 }
@@ -152,13 +166,26 @@ fn begin<H: Handler>(
     let permit = match shared.caps.enter(peer, shared.trusted.contains(peer)) {
         Ok(permit) => permit,
         Err(full) => {
-            let label = ReasonLabel { reason: full.code() };
-            shared.metrics.connections_refused.get_or_create(&label).inc();
+            let label = ReasonLabel {
+                reason: full.code(),
+            };
+            shared
+                .metrics
+                .connections_refused
+                .get_or_create(&label)
+                .inc();
             return;
         }
     };
     let _ = stream.set_nodelay(true);
-    connections.spawn_local(connection(stream, peer, shared.clone(), handler.clone(), stop.clone(), permit));
+    connections.spawn_local(connection(
+        stream,
+        peer,
+        shared.clone(),
+        handler.clone(),
+        stop.clone(),
+        permit,
+    ));
 }
 
 async fn connection<H: Handler>(
@@ -173,12 +200,21 @@ async fn connection<H: Handler>(
     let _open = OpenGauge(&shared.metrics);
     if shared.proxy_protocol {
         let refused = |reason| {
-            shared.metrics.connections_refused.get_or_create(&ReasonLabel { reason }).inc();
+            shared
+                .metrics
+                .connections_refused
+                .get_or_create(&ReasonLabel { reason })
+                .inc();
         };
         if !shared.trusted.contains(peer) {
             return refused("proxy_untrusted");
         }
-        match timeout(shared.timeouts.proxy_header, proxy::read_header(&mut stream)).await {
+        match timeout(
+            shared.timeouts.proxy_header,
+            proxy::read_header(&mut stream),
+        )
+        .await
+        {
             Ok(Ok(Some(client))) => peer = client,
             Ok(Ok(None)) => {}
             Ok(Err(_)) | Err(_) => return refused("proxy_header"),
@@ -222,7 +258,10 @@ struct Activity {
 
 impl Activity {
     fn new() -> Rc<Self> {
-        Rc::new(Activity { requests: Cell::new(0), since: Cell::new(Instant::now()) })
+        Rc::new(Activity {
+            requests: Cell::new(0),
+            since: Cell::new(Instant::now()),
+        })
     }
 
     fn begin(self: &Rc<Self>) -> Busy {
@@ -263,7 +302,12 @@ async fn http1<H: Handler>(
 ) -> hyper::Result<()> {
     let limit = shared.head.bytes + shared.head.target + 1024;
     let screen = Rc::new(RefCell::new(HeadScreen::new(limit)));
-    let io = ScreenedIo::new(stream, Screen::Http1(screen.clone()), shared.timeouts.head, shared.timeouts.write);
+    let io = ScreenedIo::new(
+        stream,
+        Screen::Http1(screen.clone()),
+        shared.timeouts.head,
+        shared.timeouts.write,
+    );
     let activity = Activity::new();
     let service = {
         let (shared, activity) = (shared.clone(), activity.clone());
@@ -331,7 +375,10 @@ async fn http2<H: Handler>(
             async move {
                 let _busy = busy;
                 // Frames carry the lengths: there is nothing for the screen to find.
-                let framing = Framing { fault: None, chunked: false };
+                let framing = Framing {
+                    fault: None,
+                    chunked: false,
+                };
                 let answer = respond(request, framing, peer, &shared, handler).await;
                 Ok::<_, Infallible>(response(answer, false))
             }
@@ -388,12 +435,16 @@ fn response(answer: Answer, close: bool) -> http::Response<Full<Bytes>> {
     *response.status_mut() = answer.status;
     for (name, value) in answer.headers.iter() {
         // Answers come from compiled rules, where both were checked.
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+        {
             response.headers_mut().append(name, value);
         }
     }
     if close {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }

@@ -74,12 +74,21 @@ pub struct HeadLimits {
 
 impl Default for HeadLimits {
     fn default() -> Self {
-        HeadLimits { fields: 64, bytes: 16 * 1024, target: 8 * 1024 }
+        HeadLimits {
+            fields: 64,
+            bytes: 16 * 1024,
+            target: 8 * 1024,
+        }
     }
 }
 
 /// Takes a request's head apart, or says what is wrong with it.
-pub fn inspect(parts: &Parts, framing: Framing, peer: IpAddr, limits: HeadLimits) -> Result<Head, Malformed> {
+pub fn inspect(
+    parts: &Parts,
+    framing: Framing,
+    peer: IpAddr,
+    limits: HeadLimits,
+) -> Result<Head, Malformed> {
     if let Some(fault) = framing.fault {
         return Err(Malformed::Framing(fault));
     }
@@ -91,19 +100,34 @@ pub fn inspect(parts: &Parts, framing: Framing, peer: IpAddr, limits: HeadLimits
     let mut headers = Headers::with_capacity(parts.headers.len());
     for (name, value) in &parts.headers {
         check_name(name.as_str())?;
-        headers.push(bytes::Bytes::copy_from_slice(name.as_str().as_bytes()), bytes::Bytes::copy_from_slice(value.as_bytes()));
+        headers.push(
+            bytes::Bytes::copy_from_slice(name.as_str().as_bytes()),
+            bytes::Bytes::copy_from_slice(value.as_bytes()),
+        );
     }
     if headers.bytes() > limits.bytes {
         return Err(Malformed::HeadersTooLarge);
     }
-    if headers.all("content-encoding").any(|v| !v.trim_ascii().eq_ignore_ascii_case(b"identity")) {
+    if headers
+        .all("content-encoding")
+        .any(|v| !v.trim_ascii().eq_ignore_ascii_case(b"identity"))
+    {
         return Err(Malformed::ContentEncoding);
     }
     if headers.all("upgrade").next().is_some() {
         return Err(Malformed::Upgrade);
     }
-    let length = headers.only("content-length").and_then(|v| std::str::from_utf8(v).ok()?.parse().ok());
-    Ok(Head { method: parts.method.clone(), path, query, headers, peer, length })
+    let length = headers
+        .only("content-length")
+        .and_then(|v| std::str::from_utf8(v).ok()?.parse().ok());
+    Ok(Head {
+        method: parts.method.clone(),
+        path,
+        query,
+        headers,
+        peer,
+        length,
+    })
 }
 
 fn target(parts: &Parts, limits: HeadLimits) -> Result<(String, Option<String>), Malformed> {
@@ -137,7 +161,11 @@ fn host(parts: &Parts) -> Result<(), Malformed> {
     match (first, parts.uri.authority()) {
         (None, None) => Err(Malformed::HostMissing),
         (Some(host), None) if host.as_bytes().is_empty() => Err(Malformed::HostMissing),
-        (Some(host), Some(authority)) if !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) => {
+        (Some(host), Some(authority))
+            if !host
+                .as_bytes()
+                .eq_ignore_ascii_case(authority.as_str().as_bytes()) =>
+        {
             Err(Malformed::HostDiffers)
         }
         (Some(_), _) | (None, Some(_)) => Ok(()),
@@ -156,29 +184,61 @@ fn check_name(name: &str) -> Result<(), Malformed> {
 mod tests {
     use super::*;
 
-    const FINE: Framing = Framing { fault: None, chunked: false };
+    const FINE: Framing = Framing {
+        fault: None,
+        chunked: false,
+    };
 
-    fn check(build: impl FnOnce(http::request::Builder) -> http::request::Builder) -> Result<Head, Malformed> {
-        let parts = build(http::Request::builder().method("POST").uri("/pay")).body(()).unwrap().into_parts().0;
-        inspect(&parts, FINE, "192.0.2.1".parse().unwrap(), HeadLimits::default())
+    fn check(
+        build: impl FnOnce(http::request::Builder) -> http::request::Builder,
+    ) -> Result<Head, Malformed> {
+        let parts = build(http::Request::builder().method("POST").uri("/pay"))
+            .body(())
+            .unwrap()
+            .into_parts()
+            .0;
+        inspect(
+            &parts,
+            FINE,
+            "192.0.2.1".parse().unwrap(),
+            HeadLimits::default(),
+        )
     }
 
     #[test]
     fn an_honest_request_passes_with_its_parts_as_they_came() {
-        let head = check(|r| r.uri("/pay?a=%2F&b").header("Host", "x").header("X-A", "1").header("X-A", "2")).unwrap();
-        assert_eq!((head.path.as_str(), head.query.as_deref()), ("/pay", Some("a=%2F&b")));
+        let head = check(|r| {
+            r.uri("/pay?a=%2F&b")
+                .header("Host", "x")
+                .header("X-A", "1")
+                .header("X-A", "2")
+        })
+        .unwrap();
+        assert_eq!(
+            (head.path.as_str(), head.query.as_deref()),
+            ("/pay", Some("a=%2F&b"))
+        );
         assert_eq!(head.headers.all("x-a").collect::<Vec<_>>(), [b"1", b"2"]);
     }
 
     #[test]
     fn hosts() {
         assert_eq!(check(|r| r).unwrap_err(), Malformed::HostMissing);
-        assert_eq!(check(|r| r.header("Host", "")).unwrap_err(), Malformed::HostMissing);
-        assert_eq!(check(|r| r.header("Host", "a").header("Host", "a")).unwrap_err(), Malformed::HostRepeated);
+        assert_eq!(
+            check(|r| r.header("Host", "")).unwrap_err(),
+            Malformed::HostMissing
+        );
+        assert_eq!(
+            check(|r| r.header("Host", "a").header("Host", "a")).unwrap_err(),
+            Malformed::HostRepeated
+        );
         let h2 = |r: http::request::Builder| r.version(Version::HTTP_2).uri("https://a/pay");
         assert!(check(h2).is_ok());
         assert!(check(|r| h2(r).header("Host", "A")).is_ok());
-        assert_eq!(check(|r| h2(r).header("Host", "b")).unwrap_err(), Malformed::HostDiffers);
+        assert_eq!(
+            check(|r| h2(r).header("Host", "b")).unwrap_err(),
+            Malformed::HostDiffers
+        );
     }
 
     #[test]
@@ -187,20 +247,40 @@ mod tests {
             let got = check(|r| r.uri(path).header("Host", "x"));
             assert_eq!(got.unwrap_err(), Malformed::TargetCharacters, "{path}");
         }
-        assert_eq!(check(|r| r.uri("http://x/pay").header("Host", "x")).unwrap_err(), Malformed::TargetForm);
-        assert_eq!(check(|r| r.uri("*").header("Host", "x")).unwrap_err(), Malformed::TargetForm);
+        assert_eq!(
+            check(|r| r.uri("http://x/pay").header("Host", "x")).unwrap_err(),
+            Malformed::TargetForm
+        );
+        assert_eq!(
+            check(|r| r.uri("*").header("Host", "x")).unwrap_err(),
+            Malformed::TargetForm
+        );
         let long = format!("/{}", "a".repeat(9000));
-        assert_eq!(check(|r| r.uri(long).header("Host", "x")).unwrap_err(), Malformed::TargetTooLong);
+        assert_eq!(
+            check(|r| r.uri(long).header("Host", "x")).unwrap_err(),
+            Malformed::TargetTooLong
+        );
     }
 
     #[test]
     fn threat_16_and_21_headers() {
-        let with = |name: &'static str, value: &'static str| check(move |r| r.header("Host", "x").header(name, value));
-        assert_eq!(with("Callseal_Verified", "x").unwrap_err(), Malformed::UnderscoreTwin);
-        assert_eq!(with("callseal_event_", "x").unwrap_err(), Malformed::UnderscoreTwin);
+        let with = |name: &'static str, value: &'static str| {
+            check(move |r| r.header("Host", "x").header(name, value))
+        };
+        assert_eq!(
+            with("Callseal_Verified", "x").unwrap_err(),
+            Malformed::UnderscoreTwin
+        );
+        assert_eq!(
+            with("callseal_event_", "x").unwrap_err(),
+            Malformed::UnderscoreTwin
+        );
         assert!(with("X_Other", "x").is_ok());
         for encoding in ["gzip", "br", "GZip", "identity, gzip", ""] {
-            assert_eq!(with("Content-Encoding", encoding).unwrap_err(), Malformed::ContentEncoding);
+            assert_eq!(
+                with("Content-Encoding", encoding).unwrap_err(),
+                Malformed::ContentEncoding
+            );
         }
         assert!(with("Content-Encoding", "Identity").is_ok());
         assert_eq!(with("Upgrade", "h2c").unwrap_err(), Malformed::Upgrade);

@@ -17,10 +17,17 @@ fn body(id: &str, size: usize) -> Vec<u8> {
 }
 
 /// Sends until the connection breaks or `stop`; what was acknowledged goes into `acknowledged`.
-fn load(client: Client, name: String, stop: Arc<AtomicBool>, acknowledged: Arc<Mutex<HashMap<String, Vec<u8>>>>) {
+fn load(
+    client: Client,
+    name: String,
+    stop: Arc<AtomicBool>,
+    acknowledged: Arc<Mutex<HashMap<String, Vec<u8>>>>,
+) {
     let mut n = 0;
     'connections: while !stop.load(Ordering::SeqCst) {
-        let Ok(mut stream) = client.try_connect(None, &[]) else { return };
+        let Ok(mut stream) = client.try_connect(None, &[]) else {
+            return;
+        };
         loop {
             if stop.load(Ordering::SeqCst) {
                 return;
@@ -28,7 +35,8 @@ fn load(client: Client, name: String, stop: Arc<AtomicBool>, acknowledged: Arc<M
             let id = format!("{name}_{n}");
             n += 1;
             let body = body(&id, [10, 500, 5_000, 60_000][n % 4]);
-            let request = crate::harness::client::request("POST", "/stripe", &sign::stripe(&body), &body);
+            let request =
+                crate::harness::client::request("POST", "/stripe", &sign::stripe(&body), &body);
             match crate::harness::client::exchange(&mut stream, &request) {
                 Ok(answer) => {
                     assert_eq!(answer.status, 200);
@@ -53,13 +61,16 @@ fn kill_minus_9_under_load_loses_nothing_that_was_acknowledged() {
         let stop = Arc::new(AtomicBool::new(false));
         let senders: Vec<_> = (0..8)
             .map(|sender| {
-                let (client, stop, acknowledged) = (gateway.client(), stop.clone(), acknowledged.clone());
+                let (client, stop, acknowledged) =
+                    (gateway.client(), stop.clone(), acknowledged.clone());
                 let name = format!("evt_{round}_{sender}");
                 std::thread::spawn(move || load(client, name, stop, acknowledged))
             })
             .collect();
         let before = acknowledged.lock().unwrap().len();
-        eventually("some load", || (acknowledged.lock().unwrap().len() > before + 200).then_some(()));
+        eventually("some load", || {
+            (acknowledged.lock().unwrap().len() > before + 200).then_some(())
+        });
         gateway.kill();
         stop.store(true, Ordering::SeqCst);
         for sender in senders {
@@ -81,11 +92,19 @@ fn kill_minus_9_under_load_loses_nothing_that_was_acknowledged() {
     for id in acknowledged.keys() {
         assert_eq!(stored.get(id.as_str()), Some(&1), "{id}");
     }
-    assert!(stored.values().all(|count| *count == 1), "an event was accepted twice");
+    assert!(
+        stored.values().all(|count| *count == 1),
+        "an event was accepted twice"
+    );
     // Byte for byte, from the disk.
     for event in events.iter().step_by(7) {
-        let Some(body) = acknowledged.get(event["key"].as_str().unwrap()) else { continue };
-        let raw = gateway.ask("GET", &format!("/v1/events/{}/body", event["id"].as_str().unwrap()));
+        let Some(body) = acknowledged.get(event["key"].as_str().unwrap()) else {
+            continue;
+        };
+        let raw = gateway.ask(
+            "GET",
+            &format!("/v1/events/{}/body", event["id"].as_str().unwrap()),
+        );
         assert_eq!(&raw.body, body);
     }
     // The provider sends again what it was told is received: all duplicates.
@@ -93,22 +112,44 @@ fn kill_minus_9_under_load_loses_nothing_that_was_acknowledged() {
     let mut stream = client.connect();
     for body in acknowledged.values().step_by(11) {
         let request = crate::harness::client::request("POST", "/stripe", &sign::stripe(body), body);
-        assert_eq!(crate::harness::client::exchange(&mut stream, &request).unwrap().status, 200);
+        assert_eq!(
+            crate::harness::client::exchange(&mut stream, &request)
+                .unwrap()
+                .status,
+            200
+        );
     }
     assert_eq!(gateway.events().len(), events.len());
     // And every event reached the application, unchanged, under one id.
-    let owed = |state: &str| gateway.get(&format!("/v1/events?state={state}&limit=1"))["events"].as_array().unwrap().len();
-    let refused: HashSet<&String> = acknowledged.iter().filter(|(_, b)| b.len() % 3 == 0).map(|(id, _)| id).collect();
+    let owed = |state: &str| {
+        gateway.get(&format!("/v1/events?state={state}&limit=1"))["events"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    let refused: HashSet<&String> = acknowledged
+        .iter()
+        .filter(|(_, b)| b.len() % 3 == 0)
+        .map(|(id, _)| id)
+        .collect();
     eventually("all that the application takes", || {
         let taken: HashSet<Vec<u8>> = app.deliveries().into_iter().map(|d| d.body).collect();
-        acknowledged.values().all(|body| taken.contains(body)).then_some(())
+        acknowledged
+            .values()
+            .all(|body| taken.contains(body))
+            .then_some(())
     });
     assert_eq!(owed("owed") > 0, !refused.is_empty());
     let mut ids: HashMap<Vec<u8>, HashSet<String>> = HashMap::new();
     for delivery in app.deliveries() {
-        ids.entry(delivery.body.clone()).or_default().insert(delivery.event().to_owned());
+        ids.entry(delivery.body.clone())
+            .or_default()
+            .insert(delivery.event().to_owned());
     }
-    assert!(ids.values().all(|ids| ids.len() == 1), "an event changed its id");
+    assert!(
+        ids.values().all(|ids| ids.len() == 1),
+        "an event changed its id"
+    );
 }
 
 #[test]
@@ -118,17 +159,33 @@ fn killed_while_starting_it_starts_again() {
     site.stripe(&app.url("/"), "");
     let gateway = site.start();
     let first = body("evt_before", 100);
-    assert_eq!(gateway.client().post("/stripe", &sign::stripe(&first), &first).status, 200);
+    assert_eq!(
+        gateway
+            .client()
+            .post("/stripe", &sign::stripe(&first), &first)
+            .status,
+        200
+    );
     gateway.kill();
     for delay in [0, 2, 5, 10, 20, 40] {
         let mut command = site.command(&["serve"]);
-        let mut child = command.stderr(std::process::Stdio::null()).stdout(std::process::Stdio::null()).spawn().unwrap();
+        let mut child = command
+            .stderr(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
         std::thread::sleep(Duration::from_millis(delay));
         child.kill().unwrap();
         child.wait().unwrap();
     }
     let gateway = site.start();
     assert_eq!(gateway.events().len(), 1);
-    assert_eq!(gateway.client().post("/stripe", &sign::stripe(&first), &first).status, 200);
+    assert_eq!(
+        gateway
+            .client()
+            .post("/stripe", &sign::stripe(&first), &first)
+            .status,
+        200
+    );
     assert_eq!(gateway.events().len(), 1);
 }

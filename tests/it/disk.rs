@@ -8,7 +8,9 @@ use crate::harness::{App, Site, eventually};
 
 fn post(gateway: &Gateway, id: &str) -> crate::harness::Response {
     let body = stripe_event(id);
-    gateway.client().post("/stripe", &sign::stripe(&body), &body)
+    gateway
+        .client()
+        .post("/stripe", &sign::stripe(&body), &body)
 }
 
 #[test]
@@ -20,7 +22,14 @@ fn below_the_low_water_mark_the_answer_is_503_and_the_admin_port_goes_on() {
     let gateway = site.start();
     let answer = post(&gateway, "evt_full");
     assert_eq!(answer.status, 503);
-    assert!(answer.header("retry-after").unwrap().parse::<u64>().unwrap() > 0);
+    assert!(
+        answer
+            .header("retry-after")
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+            > 0
+    );
     assert_eq!(gateway.reasons(), ["disk_low"]);
     assert_eq!(gateway.ask("GET", "/readyz").status, 503);
     assert_eq!(gateway.ask("GET", "/healthz").status, 200);
@@ -49,7 +58,10 @@ fn a_full_disk_gives_503_and_recovers_without_a_restart() {
     struct Unmount(std::path::PathBuf);
     impl Drop for Unmount {
         fn drop(&mut self) {
-            let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).output();
+            let _ = std::process::Command::new("umount")
+                .arg("-l")
+                .arg(&self.0)
+                .output();
         }
     }
     let _unmount = Unmount(site.data());
@@ -62,11 +74,15 @@ fn a_full_disk_gives_503_and_recovers_without_a_restart() {
     };
     let spare = usize::try_from(free()).unwrap() - (4 << 20);
     std::fs::write(&hog, vec![1u8; spare]).unwrap();
-    eventually("503", || (post(&gateway, &format!("evt_full_{}", free())).status == 503).then_some(()));
+    eventually("503", || {
+        (post(&gateway, &format!("evt_full_{}", free())).status == 503).then_some(())
+    });
     assert_eq!(gateway.ask("GET", "/readyz").status, 503);
     let stored = gateway.events().len();
     std::fs::remove_file(&hog).unwrap();
-    eventually("recovery", || (post(&gateway, "evt_again").status == 200).then_some(()));
+    eventually("recovery", || {
+        (post(&gateway, "evt_again").status == 200).then_some(())
+    });
     assert_eq!(gateway.events().len(), stored + 1);
     app.wait_for(stored + 1);
     assert_eq!(gateway.terminate().code(), Some(0));
@@ -82,7 +98,13 @@ fn a_missing_or_broken_index_is_rebuilt_from_the_journal() {
         assert_eq!(post(&gateway, &format!("evt_{n}")).status, 200);
     }
     app.wait_for(30);
-    eventually("all settled", || gateway.events().iter().all(|e| e["state"] == "delivered").then_some(()));
+    eventually("all settled", || {
+        gateway
+            .events()
+            .iter()
+            .all(|e| e["state"] == "delivered")
+            .then_some(())
+    });
     let before = gateway.events();
     assert_eq!(gateway.terminate().code(), Some(0));
     let index = site.data().join("index");
@@ -90,7 +112,11 @@ fn a_missing_or_broken_index_is_rebuilt_from_the_journal() {
         match harm {
             0 => std::fs::remove_dir_all(&index).unwrap(),
             1 => {
-                for file in std::fs::read_dir(&index).unwrap().flatten().filter(|f| f.path().is_file()) {
+                for file in std::fs::read_dir(&index)
+                    .unwrap()
+                    .flatten()
+                    .filter(|f| f.path().is_file())
+                {
                     std::fs::write(file.path(), b"garbage, not an index").unwrap();
                 }
             }
@@ -121,9 +147,20 @@ fn a_torn_last_record_costs_nothing_that_was_acknowledged() {
     for n in 0..5 {
         assert_eq!(post(&gateway, &format!("evt_{n}")).status, 200);
     }
-    eventually("five attempts", || gateway.events().iter().all(|e| e["attempts"] == 1).then_some(()));
+    eventually("five attempts", || {
+        gateway
+            .events()
+            .iter()
+            .all(|e| e["attempts"] == 1)
+            .then_some(())
+    });
     gateway.kill();
-    let segment = std::fs::read_dir(site.data().join("journal")).unwrap().flatten().map(|f| f.path()).min().unwrap();
+    let segment = std::fs::read_dir(site.data().join("journal"))
+        .unwrap()
+        .flatten()
+        .map(|f| f.path())
+        .min()
+        .unwrap();
     let mut bytes = std::fs::read(&segment).unwrap();
     let end = bytes.iter().rposition(|b| *b != 0).unwrap();
     // A frame's beginning and no end behind the last record; and an hour's garbage after it.
@@ -145,12 +182,17 @@ fn a_clock_that_jumps_makes_no_duplicates() {
     let site = Site::new();
     site.stripe(&app.url("/"), "[freshness]\ntolerance = \"5m\"\n");
     let Some(library) = faketime() else {
-        eprintln!("skipped: libfaketime is not installed (the relay's and store's own tests move their clocks)");
+        eprintln!(
+            "skipped: libfaketime is not installed (the relay's and store's own tests move their clocks)"
+        );
         return;
     };
     for (round, shift) in ["+0", "+2d", "-2d", "+0"].iter().enumerate() {
         let mut serve = site.command(&["serve"]);
-        serve.env("LD_PRELOAD", &library).env("FAKETIME", shift).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        serve
+            .env("LD_PRELOAD", &library)
+            .env("FAKETIME", shift)
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         let gateway = site.start_with(serve);
         let now = crate::harness::now();
         let shifted = match *shift {
@@ -160,12 +202,25 @@ fn a_clock_that_jumps_makes_no_duplicates() {
         };
         let body = stripe_event("evt_clock");
         let signed = sign::stripe_with(crate::harness::gateway::STRIPE_SECRET, shifted, &body);
-        assert_eq!(gateway.client().post("/stripe", &signed, &body).status, 200, "{shift}");
+        assert_eq!(
+            gateway.client().post("/stripe", &signed, &body).status,
+            200,
+            "{shift}"
+        );
         if *shift != "+0" {
-            assert_eq!(gateway.client().post("/stripe", &sign::stripe(&body), &body).status, 401, "{shift}");
+            assert_eq!(
+                gateway
+                    .client()
+                    .post("/stripe", &sign::stripe(&body), &body)
+                    .status,
+                401,
+                "{shift}"
+            );
         }
         app.wait_for(1);
-        eventually("settled", || (gateway.events()[0]["state"] == "delivered").then_some(()));
+        eventually("settled", || {
+            (gateway.events()[0]["state"] == "delivered").then_some(())
+        });
         assert_eq!(gateway.events().len(), 1, "round {round}");
         assert_eq!(gateway.terminate().code(), Some(0));
     }
@@ -174,6 +229,12 @@ fn a_clock_that_jumps_makes_no_duplicates() {
 }
 
 fn faketime() -> Option<std::path::PathBuf> {
-    let places = ["/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1"];
-    places.iter().map(std::path::PathBuf::from).find(|p| p.exists())
+    let places = [
+        "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
+        "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
+    ];
+    places
+        .iter()
+        .map(std::path::PathBuf::from)
+        .find(|p| p.exists())
 }

@@ -52,7 +52,11 @@ fn every_changed_byte_of_a_signed_request_is_rejected_alike() {
     let at = now();
     let sources: [(&str, Fields, Vec<usize>); 2] = [
         ("/stripe", sign::stripe(&body), vec![0]),
-        ("/wallet", sign::wallet("w-1", at, "/wallet", &body), vec![0, 1, 2]),
+        (
+            "/wallet",
+            sign::wallet("w-1", at, "/wallet", &body),
+            vec![0, 1, 2],
+        ),
     ];
     let mut stream = gateway.client().connect();
     for (path, signed, headers) in sources {
@@ -72,14 +76,28 @@ fn every_changed_byte_of_a_signed_request_is_rejected_alike() {
     assert_eq!(answer.status, 401);
     // Somebody else's key, and the clock.
     let other = sign::stripe_with("whsec_another_merchants_secret", at, &body);
-    assert_eq!(exchange(&mut stream, &request("POST", "/stripe", &other, &body)).unwrap().status, 401);
+    assert_eq!(
+        exchange(&mut stream, &request("POST", "/stripe", &other, &body))
+            .unwrap()
+            .status,
+        401
+    );
     for (at, reason) in [(at - 310, "stale"), (at + 310, "from_the_future")] {
         let signed = sign::stripe_with(crate::harness::gateway::STRIPE_SECRET, at, &body);
-        assert_eq!(exchange(&mut stream, &request("POST", "/stripe", &signed, &body)).unwrap().status, 401);
+        assert_eq!(
+            exchange(&mut stream, &request("POST", "/stripe", &signed, &body))
+                .unwrap()
+                .status,
+            401
+        );
         assert_eq!(gateway.reasons()[0], reason);
     }
     assert!(gateway.events().is_empty());
     assert_eq!(app.count(), 0);
-    let fine = exchange(&mut stream, &request("POST", "/stripe", &sign::stripe(&body), &body)).unwrap();
+    let fine = exchange(
+        &mut stream,
+        &request("POST", "/stripe", &sign::stripe(&body), &body),
+    )
+    .unwrap();
     assert_eq!(fine.status, 200);
 }

@@ -48,20 +48,36 @@ fn signers() -> Option<PathBuf> {
 fn sign_now(folder: &PathBuf, at: u64) -> Vec<Value> {
     let output = Command::new("node")
         .current_dir(folder)
-        .args(["-e", SIGNER, "callseal", &at.to_string(), STRIPE_SECRET, STANDARD_SECRET])
+        .args([
+            "-e",
+            SIGNER,
+            "callseal",
+            &at.to_string(),
+            STRIPE_SECRET,
+            STANDARD_SECRET,
+        ])
         .output()
         .expect("node runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 fn fields(callback: &Value) -> Vec<(String, String)> {
     let headers = callback["headers"].as_object().unwrap();
-    headers.iter().map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect()
+    headers
+        .iter()
+        .map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned()))
+        .collect()
 }
 
 fn post(client: &Client, callback: &Value, body: &[u8]) -> u16 {
-    client.post(callback["path"].as_str().unwrap(), &fields(callback), body).status
+    client
+        .post(callback["path"].as_str().unwrap(), &fields(callback), body)
+        .status
 }
 
 #[test]
@@ -71,14 +87,22 @@ fn what_the_official_packages_sign_is_accepted_and_a_flipped_bit_is_not() {
     let (callbacks, more) = match signers() {
         Some(folder) => (sign_now(&folder, now()), ""),
         None => {
-            eprintln!("CALLSEAL_SIGNERS is not set: signatures recorded from the packages are used");
+            eprintln!(
+                "CALLSEAL_SIGNERS is not set: signatures recorded from the packages are used"
+            );
             let old = "[freshness]\ntolerance = \"30000d\"\n[inbox]\nkeep = \"70000d\"\n";
             (serde_json::from_str(RECORDED).unwrap(), old)
         }
     };
     assert_eq!(callbacks.len(), 6);
     site.stripe(&app.url("/"), more);
-    site.source("standard", "standard-webhooks", "standard", &app.url("/"), more);
+    site.source(
+        "standard",
+        "standard-webhooks",
+        "standard",
+        &app.url("/"),
+        more,
+    );
     let gateway = site.start();
     let client = gateway.client();
     for callback in &callbacks {
@@ -88,13 +112,23 @@ fn what_the_official_packages_sign_is_accepted_and_a_flipped_bit_is_not() {
         flipped[middle] ^= 1;
         assert_eq!(post(&client, callback, &flipped), 401, "{callback}");
         assert_eq!(post(&client, callback, body), 200, "{callback}");
-        assert_eq!(post(&client, callback, body), 200, "a duplicate hears success: {callback}");
+        assert_eq!(
+            post(&client, callback, body),
+            200,
+            "a duplicate hears success: {callback}"
+        );
     }
     let deliveries = app.wait_for(callbacks.len());
     for callback in &callbacks {
         let body = callback["body"].as_str().unwrap().as_bytes();
         assert!(deliveries.iter().any(|d| d.body == body), "{callback}");
     }
-    eventually("all settled", || gateway.events().iter().all(|e| e["state"] == "delivered").then_some(()));
+    eventually("all settled", || {
+        gateway
+            .events()
+            .iter()
+            .all(|e| e["state"] == "delivered")
+            .then_some(())
+    });
     assert_eq!(app.count(), callbacks.len());
 }

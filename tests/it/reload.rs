@@ -13,7 +13,9 @@ fn reload(gateway: &Gateway, result: &str) {
     let name = format!("callseal_reloads_total{{result=\"{result}\"}}");
     let before = gateway.metric(&name);
     gateway.signal(Signal::HUP);
-    eventually("a reload", || (gateway.metric(&name) > before).then_some(()));
+    eventually("a reload", || {
+        (gateway.metric(&name) > before).then_some(())
+    });
 }
 
 #[test]
@@ -62,20 +64,36 @@ fn a_broken_rule_keeps_the_old_rules_and_says_everything() {
     let site = Site::new();
     site.stripe(&app.url("/"), "");
     let gateway = site.start();
-    std::fs::write(site.rules().join("new.toml"), "provider = \"strip\"\npath = \"/stripe\"\nfoward = \"x\"\n").unwrap();
+    std::fs::write(
+        site.rules().join("new.toml"),
+        "provider = \"strip\"\npath = \"/stripe\"\nfoward = \"x\"\n",
+    )
+    .unwrap();
     reload(&gateway, "failed");
     let log = gateway.log();
     for said in ["strip", "foward", "missing", "stay in force"] {
         assert!(log.contains(said), "{said} is not in:\n{log}");
     }
     let body = stripe_event("evt_old_rules");
-    assert_eq!(gateway.client().post("/stripe", &sign::stripe(&body), &body).status, 200);
+    assert_eq!(
+        gateway
+            .client()
+            .post("/stripe", &sign::stripe(&body), &body)
+            .status,
+        200
+    );
     // And a change of the file alone, without a signal, is noticed.
-    std::fs::write(site.rules().join("keys/second"), "whsec_a_second_secret_0002").unwrap();
+    std::fs::write(
+        site.rules().join("keys/second"),
+        "whsec_a_second_secret_0002",
+    )
+    .unwrap();
     std::fs::remove_file(site.rules().join("new.toml")).unwrap();
     site.source("second", "stripe", "second", &app.url("/"), "");
     let second = sign::stripe_with("whsec_a_second_secret_0002", now(), &body);
-    eventually("the new source", || (gateway.client().post("/second", &second, &body).status == 200).then_some(()));
+    eventually("the new source", || {
+        (gateway.client().post("/second", &second, &body).status == 200).then_some(())
+    });
 }
 
 #[test]
@@ -87,9 +105,14 @@ fn a_key_is_rotated_without_a_refused_callback() {
     let client = gateway.client();
     let post = |secret: &str, id: &str| {
         let body = stripe_event(id);
-        client.post("/stripe", &sign::stripe_with(secret, now(), &body), &body).status
+        client
+            .post("/stripe", &sign::stripe_with(secret, now(), &body), &body)
+            .status
     };
-    let (old, new) = (crate::harness::gateway::STRIPE_SECRET, "whsec_the_next_secret_0002");
+    let (old, new) = (
+        crate::harness::gateway::STRIPE_SECRET,
+        "whsec_the_next_secret_0002",
+    );
     assert_eq!((post(old, "a"), post(new, "b")), (200, 401));
     std::fs::write(site.rules().join("keys/next"), new).unwrap();
     let both = format!(
@@ -102,8 +125,15 @@ fn a_key_is_rotated_without_a_refused_callback() {
     site.source("stripe", "stripe", "next", &app.url("/"), "");
     reload(&gateway, "done");
     assert_eq!((post(old, "e"), post(new, "f")), (401, 200));
-    let labels: Vec<String> = app.wait_for(4).iter().map(|d| d.header("callseal-verified").to_owned()).collect();
-    assert!(labels.contains(&"hmac-sha256 keys[1]".to_owned()), "{labels:?}");
+    let labels: Vec<String> = app
+        .wait_for(4)
+        .iter()
+        .map(|d| d.header("callseal-verified").to_owned())
+        .collect();
+    assert!(
+        labels.contains(&"hmac-sha256 keys[1]".to_owned()),
+        "{labels:?}"
+    );
 }
 
 /// Threat 37: a new certificate is taken, a broken one is not.
@@ -120,13 +150,20 @@ fn certificates_are_exchanged_and_broken_ones_are_not_taken() {
     };
     let (first, second) = (make(), make());
     write(&first.0, &first.1);
-    let tls = format!("tls = {{ cert = \"{0}/c.pem\", key = \"{0}/k.pem\" }}", certificates.path().display());
-    let site = Site::with_settings(&format!("[listen]\naddress = \"127.0.0.1:0\"\nthreads = 2\n{tls}\n"));
+    let tls = format!(
+        "tls = {{ cert = \"{0}/c.pem\", key = \"{0}/k.pem\" }}",
+        certificates.path().display()
+    );
+    let site = Site::with_settings(&format!(
+        "[listen]\naddress = \"127.0.0.1:0\"\nthreads = 2\n{tls}\n"
+    ));
     let gateway = site.start();
     let trusts = |pem: &str| {
         let file = certificates.path().join("trusted.pem");
         std::fs::write(&file, pem).unwrap();
-        crate::harness::Client::new(&file, gateway.public).try_connect(None, &[]).is_ok()
+        crate::harness::Client::new(&file, gateway.public)
+            .try_connect(None, &[])
+            .is_ok()
     };
     assert!(trusts(&first.0) && !trusts(&second.0));
     write(&second.0, &first.1);

@@ -26,16 +26,24 @@ fn what_is_under_way_is_finished_and_the_exit_code_is_0() {
     half.write_all(&bytes[..bytes.len() - 5]).unwrap();
     std::thread::sleep(Duration::from_millis(100));
     gateway.signal(Signal::TERM);
-    eventually("the port to close", || client.try_connect(None, &[]).is_err().then_some(()));
+    eventually("the port to close", || {
+        client.try_connect(None, &[]).is_err().then_some(())
+    });
     assert_eq!(gateway.ask("GET", "/readyz").status, 503);
     half.write_all(&bytes[bytes.len() - 5..]).unwrap();
     assert_eq!(read_response(&mut half).unwrap().status, 200);
     assert_eq!(gateway.wait().code(), Some(0));
-    assert!(gateway.log().contains("everything acknowledged is on disk"), "{}", gateway.log());
+    assert!(
+        gateway.log().contains("everything acknowledged is on disk"),
+        "{}",
+        gateway.log()
+    );
     // Delivered before the end, or owed after it; never neither, never twice.
     let again = site.start();
     app.wait_for(1);
-    eventually("delivery", || (again.events()[0]["state"] == "delivered").then_some(()));
+    eventually("delivery", || {
+        (again.events()[0]["state"] == "delivered").then_some(())
+    });
     assert_eq!(app.count(), 1);
 }
 
@@ -49,7 +57,13 @@ fn a_stuck_application_does_not_hold_up_the_end() {
     site.stripe(&app.url("/"), "[relay]\ntimeout = \"50s\"\n");
     let gateway = site.start();
     let body = stripe_event("evt_stuck");
-    assert_eq!(gateway.client().post("/stripe", &sign::stripe(&body), &body).status, 200);
+    assert_eq!(
+        gateway
+            .client()
+            .post("/stripe", &sign::stripe(&body), &body)
+            .status,
+        200
+    );
     app_is_busy(&gateway);
     assert_eq!(gateway.terminate().code(), Some(0));
     let again = site.start();
@@ -57,5 +71,7 @@ fn a_stuck_application_does_not_hold_up_the_end() {
 }
 
 fn app_is_busy(gateway: &crate::harness::Gateway) {
-    eventually("an attempt under way", || (gateway.get("/v1/sources")["sources"][0]["under_way"] == 1).then_some(()));
+    eventually("an attempt under way", || {
+        (gateway.get("/v1/sources")["sources"][0]["under_way"] == 1).then_some(())
+    });
 }

@@ -22,7 +22,12 @@ fn a_storm_of_one_event_is_accepted_once_and_all_hear_success() {
                 let mut stream = client.connect();
                 for n in 0..EVENTS {
                     let body = stripe_event(&format!("evt_storm_{n}"));
-                    let request = crate::harness::client::request("POST", "/stripe", &sign::stripe(&body), &body);
+                    let request = crate::harness::client::request(
+                        "POST",
+                        "/stripe",
+                        &sign::stripe(&body),
+                        &body,
+                    );
                     barrier.wait();
                     let answer = crate::harness::client::exchange(&mut stream, &request).unwrap();
                     assert_eq!(answer.status, 200);
@@ -35,9 +40,20 @@ fn a_storm_of_one_event_is_accepted_once_and_all_hear_success() {
     }
     app.wait_for(EVENTS);
     assert_eq!(gateway.events().len(), EVENTS);
-    let accepted = gateway.metric("callseal_callbacks_total{source=\"stripe\",verdict=\"accepted\"}");
-    let duplicate = gateway.metric("callseal_callbacks_total{source=\"stripe\",verdict=\"duplicate\"}");
-    assert_eq!((accepted, duplicate), (EVENTS as f64, (EVENTS * (CONNECTIONS - 1)) as f64));
-    crate::harness::eventually("everything settled", || gateway.events().iter().all(|e| e["state"] == "delivered").then_some(()));
+    let accepted =
+        gateway.metric("callseal_callbacks_total{source=\"stripe\",verdict=\"accepted\"}");
+    let duplicate =
+        gateway.metric("callseal_callbacks_total{source=\"stripe\",verdict=\"duplicate\"}");
+    assert_eq!(
+        (accepted, duplicate),
+        (EVENTS as f64, (EVENTS * (CONNECTIONS - 1)) as f64)
+    );
+    crate::harness::eventually("everything settled", || {
+        gateway
+            .events()
+            .iter()
+            .all(|e| e["state"] == "delivered")
+            .then_some(())
+    });
     assert_eq!(app.count(), EVENTS);
 }

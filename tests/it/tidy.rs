@@ -31,7 +31,10 @@ fn all_sources() -> Vec<PathBuf> {
 /// The modules of lib.rs in their order.
 fn order() -> Vec<String> {
     let lib = read(&root().join("src/lib.rs"));
-    lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).map(str::to_owned).collect()
+    lib.lines()
+        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// A module names only modules that are declared above it.
@@ -42,15 +45,34 @@ fn the_order_of_the_path_is_kept() {
     let mut wrong = Vec::new();
     for file in all_sources() {
         let relative = file.strip_prefix(root().join("src")).unwrap();
-        let first = relative.components().next().unwrap().as_os_str().to_str().unwrap();
+        let first = relative
+            .components()
+            .next()
+            .unwrap()
+            .as_os_str()
+            .to_str()
+            .unwrap();
         let module = first.trim_end_matches(".rs");
-        let Some(own) = order.iter().position(|m| m == module) else { continue };
+        let Some(own) = order.iter().position(|m| m == module) else {
+            continue;
+        };
         for (number, line) in read(&file).lines().enumerate() {
             for rest in line.split("crate::").skip(1) {
                 // Another crate whose name ends in `crate`, or a word in a comment.
-                let named: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-                if order.iter().position(|m| *m == named).is_some_and(|at| at > own) {
-                    wrong.push(format!("{}:{}: {module} names {named}", relative.display(), number + 1));
+                let named: String = rest
+                    .chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_')
+                    .collect();
+                if order
+                    .iter()
+                    .position(|m| *m == named)
+                    .is_some_and(|at| at > own)
+                {
+                    wrong.push(format!(
+                        "{}:{}: {module} names {named}",
+                        relative.display(),
+                        number + 1
+                    ));
                 }
             }
         }
@@ -83,28 +105,54 @@ fn reason_codes_are_documented() {
     let mut codes = Vec::new();
     for file in files {
         let text = read(&root().join(file));
-        let function = text.split("fn code(").skip(1).map(|rest| rest.split("\n    }\n").next().unwrap());
+        let function = text
+            .split("fn code(")
+            .skip(1)
+            .map(|rest| rest.split("\n    }\n").next().unwrap());
         for part in function.flat_map(|body| body.split("=> \"").skip(1)) {
             codes.push(part.split('"').next().unwrap().to_owned());
         }
         assert!(!codes.is_empty(), "{file}");
     }
-    let missing: Vec<&String> = codes.iter().filter(|code| !documented.contains(code)).collect();
-    let invented: Vec<&String> = documented.iter().filter(|code| !codes.contains(code)).collect();
-    assert!(missing.is_empty() && invented.is_empty(), "missing: {missing:?}, invented: {invented:?}");
+    let missing: Vec<&String> = codes
+        .iter()
+        .filter(|code| !documented.contains(code))
+        .collect();
+    let invented: Vec<&String> = documented
+        .iter()
+        .filter(|code| !codes.contains(code))
+        .collect();
+    assert!(
+        missing.is_empty() && invented.is_empty(),
+        "missing: {missing:?}, invented: {invented:?}"
+    );
 }
 
 #[test]
 fn documented_paths_and_metrics_exist() {
-    let docs = ["README.md", "docs/architecture.md", "docs/settings.md", "docs/rules.md"].map(|f| read(&root().join(f))).join("\n");
+    let docs = [
+        "README.md",
+        "docs/architecture.md",
+        "docs/settings.md",
+        "docs/rules.md",
+    ]
+    .map(|f| read(&root().join(f)))
+    .join("\n");
     for (method, path) in callseal::admin::ROUTES {
-        assert!(docs.contains(&format!("`{path}`")), "{method} {path} is documented nowhere");
+        assert!(
+            docs.contains(&format!("`{path}`")),
+            "{method} {path} is documented nowhere"
+        );
     }
     let metrics = callseal::telemetry::Metrics::new().encode();
-    for word in docs.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| w.starts_with("callseal_")) {
+    for word in docs
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|w| w.starts_with("callseal_"))
+    {
         let known = metrics.lines().any(|line| {
             let name = line.split(' ').nth(2).unwrap_or("");
-            line.starts_with("# TYPE") && (word == name || word.strip_suffix("_total") == Some(name))
+            line.starts_with("# TYPE")
+                && (word == name || word.strip_suffix("_total") == Some(name))
         });
         assert!(known, "{word} is no metric of ours");
     }
@@ -118,11 +166,18 @@ fn documented_settings_are_all_there_are() {
     let code = code.split("#[cfg(test)]").next().unwrap();
     let mut keys: Vec<&str> = Vec::new();
     for call in ["get(\"", "need(\"", "count(\"", "bytes(\"", "time(\""] {
-        keys.extend(code.split(call).skip(1).map(|rest| rest.split('"').next().unwrap()));
+        keys.extend(
+            code.split(call)
+                .skip(1)
+                .map(|rest| rest.split('"').next().unwrap()),
+        );
     }
     assert!(keys.len() > 20, "{keys:?}");
     for key in keys {
-        assert!(page.contains(&format!("`{key}`")) || page.contains(&format!("{key} ")), "{key} is not in docs/settings.md");
+        assert!(
+            page.contains(&format!("`{key}`")) || page.contains(&format!("{key} ")),
+            "{key} is not in docs/settings.md"
+        );
     }
 }
 

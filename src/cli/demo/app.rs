@@ -36,7 +36,9 @@ pub async fn serve(listener: TcpListener, key: Secret, tell: mpsc::UnboundedSend
         let (key, tell) = (key.clone(), tell.clone());
         tokio::spawn(async move {
             let service = service_fn(move |request| take(request, key.clone(), tell.clone()));
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
         });
     }
 }
@@ -48,22 +50,40 @@ async fn take(
 ) -> Result<http::Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
     let mut response = http::Response::new(Full::new(Bytes::new()));
-    let Ok(body) = body.collect().await.map(http_body_util::Collected::to_bytes) else {
+    let Ok(body) = body
+        .collect()
+        .await
+        .map(http_body_util::Collected::to_bytes)
+    else {
         *response.status_mut() = http::StatusCode::BAD_REQUEST;
         return Ok(response);
     };
-    let header = |name: &str| parts.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let header = |name: &str| {
+        parts
+            .headers
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or("")
+    };
     let attempt = header("callseal-attempt").parse().unwrap_or(0);
     let signed = header("webhook-timestamp").parse().is_ok_and(|at| {
         let expected = sign::signature(&key, header("webhook-id"), Timestamp::from_secs(at), &body);
         header("webhook-signature") == expected
     });
-    let trouble = body.windows(TROUBLE.len()).any(|part| part == TROUBLE.as_bytes());
+    let trouble = body
+        .windows(TROUBLE.len())
+        .any(|part| part == TROUBLE.as_bytes());
     let taken = signed && !(trouble && attempt <= 2);
     if !taken {
         *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
     }
-    let _ = tell.send(Delivery { event: header("callseal-event").to_owned(), attempt, signed, taken, body });
+    let _ = tell.send(Delivery {
+        event: header("callseal-event").to_owned(),
+        attempt,
+        signed,
+        taken,
+        body,
+    });
     Ok(response)
 }
 

@@ -41,7 +41,11 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn new() -> std::io::Result<Self> {
         use std::os::unix::fs::DirBuilderExt;
-        let name = format!("callseal-demo-{}-{:08x}", std::process::id(), SystemRandom.next_u64() as u32);
+        let name = format!(
+            "callseal-demo-{}-{:08x}",
+            std::process::id(),
+            SystemRandom.next_u64() as u32
+        );
         let path = std::env::temp_dir().join(name);
         std::fs::DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Scratch(path))
@@ -64,12 +68,15 @@ pub fn run(options: &Options) -> Result<(), u8> {
         .enable_all()
         .build()
         .map_err(|e| failed("a runtime", &e))?;
-    let (listener, app) = runtime.block_on(app::bind()).map_err(|e| failed("the application's port", &e))?;
+    let (listener, app) = runtime
+        .block_on(app::bind())
+        .map_err(|e| failed("the application's port", &e))?;
     let stage = Stage::set(&scratch.0, app).map_err(|e| failed("the stage", &e))?;
-    let (gateway, _) = Gateway::start(stage.settings.clone(), None, stage.surroundings()).map_err(|faults| {
-        output::faults(faults);
-        EXIT_CONFIG
-    })?;
+    let (gateway, _) =
+        Gateway::start(stage.settings.clone(), None, stage.surroundings()).map_err(|faults| {
+            output::faults(faults);
+            EXIT_CONFIG
+        })?;
     let played = runtime.block_on(async {
         let (tell, deliveries) = mpsc::unbounded_channel();
         tokio::spawn(app::serve(listener, stage.relay_key.clone(), tell));
@@ -99,7 +106,13 @@ struct Stage {
 
 impl Stage {
     fn set(scratch: &Path, app: SocketAddr) -> std::io::Result<Stage> {
-        let random = |prefix: &str| format!("{prefix}{:016x}{:016x}", SystemRandom.next_u64(), SystemRandom.next_u64());
+        let random = |prefix: &str| {
+            format!(
+                "{prefix}{:016x}{:016x}",
+                SystemRandom.next_u64(),
+                SystemRandom.next_u64()
+            )
+        };
         let standard = random("");
         let relay_secret = random("");
         let no_key = || std::io::Error::other("an RSA key could not be made");
@@ -121,17 +134,34 @@ impl Stage {
         secret("github", &keys.github)?;
         secret("slack", &keys.slack)?;
         secret("wallet", &keys.wallet)?;
-        secret("payouts", &format!("whsec_{}", data_encoding::BASE64.encode(standard.as_bytes())))?;
-        secret("wechatpay.pem", &keys.wechatpay.public_pem().ok_or_else(no_key)?)?;
+        secret(
+            "payouts",
+            &format!(
+                "whsec_{}",
+                data_encoding::BASE64.encode(standard.as_bytes())
+            ),
+        )?;
+        secret(
+            "wechatpay.pem",
+            &keys.wechatpay.public_pem().ok_or_else(no_key)?,
+        )?;
         secret("alipay.pem", &keys.alipay.public_pem().ok_or_else(no_key)?)?;
         secret("relay", &relay_secret)?;
-        let wechat_key = format!("{{ from = \"file:keys/wechatpay.pem\", id = \"{}\" }}", scenes::WECHATPAY_KEY_ID);
+        let wechat_key = format!(
+            "{{ from = \"file:keys/wechatpay.pem\", id = \"{}\" }}",
+            scenes::WECHATPAY_KEY_ID
+        );
         let sources = [
             ("stripe", "stripe", "\"file:keys/stripe\"", ""),
             ("github", "github", "\"file:keys/github\"", ""),
             ("slack", "slack", "\"file:keys/slack\"", ""),
             ("wallet", "generic-hmac", "\"file:keys/wallet\"", ""),
-            ("payouts", "standard-webhooks", "\"file:keys/payouts\"", "[guard]\nallow = [\"127.0.0.1\"]\n"),
+            (
+                "payouts",
+                "standard-webhooks",
+                "\"file:keys/payouts\"",
+                "[guard]\nallow = [\"127.0.0.1\"]\n",
+            ),
             ("wechatpay", "wechatpay-v3", wechat_key.as_str(), ""),
             ("alipay", "alipay", "\"file:keys/alipay.pem\"", ""),
         ];
@@ -141,15 +171,27 @@ impl Stage {
             );
             std::fs::write(rules.join(format!("{name}.toml")), text)?;
         }
-        let mut settings = Settings { rules, ..Settings::default() };
+        let mut settings = Settings {
+            rules,
+            ..Settings::default()
+        };
         settings.listen.address = SocketAddr::from(([127, 0, 0, 1], 0));
         settings.admin.address = SocketAddr::from(([127, 0, 0, 1], 0));
         settings.inbox.store = scratch.join("data");
-        (settings.inbox.segment, settings.inbox.ballast, settings.inbox.low_water) = (8 << 20, 0, 0);
+        (
+            settings.inbox.segment,
+            settings.inbox.ballast,
+            settings.inbox.low_water,
+        ) = (8 << 20, 0, 0);
         let authority = tls::development_authority(&settings.inbox.store.join("tls"));
         let relay_key = sign::key_from_secret(&Secret::new(relay_secret.into_bytes()))
             .map_err(|e| std::io::Error::other(e.to_string()))?;
-        Ok(Stage { settings, keys, relay_key, authority })
+        Ok(Stage {
+            settings,
+            keys,
+            relay_key,
+            authority,
+        })
     }
 
     fn surroundings(&self) -> Surroundings {
@@ -161,15 +203,30 @@ impl Stage {
     }
 
     /// Plays every scene; true when each went as it should.
-    async fn play(&self, gateway: &Gateway, mut deliveries: mpsc::UnboundedReceiver<Delivery>) -> Result<bool, String> {
+    async fn play(
+        &self,
+        gateway: &Gateway,
+        mut deliveries: mpsc::UnboundedReceiver<Delivery>,
+    ) -> Result<bool, String> {
         let wire = Wire::new(&self.authority, gateway.public()).map_err(|e| e.to_string())?;
-        let scenes = scenes::scenes(&self.keys, SystemClock.now().as_secs()).ok_or("a signature could not be made")?;
-        let admin = AdminPort { address: gateway.admin(), token: read_token(gateway)? };
-        output::line(format_args!("callseal demo: https://{}, {} sources\n", gateway.public(), gateway.loaded().rules.rules.len()));
+        let scenes = scenes::scenes(&self.keys, SystemClock.now().as_secs())
+            .ok_or("a signature could not be made")?;
+        let admin = AdminPort {
+            address: gateway.admin(),
+            token: read_token(gateway)?,
+        };
+        output::line(format_args!(
+            "callseal demo: https://{}, {} sources\n",
+            gateway.public(),
+            gateway.loaded().rules.rules.len()
+        ));
         let mut wrong = 0;
         let mut counts = [0usize; 4];
         for scene in &scenes {
-            let heard = wire.send(&scene.callback, scene.from).await.map_err(|e| e.to_string())?;
+            let heard = wire
+                .send(&scene.callback, scene.from)
+                .await
+                .map_err(|e| e.to_string())?;
             output::line(format_args!(
                 "{:<10} {:<28} -> {} {:<28} {:>4} ms",
                 scene.source,
@@ -179,10 +236,15 @@ impl Stage {
                 heard.took.as_millis()
             ));
             let body_fits = scene.body.is_none_or(|body| heard.body == body.as_bytes());
-            let fits = heard.status == scene.status && body_fits && admin.fits(scene, &mut deliveries).await?;
+            let fits = heard.status == scene.status
+                && body_fits
+                && admin.fits(scene, &mut deliveries).await?;
             if !fits {
                 wrong += 1;
-                output::line(format_args!("           OTHERWISE THAN IT SHOULD: expected {} and {:?}", scene.status, scene.expect));
+                output::line(format_args!(
+                    "           OTHERWISE THAN IT SHOULD: expected {} and {:?}",
+                    scene.status, scene.expect
+                ));
             }
             let kind = match scene.expect {
                 Expect::Delivered { .. } => 0,
@@ -196,7 +258,10 @@ impl Stage {
         }
         if let Ok(extra) = deliveries.try_recv() {
             wrong += 1;
-            output::line(format_args!("           OTHERWISE THAN IT SHOULD: one more delivery of {}", extra.event));
+            output::line(format_args!(
+                "           OTHERWISE THAN IT SHOULD: one more delivery of {}",
+                extra.event
+            ));
         }
         let [delivered, duplicates, refused, challenges] = counts;
         output::line(format_args!(
@@ -213,7 +278,9 @@ impl Stage {
 
 fn read_token(gateway: &Gateway) -> Result<String, String> {
     let file = gateway.token_file().ok_or("there is no token file")?;
-    std::fs::read_to_string(file).map(|text| text.trim().to_owned()).map_err(|e| e.to_string())
+    std::fs::read_to_string(file)
+        .map(|text| text.trim().to_owned())
+        .map_err(|e| e.to_string())
 }
 
 /// At most 28 characters of an answer, on one line.
@@ -233,14 +300,24 @@ struct AdminPort {
 
 impl AdminPort {
     async fn get(&self, target: &str) -> Result<serde_json::Value, String> {
-        let reply = http::ask(self.address, ::http::Method::GET, target, Some(&self.token), Duration::from_secs(5))
-            .await
-            .map_err(|e| e.to_string())?;
+        let reply = http::ask(
+            self.address,
+            ::http::Method::GET,
+            target,
+            Some(&self.token),
+            Duration::from_secs(5),
+        )
+        .await
+        .map_err(|e| e.to_string())?;
         serde_json::from_slice(&reply.body).map_err(|e| e.to_string())
     }
 
     /// Says what became of the callback, and whether that is what should have.
-    async fn fits(&self, scene: &Scene, deliveries: &mut mpsc::UnboundedReceiver<Delivery>) -> Result<bool, String> {
+    async fn fits(
+        &self,
+        scene: &Scene,
+        deliveries: &mut mpsc::UnboundedReceiver<Delivery>,
+    ) -> Result<bool, String> {
         match scene.expect {
             Expect::Challenge => {
                 output::line("           challenge answered, nothing stored");
@@ -248,15 +325,26 @@ impl AdminPort {
             }
             Expect::No { reason } => {
                 let page = self.get("/v1/refusals?limit=1").await?;
-                let found = page.pointer("/refusals/0/reason").and_then(|r| r.as_str()).unwrap_or("nothing");
-                let stage = page.pointer("/refusals/0/stage").and_then(|r| r.as_str()).unwrap_or("");
+                let found = page
+                    .pointer("/refusals/0/reason")
+                    .and_then(|r| r.as_str())
+                    .unwrap_or("nothing");
+                let stage = page
+                    .pointer("/refusals/0/stage")
+                    .and_then(|r| r.as_str())
+                    .unwrap_or("");
                 output::line(format_args!("           {stage}: {found}"));
                 Ok(found == reason)
             }
             Expect::Duplicate => {
                 let page = self.events(scene).await?;
-                let count = page.pointer("/events").and_then(|e| e.as_array()).map_or(0, Vec::len);
-                output::line("           duplicate: the provider hears success, nothing is sent again");
+                let count = page
+                    .pointer("/events")
+                    .and_then(|e| e.as_array())
+                    .map_or(0, Vec::len);
+                output::line(
+                    "           duplicate: the provider hears success, nothing is sent again",
+                );
                 Ok(count == 1)
             }
             Expect::Delivered { attempt } => self.delivered(scene, attempt, deliveries).await,
@@ -264,7 +352,11 @@ impl AdminPort {
     }
 
     async fn events(&self, scene: &Scene) -> Result<serde_json::Value, String> {
-        self.get(&format!("/v1/events?source={}&key={}", scene.source, scene.key)).await
+        self.get(&format!(
+            "/v1/events?source={}&key={}",
+            scene.source, scene.key
+        ))
+        .await
     }
 
     async fn delivered(
@@ -274,7 +366,11 @@ impl AdminPort {
         deliveries: &mut mpsc::UnboundedReceiver<Delivery>,
     ) -> Result<bool, String> {
         let page = self.events(scene).await?;
-        let id = page.pointer("/events/0/id").and_then(|id| id.as_str()).unwrap_or("").to_owned();
+        let id = page
+            .pointer("/events/0/id")
+            .and_then(|id| id.as_str())
+            .unwrap_or("")
+            .to_owned();
         output::line(format_args!("           accepted: {id}"));
         loop {
             let delivery = match tokio::time::timeout(PATIENCE, deliveries.recv()).await {
@@ -284,9 +380,17 @@ impl AdminPort {
                     return Ok(false);
                 }
             };
-            let same = delivery.event == id && delivery.body == scene.callback.body && delivery.signed;
-            let said = if delivery.taken { "taken" } else { "refused with 503" };
-            output::line(format_args!("           attempt {}: {said} by the application", delivery.attempt));
+            let same =
+                delivery.event == id && delivery.body == scene.callback.body && delivery.signed;
+            let said = if delivery.taken {
+                "taken"
+            } else {
+                "refused with 503"
+            };
+            output::line(format_args!(
+                "           attempt {}: {said} by the application",
+                delivery.attempt
+            ));
             if !same {
                 return Ok(false);
             }
@@ -299,10 +403,18 @@ impl AdminPort {
 
 /// Stays up with the admin port, until Ctrl-C.
 async fn stay(gateway: &Gateway, app: SocketAddr) {
-    let token = gateway.token_file().map(|file| file.display().to_string()).unwrap_or_default();
-    output::line(format_args!("\nstill up until Ctrl-C; the application listens on http://{app}"));
+    let token = gateway
+        .token_file()
+        .map(|file| file.display().to_string())
+        .unwrap_or_default();
+    output::line(format_args!(
+        "\nstill up until Ctrl-C; the application listens on http://{app}"
+    ));
     output::line(format_args!("  public  https://{}", gateway.public()));
-    output::line(format_args!("  admin   http://{}, token in {token}", gateway.admin()));
+    output::line(format_args!(
+        "  admin   http://{}, token in {token}",
+        gateway.admin()
+    ));
     output::line(format_args!(
         "  try     curl -H \"Authorization: Bearer $(cat {token})\" http://{}/v1/events",
         gateway.admin()

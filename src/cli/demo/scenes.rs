@@ -50,12 +50,27 @@ const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Also this machine, but not on any list.
 const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
-fn scene(source: &'static str, what: &'static str, callback: Callback, key: &str, expect: Expect) -> Scene {
+fn scene(
+    source: &'static str,
+    what: &'static str,
+    callback: Callback,
+    key: &str,
+    expect: Expect,
+) -> Scene {
     let status = match expect {
         Expect::Delivered { .. } | Expect::Duplicate | Expect::Challenge => 200,
         Expect::No { .. } => 401,
     };
-    Scene { source, what, callback, from: HERE, status, body: None, key: key.to_owned(), expect }
+    Scene {
+        source,
+        what,
+        callback,
+        from: HERE,
+        status,
+        body: None,
+        key: key.to_owned(),
+        expect,
+    }
 }
 
 /// The play, for a clock that says `now` (seconds). None when a signature could not be made.
@@ -65,17 +80,41 @@ pub fn scenes(keys: &Keys, now: u64) -> Option<Vec<Scene>> {
 
     let paid = r#"{"id":"evt_3PqDemo01","object":"event","type":"payment_intent.succeeded","data":{"object":{"id":"pi_3PqDemo01","amount":4999,"currency":"eur"}}}"#;
     let stripe = sender::stripe("/stripe", &keys.stripe, now, paid);
-    let forged = sender::stripe("/stripe", "whsec_somebody_elses_secret", now, &paid.replace("01", "02"));
-    let stale = sender::stripe("/stripe", &keys.stripe, now.saturating_sub(1200), &paid.replace("01", "03"));
+    let forged = sender::stripe(
+        "/stripe",
+        "whsec_somebody_elses_secret",
+        now,
+        &paid.replace("01", "02"),
+    );
+    let stale = sender::stripe(
+        "/stripe",
+        &keys.stripe,
+        now.saturating_sub(1200),
+        &paid.replace("01", "03"),
+    );
     let mut changed = sender::stripe("/stripe", &keys.stripe, now, &paid.replace("01", "04"));
-    changed.body = String::from_utf8_lossy(&changed.body).replace("4999", "4998").into();
+    changed.body = String::from_utf8_lossy(&changed.body)
+        .replace("4999", "4998")
+        .into();
 
     let push = r#"{"ref":"refs/heads/main","repository":{"full_name":"shop/app"}}"#;
-    let github = sender::github("/github", &keys.github, "72d3162e-cc78-11e3-81ab-4c9367dc0958", push);
+    let github = sender::github(
+        "/github",
+        &keys.github,
+        "72d3162e-cc78-11e3-81ab-4c9367dc0958",
+        push,
+    );
 
     let notice = r#"{"id":"EV-2018022511223320873","create_time":"2026-11-20T13:29:35+08:00","resource_type":"encrypt-resource","event_type":"TRANSACTION.SUCCESS","summary":"支付成功","resource":{"algorithm":"AEAD_AES_256_GCM","ciphertext":"c2FtcGxl","associated_data":"transaction","nonce":"fdasflkja484"}}"#;
-    let wechatpay = sender::wechatpay("/wechatpay", &keys.wechatpay, WECHATPAY_KEY_ID, now, notice)?;
-    let unknown_key = sender::wechatpay("/wechatpay", &keys.wechatpay, "PUB_KEY_ID_OF_ANOTHER", now, notice)?;
+    let wechatpay =
+        sender::wechatpay("/wechatpay", &keys.wechatpay, WECHATPAY_KEY_ID, now, notice)?;
+    let unknown_key = sender::wechatpay(
+        "/wechatpay",
+        &keys.wechatpay,
+        "PUB_KEY_ID_OF_ANOTHER",
+        now,
+        notice,
+    )?;
 
     let fields = [
         ("notify_time", "2026-11-20 13:29:35"),
@@ -90,39 +129,104 @@ pub fn scenes(keys: &Keys, now: u64) -> Option<Vec<Scene>> {
     ];
     let alipay = sender::alipay("/alipay", &keys.alipay, &fields)?;
     let mut cheaper = alipay.clone();
-    cheaper.body = String::from_utf8_lossy(&cheaper.body).replace("88%2E88", "00%2E01").into();
+    cheaper.body = String::from_utf8_lossy(&cheaper.body)
+        .replace("88%2E88", "00%2E01")
+        .into();
 
-    let transfer = r#"{"type":"transfer.confirmed","chain":"tron","txid":"4f1c","amount":"120.00"}"#;
-    let outsider = sender::standard_webhooks("/payouts", &keys.standard, "msg_demo_1", now, transfer);
+    let transfer =
+        r#"{"type":"transfer.confirmed","chain":"tron","txid":"4f1c","amount":"120.00"}"#;
+    let outsider =
+        sender::standard_webhooks("/payouts", &keys.standard, "msg_demo_1", now, transfer);
 
-    let order = format!(r#"{{"type":"deposit.paid","order":"{TROUBLE}","amount":"15.5","asset":"USDT"}}"#);
+    let order =
+        format!(r#"{{"type":"deposit.paid","order":"{TROUBLE}","amount":"15.5","asset":"USDT"}}"#);
     let wallet = sender::generic("/wallet", &keys.wallet, "wal-0001", now, &order);
 
     let question = r#"{"token":"none","challenge":"3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P","type":"url_verification"}"#;
     let slack = sender::slack("/slack", &keys.slack, now, question);
 
-    let mut alipay_scene = scene("alipay", "trade paid", alipay, "ac05099524730693a8b330c5ecf72da9786", delivered);
+    let mut alipay_scene = scene(
+        "alipay",
+        "trade paid",
+        alipay,
+        "ac05099524730693a8b330c5ecf72da9786",
+        delivered,
+    );
     alipay_scene.body = Some("success");
-    let mut cheaper_scene = scene("alipay", "the same, for 0.01", cheaper, "", no("signature_mismatch"));
+    let mut cheaper_scene = scene(
+        "alipay",
+        "the same, for 0.01",
+        cheaper,
+        "",
+        no("signature_mismatch"),
+    );
     cheaper_scene.body = Some("fail");
-    let mut outsider_scene = scene("payouts", "from an address not allowed", outsider, "", no("address_not_allowed"));
+    let mut outsider_scene = scene(
+        "payouts",
+        "from an address not allowed",
+        outsider,
+        "",
+        no("address_not_allowed"),
+    );
     (outsider_scene.from, outsider_scene.status) = (ELSEWHERE, 403);
     let mut slack_scene = scene("slack", "is this your URL?", slack, "", Expect::Challenge);
     slack_scene.body = Some("3eZbrw1aBm2rZgRNFdxV2595E9CY3gmdALWMmHkvFXO7tYXAYM8P");
 
     Some(vec![
-        scene("stripe", "payment succeeded", stripe.clone(), "evt_3PqDemo01", delivered),
-        scene("stripe", "the same once more", stripe, "evt_3PqDemo01", Expect::Duplicate),
+        scene(
+            "stripe",
+            "payment succeeded",
+            stripe.clone(),
+            "evt_3PqDemo01",
+            delivered,
+        ),
+        scene(
+            "stripe",
+            "the same once more",
+            stripe,
+            "evt_3PqDemo01",
+            Expect::Duplicate,
+        ),
         scene("stripe", "forged", forged, "", no("signature_mismatch")),
-        scene("stripe", "one digit changed", changed, "", no("signature_mismatch")),
+        scene(
+            "stripe",
+            "one digit changed",
+            changed,
+            "",
+            no("signature_mismatch"),
+        ),
         scene("stripe", "20 minutes old", stale, "", no("stale")),
-        scene("github", "push", github, "72d3162e-cc78-11e3-81ab-4c9367dc0958", delivered),
-        scene("wechatpay", "transaction succeeded", wechatpay, "EV-2018022511223320873", delivered),
-        scene("wechatpay", "with a key not ours", unknown_key, "", no("key_unknown")),
+        scene(
+            "github",
+            "push",
+            github,
+            "72d3162e-cc78-11e3-81ab-4c9367dc0958",
+            delivered,
+        ),
+        scene(
+            "wechatpay",
+            "transaction succeeded",
+            wechatpay,
+            "EV-2018022511223320873",
+            delivered,
+        ),
+        scene(
+            "wechatpay",
+            "with a key not ours",
+            unknown_key,
+            "",
+            no("key_unknown"),
+        ),
         alipay_scene,
         cheaper_scene,
         outsider_scene,
-        scene("wallet", "deposit; the shop stumbles", wallet, "wal-0001", Expect::Delivered { attempt: 3 }),
+        scene(
+            "wallet",
+            "deposit; the shop stumbles",
+            wallet,
+            "wal-0001",
+            Expect::Delivered { attempt: 3 },
+        ),
         slack_scene,
     ])
 }

@@ -29,7 +29,11 @@ pub struct Callback {
 
 impl Callback {
     pub fn new(path: &str, body: impl Into<Bytes>) -> Self {
-        Callback { path: path.to_owned(), headers: vec![("content-type".into(), "application/json".into())], body: body.into() }
+        Callback {
+            path: path.to_owned(),
+            headers: vec![("content-type".into(), "application/json".into())],
+            body: body.into(),
+        }
     }
 
     #[must_use]
@@ -43,7 +47,9 @@ impl Callback {
 /// Hexadecimal or base64 HMAC-SHA256 of the parts, one after the other.
 pub fn hmac(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
     // HMAC takes keys of any length.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return Vec::new() };
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
+        return Vec::new();
+    };
     for part in parts {
         mac.update(part);
     }
@@ -51,7 +57,10 @@ pub fn hmac(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
 }
 
 pub fn stripe(path: &str, secret: &str, at: u64, body: &str) -> Callback {
-    let signature = HEXLOWER.encode(&hmac(secret.as_bytes(), &[at.to_string().as_bytes(), b".", body.as_bytes()]));
+    let signature = HEXLOWER.encode(&hmac(
+        secret.as_bytes(),
+        &[at.to_string().as_bytes(), b".", body.as_bytes()],
+    ));
     Callback::new(path, body.to_owned()).with("stripe-signature", format!("t={at},v1={signature}"))
 }
 
@@ -75,7 +84,10 @@ pub fn standard_webhooks(path: &str, key: &[u8], id: &str, at: u64, body: &str) 
 
 pub fn slack(path: &str, secret: &str, at: u64, body: &str) -> Callback {
     let at = at.to_string();
-    let signature = HEXLOWER.encode(&hmac(secret.as_bytes(), &[b"v0:", at.as_bytes(), b":", body.as_bytes()]));
+    let signature = HEXLOWER.encode(&hmac(
+        secret.as_bytes(),
+        &[b"v0:", at.as_bytes(), b":", body.as_bytes()],
+    ));
     Callback::new(path, body.to_owned())
         .with("x-slack-request-timestamp", at)
         .with("x-slack-signature", format!("v0={signature}"))
@@ -102,21 +114,37 @@ impl RsaSigner {
 
     /// The public key as PEM (SubjectPublicKeyInfo).
     pub fn public_pem(&self) -> Option<String> {
-        let der = AsDer::<aws_lc_rs::encoding::PublicKeyX509Der<'_>>::as_der(self.0.public_key()).ok()?;
+        let der =
+            AsDer::<aws_lc_rs::encoding::PublicKeyX509Der<'_>>::as_der(self.0.public_key()).ok()?;
         let text = BASE64.encode(der.as_ref());
-        let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-        Some(format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n")))
+        let lines: Vec<&str> = text
+            .as_bytes()
+            .chunks(64)
+            .filter_map(|line| std::str::from_utf8(line).ok())
+            .collect();
+        Some(format!(
+            "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
+            lines.join("\n")
+        ))
     }
 
     pub fn sign(&self, message: &[u8]) -> Option<String> {
         let mut signature = vec![0; self.0.public_modulus_len()];
         let random = aws_lc_rs::rand::SystemRandom::new();
-        self.0.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).ok()?;
+        self.0
+            .sign(&RSA_PKCS1_SHA256, &random, message, &mut signature)
+            .ok()?;
         Some(BASE64.encode(&signature))
     }
 }
 
-pub fn wechatpay(path: &str, signer: &RsaSigner, key_id: &str, at: u64, body: &str) -> Option<Callback> {
+pub fn wechatpay(
+    path: &str,
+    signer: &RsaSigner,
+    key_id: &str,
+    at: u64,
+    body: &str,
+) -> Option<Callback> {
     let nonce = "EcY9CmxXyx1i6RlJQzLcCyEqDa26NBzo";
     let signature = signer.sign(format!("{at}\n{nonce}\n{body}\n").as_bytes())?;
     let callback = Callback::new(path, body.to_owned())
@@ -132,11 +160,22 @@ pub fn wechatpay(path: &str, signer: &RsaSigner, key_id: &str, at: u64, body: &s
 pub fn alipay(path: &str, signer: &RsaSigner, fields: &[(&str, &str)]) -> Option<Callback> {
     let mut sorted = fields.to_vec();
     sorted.sort_unstable();
-    let message: Vec<String> = sorted.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let message: Vec<String> = sorted
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
     let signature = signer.sign(message.join("&").as_bytes())?;
-    let all = fields.iter().copied().chain([("sign_type", "RSA2"), ("sign", signature.as_str())]);
-    let body: Vec<String> = all.map(|(name, value)| format!("{}={}", form(name), form(value))).collect();
-    Some(Callback::new(path, body.join("&")).with("content-type", "application/x-www-form-urlencoded; charset=utf-8"))
+    let all = fields
+        .iter()
+        .copied()
+        .chain([("sign_type", "RSA2"), ("sign", signature.as_str())]);
+    let body: Vec<String> = all
+        .map(|(name, value)| format!("{}={}", form(name), form(value)))
+        .collect();
+    Some(Callback::new(path, body.join("&")).with(
+        "content-type",
+        "application/x-www-form-urlencoded; charset=utf-8",
+    ))
 }
 
 fn form(text: &str) -> String {
@@ -170,7 +209,9 @@ pub enum WireError {
 impl std::fmt::Display for WireError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            WireError::Authority => f.write_str("the development authority's certificate cannot be read"),
+            WireError::Authority => {
+                f.write_str("the development authority's certificate cannot be read")
+            }
             WireError::Tls(error) => write!(f, "TLS: {error}"),
             WireError::Io(error) => write!(f, "connection: {error}"),
             WireError::Http(error) => write!(f, "HTTP: {error}"),
@@ -182,7 +223,8 @@ impl std::fmt::Display for WireError {
 impl Wire {
     pub fn new(authority: &Path, gateway: SocketAddr) -> Result<Self, WireError> {
         let mut roots = rustls::RootCertStore::empty();
-        let certificate = CertificateDer::from_pem_file(authority).map_err(|_| WireError::Authority)?;
+        let certificate =
+            CertificateDer::from_pem_file(authority).map_err(|_| WireError::Authority)?;
         roots.add(certificate).map_err(WireError::Tls)?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = rustls::ClientConfig::builder_with_provider(provider)
@@ -191,29 +233,56 @@ impl Wire {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Wire { connector: TlsConnector::from(Arc::new(config)), gateway })
+        Ok(Wire {
+            connector: TlsConnector::from(Arc::new(config)),
+            gateway,
+        })
     }
 
     /// Sends one callback from an address of this machine, on a connection of its own.
     pub async fn send(&self, callback: &Callback, from: IpAddr) -> Result<Heard, WireError> {
         let began = tokio::time::Instant::now();
         let socket = TcpSocket::new_v4().map_err(WireError::Io)?;
-        socket.bind(SocketAddr::new(from, 0)).map_err(WireError::Io)?;
+        socket
+            .bind(SocketAddr::new(from, 0))
+            .map_err(WireError::Io)?;
         let stream = socket.connect(self.gateway).await.map_err(WireError::Io)?;
         let name = ServerName::try_from("localhost").map_err(|_| WireError::Authority)?;
-        let stream = self.connector.connect(name, stream).await.map_err(WireError::Io)?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(WireError::Http)?;
+        let stream = self
+            .connector
+            .connect(name, stream)
+            .await
+            .map_err(WireError::Io)?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(WireError::Http)?;
         let driver = tokio::spawn(connection);
-        let mut request = http::Request::builder().method("POST").uri(&callback.path).header("host", "localhost");
+        let mut request = http::Request::builder()
+            .method("POST")
+            .uri(&callback.path)
+            .header("host", "localhost");
         for (name, value) in &callback.headers {
             request = request.header(name, value);
         }
-        let request = request.body(Full::new(callback.body.clone())).map_err(WireError::Request)?;
-        let response = sender.send_request(request).await.map_err(WireError::Http)?;
+        let request = request
+            .body(Full::new(callback.body.clone()))
+            .map_err(WireError::Request)?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(WireError::Http)?;
         let status = response.status().as_u16();
-        let body = response.into_body().collect().await.map_err(WireError::Http)?.to_bytes();
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .map_err(WireError::Http)?
+            .to_bytes();
         driver.abort();
-        Ok(Heard { status, body, took: began.elapsed() })
+        Ok(Heard {
+            status,
+            body,
+            took: began.elapsed(),
+        })
     }
 }

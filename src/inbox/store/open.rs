@@ -1,5 +1,6 @@
 //! Opening a store: whose it is, what the index knows, and the journal from there on.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -85,8 +86,8 @@ pub enum OpenError {
     },
 }
 
-impl std::fmt::Display for OpenError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OpenError::Locked {
                 directory,
@@ -175,6 +176,43 @@ pub enum IndexUse {
     /// There is none: the rows are in memory, and the next start reads the whole journal.
     #[default]
     Without,
+}
+
+/// One line for the banner: what is there, and everything that was not as a clean stop leaves it.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} events in {} segments", self.events, self.segments)?;
+        if self.replayed_events + self.replayed_steps > 0 {
+            let (events, steps) = (self.replayed_events, self.replayed_steps);
+            write!(
+                f,
+                "; read again from the journal: {events} events, {steps} other records"
+            )?;
+        }
+        if self.torn_bytes > 0 {
+            write!(
+                f,
+                "; {} bytes of an unacknowledged write wiped",
+                self.torn_bytes
+            )?;
+        }
+        match &self.index {
+            IndexUse::Loaded => {}
+            IndexUse::Rebuilt(why) => write!(f, "; index rebuilt: {why}")?,
+            IndexUse::Without => f.write_str("; running without an index")?,
+        }
+        if !self.damage.is_empty() {
+            write!(
+                f,
+                "; {} DAMAGED stretches of the journal, see the log",
+                self.damage.len()
+            )?;
+        }
+        if !self.unreadable.is_empty() {
+            write!(f, "; UNREADABLE segments {:?}", self.unreadable)?;
+        }
+        Ok(())
+    }
 }
 
 /// An open store, before its threads run.

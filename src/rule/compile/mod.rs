@@ -95,7 +95,10 @@ pub fn compile_provider(
 /// Every provider that a source can name: the built-in ones, and those of the directory, which come
 /// before built-in ones of the same name. By name.
 pub fn providers(files: &RuleFiles) -> Result<Vec<Provider>, Vec<Diagnostic>> {
-    let own = files.providers.iter().map(|file| (file.name.as_str(), &*file.text));
+    let own = files
+        .providers
+        .iter()
+        .map(|file| (file.name.as_str(), &*file.text));
     let mut texts: BTreeMap<&str, &str> = catalogue::PROVIDERS.iter().copied().collect();
     texts.extend(own);
     let mut providers = Vec::new();
@@ -106,7 +109,11 @@ pub fn providers(files: &RuleFiles) -> Result<Vec<Provider>, Vec<Diagnostic>> {
             Err(found) => faults.extend(found),
         }
     }
-    if faults.is_empty() { Ok(providers) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(providers)
+    } else {
+        Err(faults)
+    }
 }
 
 /// Lengths keep names and texts apart.

@@ -17,7 +17,11 @@ pub struct Delivery {
 
 impl Delivery {
     pub fn all(&self, name: &str) -> Vec<&[u8]> {
-        self.headers.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_slice()).collect()
+        self.headers
+            .iter()
+            .filter(|(n, _)| n == name)
+            .map(|(_, v)| v.as_slice())
+            .collect()
     }
 
     pub fn header(&self, name: &str) -> &str {
@@ -55,7 +59,10 @@ impl App {
         App::on(TcpListener::bind("127.0.0.1:0").unwrap(), reply)
     }
 
-    pub fn on(listener: TcpListener, reply: impl Fn(&Delivery) -> Vec<u8> + Send + Sync + 'static) -> App {
+    pub fn on(
+        listener: TcpListener,
+        reply: impl Fn(&Delivery) -> Vec<u8> + Send + Sync + 'static,
+    ) -> App {
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let stop = Arc::new(AtomicBool::new(false));
@@ -73,7 +80,11 @@ impl App {
                 });
             }
         });
-        App { address, seen, stop }
+        App {
+            address,
+            seen,
+            stop,
+        }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -108,7 +119,9 @@ fn serve(mut stream: TcpStream, log: &Mutex<Vec<Delivery>>, reply: &Reply) -> st
     stream.set_nodelay(true)?;
     let mut buffer = Vec::new();
     loop {
-        let Some(delivery) = read_request(&mut stream, &mut buffer)? else { return Ok(()) };
+        let Some(delivery) = read_request(&mut stream, &mut buffer)? else {
+            return Ok(());
+        };
         let answer = reply(&delivery);
         log.lock().unwrap().push(delivery);
         stream.write_all(&answer)?;
@@ -128,7 +141,9 @@ fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result
         }
     };
     let head: Vec<u8> = buffer.drain(..end).collect();
-    let mut lines = head.split(|b| *b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut lines = head
+        .split(|b| *b == b'\n')
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let line = String::from_utf8_lossy(lines.next().unwrap()).into_owned();
     let headers: Vec<(String, Vec<u8>)> = lines
         .filter(|line| !line.is_empty())
@@ -138,7 +153,10 @@ fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result
             (name, line[colon + 1..].trim_ascii().to_vec())
         })
         .collect();
-    let length = headers.iter().find(|(n, _)| n == "content-length").expect("a delivery states its length");
+    let length = headers
+        .iter()
+        .find(|(n, _)| n == "content-length")
+        .expect("a delivery states its length");
     let length: usize = std::str::from_utf8(&length.1).unwrap().parse().unwrap();
     while buffer.len() < length {
         if !fill(stream, buffer)? {
@@ -146,7 +164,11 @@ fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result
         }
     }
     let body = buffer.drain(..length).collect();
-    Ok(Some(Delivery { line, headers, body }))
+    Ok(Some(Delivery {
+        line,
+        headers,
+        body,
+    }))
 }
 
 fn fill(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<bool> {

@@ -20,7 +20,10 @@ pub struct Response {
 
 impl Response {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
     }
 }
 
@@ -36,14 +39,19 @@ pub type Stream = StreamOwned<ClientConnection, TcpStream>;
 impl Client {
     pub fn new(authority: &Path, gateway: SocketAddr) -> Client {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
+        roots
+            .add(CertificateDer::from_pem_file(authority).unwrap())
+            .unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Client { config: Arc::new(config), gateway }
+        Client {
+            config: Arc::new(config),
+            gateway,
+        }
     }
 
     pub fn connect(&self) -> Stream {
@@ -69,7 +77,8 @@ impl Client {
         tcp.set_read_timeout(Some(Duration::from_secs(30)))?;
         tcp.write_all(before)?;
         let name = ServerName::try_from("localhost").unwrap();
-        let mut tls = ClientConnection::new(self.config.clone(), name).map_err(std::io::Error::other)?;
+        let mut tls =
+            ClientConnection::new(self.config.clone(), name).map_err(std::io::Error::other)?;
         while tls.is_handshaking() {
             tls.complete_io(&mut tcp)?;
         }
@@ -81,12 +90,23 @@ impl Client {
         self.try_post(path, headers, body).unwrap()
     }
 
-    pub fn try_post(&self, path: &str, headers: &[(String, String)], body: &[u8]) -> std::io::Result<Response> {
+    pub fn try_post(
+        &self,
+        path: &str,
+        headers: &[(String, String)],
+        body: &[u8],
+    ) -> std::io::Result<Response> {
         let mut stream = self.try_connect(None, &[])?;
         exchange(&mut stream, &request("POST", path, headers, body))
     }
 
-    pub fn post_from(&self, from: &str, path: &str, headers: &[(String, String)], body: &[u8]) -> Response {
+    pub fn post_from(
+        &self,
+        from: &str,
+        path: &str,
+        headers: &[(String, String)],
+        body: &[u8],
+    ) -> Response {
         let mut stream = self.try_connect(Some(from.parse().unwrap()), &[]).unwrap();
         exchange(&mut stream, &request("POST", path, headers, body)).unwrap()
     }
@@ -125,19 +145,36 @@ pub fn read_response(stream: &mut impl Read) -> std::io::Result<Response> {
     };
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
     let mut lines = head.trim_end().split("\r\n");
-    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let status = lines
+        .next()
+        .unwrap()
+        .split(' ')
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
     let headers: Vec<(String, String)> = lines
         .map(|line| line.split_once(':').unwrap())
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    let length = headers.iter().find(|(n, _)| n == "content-length").map_or(0, |(_, v)| v.parse().unwrap());
+    let length = headers
+        .iter()
+        .find(|(n, _)| n == "content-length")
+        .map_or(0, |(_, v)| v.parse().unwrap());
     while bytes.len() < end + length {
         read_more(stream, &mut bytes)?;
     }
     let body = bytes[end..end + length].to_vec();
     // What differs from answer to answer says nothing.
-    let headers = headers.into_iter().filter(|(name, _)| name != "date").collect();
-    Ok(Response { status, headers, body })
+    let headers = headers
+        .into_iter()
+        .filter(|(name, _)| name != "date")
+        .collect();
+    Ok(Response {
+        status,
+        headers,
+        body,
+    })
 }
 
 fn read_more(stream: &mut impl Read, bytes: &mut Vec<u8>) -> std::io::Result<()> {

@@ -79,7 +79,10 @@ impl Site {
 
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_callseal"));
-        command.current_dir(self.dir.path()).args(arguments).stdin(Stdio::null());
+        command
+            .current_dir(self.dir.path())
+            .args(arguments)
+            .stdin(Stdio::null());
         command
     }
 
@@ -88,12 +91,17 @@ impl Site {
     }
 
     pub fn start_with(&self, command: Command) -> Gateway {
-        self.try_start(command).unwrap_or_else(|log| panic!("the gateway did not start:\n{log}"))
+        self.try_start(command)
+            .unwrap_or_else(|log| panic!("the gateway did not start:\n{log}"))
     }
 
     /// The log, when it does not come up.
     pub fn try_start(&self, mut command: Command) -> Result<Gateway, String> {
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let reader = BufReader::new(child.stderr.take().unwrap());
         let lines = log.clone();
@@ -138,9 +146,12 @@ impl Gateway {
     fn banner(&self) -> Option<(SocketAddr, SocketAddr)> {
         let log = self.log();
         // The line of the sources is the last of the three: then the other two are there.
-        log.lines().find(|line| line.trim_start().starts_with("sources "))?;
+        log.lines()
+            .find(|line| line.trim_start().starts_with("sources "))?;
         let find = |name: &str, scheme: &str| {
-            let line = log.lines().find(|line| line.trim_start().starts_with(name))?;
+            let line = log
+                .lines()
+                .find(|line| line.trim_start().starts_with(name))?;
             line.split(scheme).nth(1)?.trim().parse().ok()
         };
         Some((find("public ", "https://")?, find("admin ", "http://")?))
@@ -184,28 +195,50 @@ impl Gateway {
     }
 
     pub fn token(&self) -> String {
-        std::fs::read_to_string(self.data.join("admin-token")).unwrap().trim().to_owned()
+        std::fs::read_to_string(self.data.join("admin-token"))
+            .unwrap()
+            .trim()
+            .to_owned()
     }
 
     /// Asks the admin port with the operator's token.
     pub fn ask(&self, method: &str, target: &str) -> super::Response {
-        self.ask_with(method, target, &[("Authorization".into(), format!("Bearer {}", self.token()))])
+        self.ask_with(
+            method,
+            target,
+            &[("Authorization".into(), format!("Bearer {}", self.token()))],
+        )
     }
 
-    pub fn ask_with(&self, method: &str, target: &str, headers: &[(String, String)]) -> super::Response {
-        let mut bytes = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.admin);
+    pub fn ask_with(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(String, String)],
+    ) -> super::Response {
+        let mut bytes = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
+            self.admin
+        );
         for (name, value) in headers {
             bytes.push_str(&format!("{name}: {value}\r\n"));
         }
         bytes.push_str("Content-Length: 0\r\n\r\n");
         let mut stream = std::net::TcpStream::connect(self.admin).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
         super::client::exchange(&mut stream, bytes.as_bytes()).unwrap()
     }
 
     pub fn get(&self, target: &str) -> serde_json::Value {
         let response = self.ask("GET", target);
-        assert_eq!(response.status, 200, "{target}: {}", String::from_utf8_lossy(&response.body));
+        assert_eq!(
+            response.status,
+            200,
+            "{target}: {}",
+            String::from_utf8_lossy(&response.body)
+        );
         serde_json::from_slice(&response.body).unwrap()
     }
 
@@ -227,12 +260,17 @@ impl Gateway {
     pub fn reasons(&self) -> Vec<String> {
         let page = self.get("/v1/refusals?limit=500");
         let refusals = page["refusals"].as_array().unwrap();
-        refusals.iter().map(|r| r["reason"].as_str().unwrap().to_owned()).collect()
+        refusals
+            .iter()
+            .map(|r| r["reason"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     pub fn metric(&self, line: &str) -> f64 {
         let text = String::from_utf8(self.ask("GET", "/metrics").body).unwrap();
-        let found = text.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(' ')?.trim().parse().ok());
+        let found = text
+            .lines()
+            .find_map(|l| l.strip_prefix(line)?.strip_prefix(' ')?.trim().parse().ok());
         found.unwrap_or(0.0)
     }
 }
@@ -252,6 +290,9 @@ impl Drop for Gateway {
 pub fn output(mut command: Command) -> (i32, String, String) {
     let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+    (
+        output.status.code().unwrap_or(-1),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
 }
-

@@ -15,11 +15,17 @@ pub fn hmac(key: &[u8], message: &[u8]) -> Vec<u8> {
 }
 
 fn fields(pairs: &[(&str, String)]) -> Fields {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.clone()))
+        .collect()
 }
 
 pub fn stripe_with(secret: &str, at: u64, body: &[u8]) -> Fields {
-    let signature = HEXLOWER.encode(&hmac(secret.as_bytes(), &[at.to_string().as_bytes(), b".", body].concat()));
+    let signature = HEXLOWER.encode(&hmac(
+        secret.as_bytes(),
+        &[at.to_string().as_bytes(), b".", body].concat(),
+    ));
     fields(&[("Stripe-Signature", format!("t={at},v1={signature}"))])
 }
 
@@ -54,8 +60,13 @@ pub fn wallet(id: &str, at: u64, target: &str, body: &[u8]) -> Fields {
 }
 
 pub fn standard(secret: &str, id: &str, at: u64, body: &[u8]) -> Fields {
-    let key = BASE64.decode(secret.strip_prefix("whsec_").unwrap().as_bytes()).unwrap();
-    let signature = BASE64.encode(&hmac(&key, &[format!("{id}.{at}.").as_bytes(), body].concat()));
+    let key = BASE64
+        .decode(secret.strip_prefix("whsec_").unwrap().as_bytes())
+        .unwrap();
+    let signature = BASE64.encode(&hmac(
+        &key,
+        &[format!("{id}.{at}.").as_bytes(), body].concat(),
+    ));
     fields(&[
         ("webhook-id", id.to_owned()),
         ("webhook-timestamp", at.to_string()),
