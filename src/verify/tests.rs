@@ -660,3 +660,83 @@ fn the_log_shows_neither_body_nor_signature_nor_key() {
         }
     }
 }
+
+/// A request of the merchant's own systems with any body, correctly signed.
+fn signed(body: &[u8]) -> (Verifier, RawRequest, Timestamp) {
+    use hmac::{Hmac, KeyInit, Mac};
+    let provider = provider("stripe");
+    let mut example = provider.examples[0].clone();
+    example.body = Bytes::copy_from_slice(body);
+    let verifier = verifier(&provider, &example).unwrap();
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(example.keys[0].1.as_bytes()).unwrap();
+    mac.update(b"1795300000.");
+    mac.update(body);
+    let tag = data_encoding::HEXLOWER.encode(&mac.finalize().into_bytes());
+    let header = format!("t=1795300000,v1={tag}");
+    let request = with_header(&request(&example), "stripe-signature", &[header.as_bytes()]);
+    (verifier, request, example.now())
+}
+
+#[test]
+fn l10_a_body_that_two_readers_could_read_differently_is_rejected_even_when_signed() {
+    let judged = |body: &[u8]| {
+        let (verifier, request, now) = signed(body);
+        code(&verifier, &request, now)
+    };
+    assert_eq!(judged(br#"{"id":"evt_1","type":"t"}"#), "accepted");
+    for body in [
+        &br#"{"id":"evt_1","id":"evt_2","type":"t"}"#[..],
+        br#"{"id":"evt_1","\u0069d":"evt_2"}"#,
+        br#"{"id":"evt_1"} {"id":"evt_2"}"#,
+        b"\xef\xbb\xbf{\"id\":\"evt_1\"}",
+        br#"{"id":"\ud800"}"#,
+        br#"{"id":NaN}"#,
+        b"{\"id\":\"\xff\"}",
+        b"",
+    ] {
+        assert_eq!(judged(body), "body_malformed", "{}", body.escape_ascii());
+    }
+    assert_eq!(judged(br#"{"id":{"x":1}}"#), "field_malformed");
+    assert_eq!(judged(br#"{"id":["evt_1"]}"#), "field_malformed");
+    // No id at all is known by its digest.
+    assert_eq!(judged(br#"{"id":null}"#), "accepted");
+    assert_eq!(judged(br#"{}"#), "accepted");
+}
+
+#[test]
+fn an_id_is_the_number_as_it_is_written() {
+    let text = |body: &[u8]| {
+        let (verifier, request, now) = signed(body);
+        match verifier.judge(&request, now).unwrap() {
+            Judgement::Event { identity, .. } => identity.text,
+            Judgement::Challenge(_) => panic!(),
+        }
+    };
+    assert_eq!(
+        text(br#"{"id":12345678901234567890123}"#),
+        "12345678901234567890123"
+    );
+    assert_eq!(text(br#"{"id":1.50}"#), "1.50");
+    assert_eq!(text(br#"{"id":"a\u00e9"}"#), "a\u{e9}");
+}
+
+#[test]
+fn ids_that_look_the_same_when_joined_are_kept_apart() {
+    let provider = provider("stripe");
+    let key = |body: &str| {
+        let mut bound = Provider::clone(&provider);
+        bound.event.id = crate::rule::Template::parse("{json:/a}{json:/b}").unwrap();
+        let (_, request, now) = signed(body.as_bytes());
+        let example = Example {
+            body: request.body.clone(),
+            ..bound.examples[0].clone()
+        };
+        let verifier = verifier(&Arc::new(bound), &example).unwrap();
+        key_of(&verifier, &request, now)
+    };
+    assert_ne!(key(r#"{"a":"1","b":"23"}"#), key(r#"{"a":"12","b":"3"}"#));
+    assert_eq!(
+        key(r#"{"a":"1","b":"23"}"#),
+        key(r#"{"b":"23","a":"1","c":0}"#)
+    );
+}
