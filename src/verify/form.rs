@@ -9,11 +9,18 @@ pub struct Pairs<'a>(Vec<Pair<'a>>);
 
 type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
-/// Where an escape is broken.
+/// Where and why a text is no form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FormFault {
     pub at: usize,
+    pub what: &'static str,
 }
+
+/// Providers send some thirty. Sorted parameters are taken apart before anything is verified, so
+/// a body of nothing but separators must not cost much.
+const MOST_PAIRS: usize = 1000;
+
+const BROKEN: &str = "a broken percent escape";
 
 /// A name that stands there more than once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +28,7 @@ pub struct Repeated;
 
 impl<'a> Pairs<'a> {
     pub fn parse(text: &'a [u8]) -> Result<Pairs<'a>, FormFault> {
+        let broken = |at| FormFault { at, what: BROKEN };
         let mut pairs = Vec::new();
         let mut at = 0;
         for part in text.split(|byte| *byte == b'&') {
@@ -29,10 +37,14 @@ impl<'a> Pairs<'a> {
             let value = halves.next().unwrap_or_default();
             // `a=1&&b=2` and a trailing `&` are common and mean nothing.
             if !part.is_empty() {
-                let decoded = decode(name, true).map_err(|off| FormFault { at: at + off })?;
-                let value = decode(value, true).map_err(|off| FormFault {
-                    at: at + name.len() + 1 + off,
-                })?;
+                if pairs.len() == MOST_PAIRS {
+                    return Err(FormFault {
+                        at,
+                        what: "more than 1000 fields",
+                    });
+                }
+                let decoded = decode(name, true).map_err(|off| broken(at + off))?;
+                let value = decode(value, true).map_err(|off| broken(at + name.len() + 1 + off))?;
                 pairs.push((decoded, value));
             }
             at += part.len() + 1;
@@ -133,10 +145,17 @@ mod tests {
         for (text, at) in [("a=%", 2), ("a=%2", 2), ("b&a%zz=1", 3), ("x=1&y=1%g0", 7)] {
             assert_eq!(
                 Pairs::parse(text.as_bytes()),
-                Err(FormFault { at }),
+                Err(FormFault { at, what: BROKEN }),
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_form_of_nothing_but_fields_is_refused() {
+        let fields = |count: usize| vec!["a=1"; count].join("&&");
+        assert!(Pairs::parse(fields(1000).as_bytes()).is_ok());
+        assert!(Pairs::parse(fields(1001).as_bytes()).is_err());
     }
 
     #[test]

@@ -39,27 +39,27 @@ pub fn identify(rule: &Rule, view: &View<'_>) -> Result<Identity, Rejection> {
     let kind = kind(rule, view)?;
     let mut key = Vec::with_capacity(64);
     put(&mut key, rule.name.as_str().as_bytes());
-    let values = id_values(&rule.inbox.key, view)?;
-    let text = match &values {
-        Some(_) => printable(&evaluate::text(&rule.inbox.key, view)?.unwrap_or_default()),
-        None => String::new(),
-    };
-    if let Some(values) = values.filter(|_| rule.inbox.key_signed) {
-        key.push(BY_ID);
-        for value in &values {
-            put(&mut key, value);
+    let id = id(&rule.inbox.key, view)?;
+    match id {
+        Some(id) if rule.inbox.key_signed => {
+            key.push(BY_ID);
+            id.values.iter().for_each(|value| put(&mut key, value));
+            Ok(Identity {
+                key,
+                text: id.text,
+                kind,
+            })
         }
-        return Ok(Identity { key, text, kind });
+        unsigned => {
+            let digest = digest(rule.provider.scheme.as_ref(), view)?;
+            key.push(BY_DIGEST);
+            put(&mut key, kind.as_bytes());
+            key.extend_from_slice(&digest);
+            let text = unsigned.map(|id| id.text);
+            let text = text.unwrap_or_else(|| format!("sha256:{}", HEXLOWER.encode(&digest)));
+            Ok(Identity { key, text, kind })
+        }
     }
-    key.push(BY_DIGEST);
-    put(&mut key, kind.as_bytes());
-    let digest = digest(rule.provider.scheme.as_ref(), view)?;
-    key.extend_from_slice(&digest);
-    let text = match text.is_empty() {
-        true => format!("sha256:{}", HEXLOWER.encode(&digest)),
-        false => text,
-    };
-    Ok(Identity { key, text, kind })
 }
 
 fn put(key: &mut Vec<u8>, part: &[u8]) {
@@ -67,18 +67,33 @@ fn put(key: &mut Vec<u8>, part: &[u8]) {
     key.extend_from_slice(part);
 }
 
-/// The values of the id, none when one is missing or all are empty.
-fn id_values(template: &Template, view: &View<'_>) -> Result<Option<Vec<Vec<u8>>>, Rejection> {
-    let mut values = Vec::new();
+/// What the request calls its event.
+struct Id {
+    /// The values of the template one by one: joined, different ids could look the same.
+    values: Vec<Vec<u8>>,
+    text: String,
+}
+
+/// None when a value is missing, or all are empty.
+fn id(template: &Template, view: &View<'_>) -> Result<Option<Id>, Rejection> {
+    let (mut values, mut text) = (Vec::new(), Vec::new());
     for piece in template.pieces() {
-        if let Piece::Value(value) = piece {
-            match evaluate::one(value, view)? {
-                Some(found) => values.push(found.into_owned()),
-                None => return Ok(None),
+        match piece {
+            Piece::Literal(literal) => text.extend_from_slice(literal),
+            Piece::Value(value) => {
+                let Some(found) = evaluate::one(value, view)? else {
+                    return Ok(None);
+                };
+                text.extend_from_slice(&found);
+                values.push(found.into_owned());
             }
         }
     }
-    Ok(Some(values).filter(|values| values.iter().any(|value| !value.is_empty())))
+    let named = values.iter().any(|value| !value.is_empty());
+    Ok(named.then(|| Id {
+        values,
+        text: printable(&text),
+    }))
 }
 
 /// The digest of what the signature fixes. The body where it is signed as it is. Where it is not

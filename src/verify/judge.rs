@@ -2,6 +2,8 @@
 //! an argument and the keys are parsed already, so that examples, `explain` and the live path are
 //! the same code.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::StatusCode;
 
@@ -45,7 +47,7 @@ pub fn judge(
             // believed only after.
             let stamp = stamp(rule, &view)?;
             let key = signed_by(scheme, &candidates, keys, &view, now)?;
-            if let (Some(stamp), Some(tolerance)) = (stamp, rule.tolerance) {
+            if let Some((stamp, tolerance)) = stamp {
                 freshness::check(stamp, now, tolerance)?;
             }
             format!("{} {}", scheme.algorithm.name(), key.label)
@@ -86,12 +88,14 @@ fn candidates(scheme: &Scheme, view: &View<'_>) -> Result<Vec<Vec<u8>>, Rejectio
     Ok(decoded)
 }
 
-fn stamp(rule: &Rule, view: &View<'_>) -> Result<Option<Timestamp>, Rejection> {
-    let Some(rule) = &rule.provider.freshness else {
+/// When the request says it was signed, and how far that may be from now.
+fn stamp(rule: &Rule, view: &View<'_>) -> Result<Option<(Timestamp, Duration)>, Rejection> {
+    let Some(freshness) = &rule.provider.freshness else {
         return Ok(None);
     };
-    let text = evaluate::text(&rule.timestamp, view)?.ok_or(Rejection::TimestampMissing)?;
-    freshness::read(rule.format, &text).map(Some)
+    let text = evaluate::text(&freshness.timestamp, view)?.ok_or(Rejection::TimestampMissing)?;
+    let stamp = freshness::read(freshness.format, &text)?;
+    Ok(Some((stamp, rule.tolerance.unwrap_or(freshness.tolerance))))
 }
 
 /// The key that made one of the signatures. Every candidate is tried with every key and every

@@ -25,5 +25,3 @@ pub use verified::{Verdict, Verified, Verifier};
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod known_answers;

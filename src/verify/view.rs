@@ -183,7 +183,7 @@ fn pairs(text: &[u8], reader: Reader) -> Result<Pairs<'_>, Rejection> {
     Pairs::parse(text).map_err(|fault| Rejection::BodyMalformed {
         reader,
         at: fault.at,
-        what: "a broken percent escape",
+        what: fault.what,
     })
 }
 

@@ -142,7 +142,7 @@ fn a_second_process_on_the_same_store_is_told_so() {
     site.stripe("http://127.0.0.1:9/", "");
     let _first = site.start();
     let log = site.try_start(site.command(&["serve"])).err().unwrap();
-    assert!(log.contains("another process"), "{log}");
+    assert!(log.contains("in use by process"), "{log}");
 }
 
 #[test]

@@ -175,7 +175,9 @@ fn documented_settings_are_all_there_are() {
     assert!(keys.len() > 20, "{keys:?}");
     for key in keys {
         assert!(
-            page.contains(&format!("`{key}`")) || page.contains(&format!("{key} ")),
+            page.contains(&format!("`{key}`"))
+                || page.contains(&format!("{key} "))
+                || page.contains(&format!("[{key}]")),
             "{key} is not in docs/settings.md"
         );
     }
