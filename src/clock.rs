@@ -32,13 +32,19 @@ impl Timestamp {
     /// This moment and `by` later; stops at [`Timestamp::MAX`].
     #[must_use]
     pub fn plus(self, by: Duration) -> Self {
-        Timestamp(self.0.saturating_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))
+        Timestamp(
+            self.0
+                .saturating_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)),
+        )
     }
 
     /// This moment and `by` earlier; stops at the epoch.
     #[must_use]
     pub fn minus(self, by: Duration) -> Self {
-        Timestamp(self.0.saturating_sub(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))
+        Timestamp(
+            self.0
+                .saturating_sub(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)),
+        )
     }
 
     /// How long after `earlier` this is; zero when it is not after it.
@@ -75,9 +81,14 @@ pub trait Clock: Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that may ask the machine")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that may ask the machine"
+    )]
     fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 }
@@ -117,7 +128,10 @@ pub struct TimerClock {
 impl TimerClock {
     /// Must be called inside a runtime.
     pub fn starting_at(start: Timestamp) -> Self {
-        TimerClock { start, since: tokio::time::Instant::now() }
+        TimerClock {
+            start,
+            since: tokio::time::Instant::now(),
+        }
     }
 }
 
@@ -133,14 +147,23 @@ mod tests {
 
     #[test]
     fn timestamps_print_as_rfc3339() {
-        assert_eq!(Timestamp::from_millis(1_754_000_000_123).to_string(), "2025-07-31T22:13:20.123Z");
+        assert_eq!(
+            Timestamp::from_millis(1_754_000_000_123).to_string(),
+            "2025-07-31T22:13:20.123Z"
+        );
         assert_eq!(Timestamp::MAX.to_string(), format!("{}ms", u64::MAX));
     }
 
     #[test]
     fn arithmetic_saturates() {
         assert_eq!(Timestamp::MAX.plus(Duration::from_secs(1)), Timestamp::MAX);
-        assert_eq!(Timestamp::from_secs(1).minus(Duration::from_secs(9)), Timestamp::default());
-        assert_eq!(Timestamp::from_secs(1).since(Timestamp::from_secs(5)), Duration::ZERO);
+        assert_eq!(
+            Timestamp::from_secs(1).minus(Duration::from_secs(9)),
+            Timestamp::default()
+        );
+        assert_eq!(
+            Timestamp::from_secs(1).since(Timestamp::from_secs(5)),
+            Duration::ZERO
+        );
     }
 }

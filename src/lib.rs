@@ -24,6 +24,7 @@ pub mod verify;
 pub mod inbox;
 pub mod relay;
 // -- around the path
+pub mod refusals;
 pub mod pipeline;
 pub mod admin;
 pub mod service;

@@ -79,7 +79,10 @@ impl FromStr for EventId {
         }
         let mut value: u128 = 0;
         for (place, letter) in digits.bytes().enumerate() {
-            let digit = CROCKFORD.iter().position(|c| *c == letter).ok_or(BadEventId)?;
+            let digit = CROCKFORD
+                .iter()
+                .position(|c| *c == letter)
+                .ok_or(BadEventId)?;
             // 26 digits are 130 bits: the first may only use three of its five.
             if place == 0 && digit > 7 {
                 return Err(BadEventId);
@@ -141,7 +144,10 @@ impl Headers {
 
     /// All values of a field, in order. `name` in lower case.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.0.iter().filter(move |(n, _)| n.as_ref() == name.as_bytes()).map(|(_, v)| v.as_ref())
+        self.0
+            .iter()
+            .filter(move |(n, _)| n.as_ref() == name.as_bytes())
+            .map(|(_, v)| v.as_ref())
     }
 
     /// The value of a field that stands exactly once; none when it is missing or repeated.
@@ -167,7 +173,12 @@ impl Headers {
 
 impl<N: Into<Bytes>, V: Into<Bytes>> FromIterator<(N, V)> for Headers {
     fn from_iter<T: IntoIterator<Item = (N, V)>>(fields: T) -> Self {
-        Headers(fields.into_iter().map(|(n, v)| (n.into(), v.into())).collect())
+        Headers(
+            fields
+                .into_iter()
+                .map(|(n, v)| (n.into(), v.into()))
+                .collect(),
+        )
     }
 }
 
@@ -208,13 +219,21 @@ pub struct Answer {
 
 impl Answer {
     pub fn empty(status: http::StatusCode) -> Self {
-        Answer { status, headers: Headers::new(), body: Bytes::new() }
+        Answer {
+            status,
+            headers: Headers::new(),
+            body: Bytes::new(),
+        }
     }
 
     pub fn text(status: http::StatusCode, body: impl Into<Bytes>) -> Self {
         let mut headers = Headers::with_capacity(1);
         headers.push("content-type", "text/plain; charset=utf-8");
-        Answer { status, headers, body: body.into() }
+        Answer {
+            status,
+            headers,
+            body: body.into(),
+        }
     }
 }
 
@@ -224,9 +243,21 @@ mod tests {
 
     #[test]
     fn event_ids_round_trip_and_sort_as_text() {
-        let a = EventId { segment: 1, offset: 64, tag: u64::MAX };
-        let b = EventId { segment: 1, offset: 72, tag: 0 };
-        let c = EventId { segment: u32::MAX, offset: u32::MAX, tag: u64::MAX };
+        let a = EventId {
+            segment: 1,
+            offset: 64,
+            tag: u64::MAX,
+        };
+        let b = EventId {
+            segment: 1,
+            offset: 72,
+            tag: 0,
+        };
+        let c = EventId {
+            segment: u32::MAX,
+            offset: u32::MAX,
+            tag: u64::MAX,
+        };
         for id in [a, b, c] {
             assert_eq!(id.to_string().parse::<EventId>(), Ok(id));
         }
@@ -236,7 +267,13 @@ mod tests {
 
     #[test]
     fn what_is_no_event_id_is_refused() {
-        for text in ["", "evt_", "evt_0", "evt_zzzzzzzzzzzzzzzzzzzzzzzzzz", "0000000000000000000000000000"] {
+        for text in [
+            "",
+            "evt_",
+            "evt_0",
+            "evt_zzzzzzzzzzzzzzzzzzzzzzzzzz",
+            "0000000000000000000000000000",
+        ] {
             assert_eq!(text.parse::<EventId>(), Err(BadEventId), "{text}");
         }
     }

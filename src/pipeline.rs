@@ -1,1 +1,318 @@
-//! (stub)
+//! The spine: guard, verify, accept, answer. And the only map from what went wrong to what the
+//! sender hears.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::StatusCode;
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::guard::{Guards, Refusal};
+use crate::inbox::accept::{Accepted, Inbox};
+use crate::inbox::store::{Acceptance, StoreError, Unavailable};
+use crate::listener::{Handler, Incoming, Malformed};
+use crate::message::{Answer, EventId, SourceName};
+use crate::refusals::{Refusals, Refused};
+use crate::relay::Waker;
+use crate::rule::{Rule, RuleSet};
+use crate::telemetry::{Metrics, SourceLabel, SourceReason, SourceVerdict};
+use crate::verify::{Rejection, Verdict, Verifier};
+
+/// Everything that a reload exchanges, exchanged at once: no request sees half of it.
+pub struct Loaded {
+    pub rules: RuleSet,
+    pub guards: Guards,
+    pub verifiers: HashMap<SourceName, Verifier>,
+}
+
+/// What the pipelines of all cores share.
+pub struct Shared {
+    pub loaded: ArcSwap<Loaded>,
+    pub inbox: Inbox,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Metrics,
+    pub refusals: Refusals,
+}
+
+/// The pipeline of one core.
+pub struct Pipeline {
+    shared: Arc<Shared>,
+    waker: Waker,
+}
+
+/// What became of a callback, before it is put into an answer.
+enum Outcome {
+    Accepted(Accepted),
+    Challenge(Answer),
+    Refused(Refusal),
+    Rejected(Rejection),
+    Overloaded(StoreError),
+}
+
+/// What log and refusals say of a request; taken before the request is consumed.
+struct Seen {
+    peer: IpAddr,
+    method: http::Method,
+    path: String,
+    body_bytes: usize,
+    began: Instant,
+}
+
+impl Pipeline {
+    pub fn new(shared: Arc<Shared>, waker: Waker) -> Rc<Self> {
+        Rc::new(Pipeline { shared, waker })
+    }
+
+    async fn run(&self, loaded: &Loaded, incoming: Incoming, seen: &mut Seen) -> Outcome {
+        let now = self.shared.clock.now();
+        // The share is the memory that the body holds; it is given back with the answer.
+        let (received, _share) = match loaded.guards.admit(incoming, now).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => return Outcome::Refused(refusal),
+        };
+        seen.peer = received.request().peer;
+        seen.body_bytes = received.request().body.len();
+        let Some(verifier) = loaded.verifiers.get(&received.rule().name) else {
+            // `Loaded` is made with a verifier for every rule.
+            return Outcome::Refused(Refusal::NotFound);
+        };
+        let verified = match verifier.verify(received, self.shared.clock.now()) {
+            Ok(Verdict::Event(verified)) => verified,
+            Ok(Verdict::Challenge(answer)) => return Outcome::Challenge(answer),
+            Err(rejection) => return Outcome::Rejected(rejection),
+        };
+        match self.shared.inbox.accept(verified).await {
+            Ok(accepted) => Outcome::Accepted(accepted),
+            Err(error) => Outcome::Overloaded(error),
+        }
+    }
+
+    /// One answer, one log line, one count.
+    fn conclude(&self, rule: Option<&Arc<Rule>>, outcome: Outcome, seen: &Seen) -> Answer {
+        let source = rule.map_or(String::new(), |rule| rule.name.to_string());
+        let (verdict, reason, event, detail) = match &outcome {
+            Outcome::Accepted(accepted) => {
+                let verdict = match accepted.acceptance() {
+                    Acceptance::New(_) => "accepted",
+                    Acceptance::Conflict { .. } => "conflict",
+                    Acceptance::Duplicate(_) => "duplicate",
+                };
+                (verdict, "", Some(accepted.id()), String::new())
+            }
+            Outcome::Challenge(_) => ("challenge", "", None, String::new()),
+            Outcome::Refused(refusal) => ("refused", refusal.code(), None, String::new()),
+            Outcome::Rejected(rejection) => {
+                ("rejected", rejection.code(), None, rejection.to_string())
+            }
+            Outcome::Overloaded(error) => ("overloaded", error.code(), None, error.to_string()),
+        };
+        if let (Outcome::Accepted(accepted), Some(rule)) = (&outcome, rule) {
+            match accepted.acceptance() {
+                Acceptance::New(_) | Acceptance::Conflict { .. } => self.waker.wake(&rule.name),
+                Acceptance::Duplicate(_) => {}
+            }
+        }
+        let answer = answer(rule, outcome);
+        self.note(source, verdict, reason, detail, seen);
+        log(rule, verdict, reason, event, &answer, seen);
+        answer
+    }
+
+    fn note(
+        &self,
+        source: String,
+        verdict: &'static str,
+        reason: &'static str,
+        detail: String,
+        seen: &Seen,
+    ) {
+        let metrics = &self.shared.metrics;
+        metrics
+            .callbacks
+            .get_or_create(&SourceVerdict {
+                source: source.clone(),
+                verdict,
+            })
+            .inc();
+        metrics
+            .acknowledge
+            .get_or_create(&SourceLabel {
+                source: source.clone(),
+            })
+            .observe(seen.began.elapsed().as_secs_f64());
+        if reason.is_empty() {
+            return;
+        }
+        metrics
+            .refusals
+            .get_or_create(&SourceReason {
+                source: source.clone(),
+                reason,
+            })
+            .inc();
+        self.shared.refusals.push(Refused {
+            number: 0,
+            at: self.shared.clock.now(),
+            source,
+            peer: seen.peer,
+            method: seen.method.to_string(),
+            path: seen.path.clone(),
+            stage: verdict,
+            reason,
+            detail,
+        });
+    }
+}
+
+impl Handler for Pipeline {
+    async fn handle(self: Rc<Self>, incoming: Incoming) -> Answer {
+        let head = &incoming.head;
+        let mut seen = Seen {
+            peer: head.peer,
+            method: head.method.clone(),
+            path: head.path.clone(),
+            body_bytes: 0,
+            began: Instant::now(),
+        };
+        let loaded = self.shared.loaded.load_full();
+        let rule = loaded.guards.route(&head.path).cloned();
+        let outcome = self.run(&loaded, incoming, &mut seen).await;
+        self.conclude(rule.as_ref(), outcome, &seen)
+    }
+
+    fn malformed(&self, peer: IpAddr, why: Malformed) -> Answer {
+        // Nothing of such a request is repeated: not even its path can be relied on.
+        let seen = Seen {
+            peer,
+            method: http::Method::default(),
+            path: String::new(),
+            body_bytes: 0,
+            began: Instant::now(),
+        };
+        let answer = Answer::empty(malformed_status(why));
+        self.note(String::new(), "malformed", why.code(), String::new(), &seen);
+        log(None, "malformed", why.code(), None, &answer, &seen);
+        answer
+    }
+}
+
+fn log(
+    rule: Option<&Arc<Rule>>,
+    verdict: &str,
+    reason: &str,
+    event: Option<EventId>,
+    answer: &Answer,
+    seen: &Seen,
+) {
+    let took_us = u64::try_from(seen.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let source = rule.map_or("", |rule| rule.name.as_str());
+    let event = event.map(tracing::field::display);
+    tracing::info!(
+        source,
+        verdict,
+        reason,
+        event,
+        peer = %seen.peer,
+        status = answer.status.as_u16(),
+        body_bytes = seen.body_bytes,
+        took_us,
+        "callback"
+    );
+}
+
+/// What the sender hears. Every rejection of a source gets the same bytes.
+fn answer(rule: Option<&Arc<Rule>>, outcome: Outcome) -> Answer {
+    let answers = rule.map(|rule| &rule.provider.answers);
+    let own = |pick: fn(&crate::rule::Answers) -> &Answer, otherwise| {
+        answers.map_or_else(|| Answer::empty(otherwise), |answers| pick(answers).clone())
+    };
+    match outcome {
+        Outcome::Challenge(answer) => answer,
+        Outcome::Accepted(accepted) => match accepted.acceptance() {
+            Acceptance::New(_) | Acceptance::Conflict { .. } => {
+                own(|a| &a.accepted, StatusCode::OK)
+            }
+            Acceptance::Duplicate(_) => own(|a| &a.duplicate, StatusCode::OK),
+        },
+        Outcome::Rejected(_) => own(|a| &a.rejected, StatusCode::UNAUTHORIZED),
+        Outcome::Refused(refusal) => refusal_answer(refusal, rule),
+        Outcome::Overloaded(error) => with_retry_after(
+            own(|a| &a.overloaded, StatusCode::SERVICE_UNAVAILABLE),
+            overload_pause(&error),
+        ),
+    }
+}
+
+fn malformed_status(why: Malformed) -> StatusCode {
+    match why {
+        Malformed::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Malformed::TargetTooLong => StatusCode::URI_TOO_LONG,
+        Malformed::TooManyHeaders | Malformed::HeadersTooLarge => {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+        }
+        Malformed::Framing(_)
+        | Malformed::HostMissing
+        | Malformed::HostRepeated
+        | Malformed::HostDiffers
+        | Malformed::TargetForm
+        | Malformed::TargetCharacters
+        | Malformed::UnderscoreTwin
+        | Malformed::Upgrade => StatusCode::BAD_REQUEST,
+    }
+}
+
+fn refusal_answer(refusal: Refusal, rule: Option<&Arc<Rule>>) -> Answer {
+    match refusal {
+        Refusal::NotFound => Answer::empty(StatusCode::NOT_FOUND),
+        Refusal::MethodNotAllowed => {
+            let mut answer = Answer::empty(StatusCode::METHOD_NOT_ALLOWED);
+            let allowed = rule.map_or(&[][..], |rule| rule.methods());
+            let list: Vec<&str> = allowed.iter().map(http::Method::as_str).collect();
+            answer.headers.push("allow", list.join(", "));
+            answer
+        }
+        Refusal::AddressNotAllowed => Answer::empty(StatusCode::FORBIDDEN),
+        Refusal::ForwardedForMalformed | Refusal::BodyBroken => {
+            Answer::empty(StatusCode::BAD_REQUEST)
+        }
+        Refusal::RatePerAddress { retry_after } | Refusal::RateTotal { retry_after } => {
+            with_retry_after(Answer::empty(StatusCode::TOO_MANY_REQUESTS), retry_after)
+        }
+        Refusal::BodyTooLarge => Answer::empty(StatusCode::PAYLOAD_TOO_LARGE),
+        Refusal::BodyTooSlow => Answer::empty(StatusCode::REQUEST_TIMEOUT),
+        Refusal::NoRoom => {
+            let answer = rule.map(|rule| rule.provider.answers.overloaded.clone());
+            let answer = answer.unwrap_or_else(|| Answer::empty(StatusCode::SERVICE_UNAVAILABLE));
+            with_retry_after(answer, Duration::from_secs(1))
+        }
+    }
+}
+
+/// When it is worth asking again.
+fn overload_pause(error: &StoreError) -> Duration {
+    match error {
+        StoreError::Unavailable(Unavailable::QueueFull) => Duration::from_secs(1),
+        StoreError::Unavailable(
+            Unavailable::DiskLow | Unavailable::WriteFailed | Unavailable::TooLarge,
+        )
+        | StoreError::Unknown
+        | StoreError::LeaseLost
+        | StoreError::Damaged { .. }
+        | StoreError::Io { .. }
+        | StoreError::Closed => Duration::from_secs(30),
+    }
+}
+
+fn with_retry_after(mut answer: Answer, pause: Duration) -> Answer {
+    if answer.headers.all("retry-after").next().is_none() {
+        answer
+            .headers
+            .push("retry-after", pause.as_secs().max(1).to_string());
+    }
+    answer
+}

@@ -60,9 +60,16 @@ pub enum SecretRef {
 /// Why a secret could not be read. Names the place, never what was found there.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SecretError {
-    EnvMissing { name: String },
-    FileUnreadable { path: std::path::PathBuf, cause: std::io::ErrorKind },
-    Empty { place: String },
+    EnvMissing {
+        name: String,
+    },
+    FileUnreadable {
+        path: std::path::PathBuf,
+        cause: std::io::ErrorKind,
+    },
+    Empty {
+        place: String,
+    },
 }
 
 impl fmt::Display for SecretError {
@@ -90,13 +97,20 @@ impl SecretRef {
                     .ok_or_else(|| SecretError::EnvMissing { name: name.clone() })?;
                 Secret::new(std::os::unix::ffi::OsStringExt::into_vec(value))
             }
-            SecretRef::File(path) => Secret::new(std::fs::read(path).map_err(|e| {
-                SecretError::FileUnreadable { path: path.clone(), cause: e.kind() }
-            })?),
+            SecretRef::File(path) => {
+                Secret::new(
+                    std::fs::read(path).map_err(|e| SecretError::FileUnreadable {
+                        path: path.clone(),
+                        cause: e.kind(),
+                    })?,
+                )
+            }
         }
         .trim_line_end();
         if secret.is_empty() {
-            return Err(SecretError::Empty { place: self.to_string() });
+            return Err(SecretError::Empty {
+                place: self.to_string(),
+            });
         }
         Ok(secret)
     }
@@ -109,6 +123,26 @@ impl fmt::Display for SecretRef {
             SecretRef::File(path) => write!(f, "file:{}", path.display()),
         }
     }
+}
+
+/// Writes a file so that it is there whole or not at all, with its mode from the start: a key that
+/// is readable for one instant has been read.
+pub fn write_whole(path: &std::path::Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let fresh = std::path::PathBuf::from(name);
+    // Left over from a crash: create_new would stumble over it for ever.
+    let _ = std::fs::remove_file(&fresh);
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&fresh)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&fresh, path)
 }
 
 #[cfg(test)]
@@ -126,8 +160,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("k");
         std::fs::write(&path, "abc\r\n").unwrap();
-        assert_eq!(SecretRef::File(path.clone()).load().unwrap().expose(), b"abc");
+        assert_eq!(
+            SecretRef::File(path.clone()).load().unwrap().expose(),
+            b"abc"
+        );
         std::fs::write(&path, "\n").unwrap();
-        assert!(matches!(SecretRef::File(path).load(), Err(SecretError::Empty { .. })));
+        assert!(matches!(
+            SecretRef::File(path).load(),
+            Err(SecretError::Empty { .. })
+        ));
     }
 }

@@ -1,1 +1,440 @@
-//! (stub)
+//! The gateway's own settings: `callseal.toml`. Every key has a default; with no file at all the
+//! gateway runs. Read like a rule file: every fault at once, with its place.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::rule::diagnostic::{Diagnostic, Severity};
+use crate::rule::reader::{Field, Problems, Table};
+use crate::rule::value::{self, Complaint};
+use crate::secret::SecretRef;
+use crate::telemetry::LogFormat;
+
+/// What the gateway does besides its rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Directory of the rule files.
+    pub rules: PathBuf,
+    pub listen: Listen,
+    pub admin: Admin,
+    pub inbox: InboxSettings,
+    pub limits: Limits,
+    pub log: LogFormat,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    pub address: SocketAddr,
+    /// None: a development certificate is made under the data directory.
+    pub tls: Option<TlsFiles>,
+    pub http2: bool,
+    /// Only from these is PROXY protocol or X-Forwarded-For believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Connections begin with a PROXY header, and come only from trusted proxies.
+    pub proxy_protocol: bool,
+    /// Accept loops, each a thread with a runtime of its own. None: one per core.
+    pub threads: Option<usize>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Loopback only, until the admin port speaks TLS.
+    pub address: SocketAddr,
+    /// Tokens that may do everything. Empty (and no viewer): one is made on the first start.
+    pub operator: Vec<SecretRef>,
+    /// Tokens that may only look.
+    pub viewer: Vec<SecretRef>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboxSettings {
+    /// Directory of journal, index, admin token and development certificate.
+    pub store: PathBuf,
+    /// Size of a journal segment in bytes.
+    pub segment: u64,
+    /// Held back for the day when the disk is full, in bytes.
+    pub ballast: u64,
+    /// Free space below which nothing more is accepted, in bytes.
+    pub low_water: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub connections: usize,
+    /// From one /24 or /64. Trusted proxies are not counted.
+    pub connections_per_address: usize,
+    /// Fields in a head.
+    pub headers: usize,
+    /// Bytes of all header names and values.
+    pub header_bytes: usize,
+    /// Bytes of path and query.
+    pub target_bytes: usize,
+    /// Bytes of bodies in memory at once, over all requests.
+    pub bytes_in_flight: usize,
+    pub handshake_timeout: Duration,
+    pub head_timeout: Duration,
+    pub body_timeout: Duration,
+    pub idle_timeout: Duration,
+    pub write_timeout: Duration,
+    /// For what is under way when the gateway is told to stop.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let secs = Duration::from_secs;
+        Settings {
+            rules: PathBuf::from("rules"),
+            listen: Listen {
+                address: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8443),
+                tls: None,
+                http2: true,
+                trusted_proxies: Vec::new(),
+                proxy_protocol: false,
+                threads: None,
+            },
+            admin: Admin {
+                address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8444),
+                operator: Vec::new(),
+                viewer: Vec::new(),
+            },
+            inbox: InboxSettings {
+                store: PathBuf::from("data"),
+                segment: 64 << 20,
+                ballast: 16 << 20,
+                low_water: 256 << 20,
+            },
+            limits: Limits {
+                connections: 10_000,
+                connections_per_address: 1_000,
+                headers: 64,
+                header_bytes: 16 << 10,
+                target_bytes: 8 << 10,
+                bytes_in_flight: 256 << 20,
+                handshake_timeout: secs(10),
+                head_timeout: secs(10),
+                body_timeout: secs(10),
+                idle_timeout: secs(30),
+                write_timeout: secs(10),
+                drain_timeout: secs(20),
+            },
+            log: LogFormat::Human,
+        }
+    }
+}
+
+/// The file that is read when none is named.
+pub const DEFAULT_FILE: &str = "callseal.toml";
+
+impl Settings {
+    /// Reads `path`, or `callseal.toml` in the working directory if that is there, or takes the
+    /// defaults. Paths in the file are relative to the file's own folder.
+    pub fn load(path: Option<&Path>) -> Result<(Settings, Option<PathBuf>), Vec<Diagnostic>> {
+        let named = path.is_some();
+        let path = path.unwrap_or(Path::new(DEFAULT_FILE));
+        match std::fs::read_to_string(path) {
+            Ok(text) => Ok((Settings::parse(path, &text)?, Some(path.to_owned()))),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !named => {
+                Ok((Settings::default(), None))
+            }
+            Err(e) => Err(vec![Diagnostic {
+                file: path.display().to_string(),
+                text: "".into(),
+                span: 0..0,
+                code: "unreadable",
+                severity: Severity::Error,
+                message: format!("this file cannot be read: {e}"),
+                hint: None,
+            }]),
+        }
+    }
+
+    /// Reads the text of a settings file.
+    pub fn parse(path: &Path, text: &str) -> Result<Settings, Vec<Diagnostic>> {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let problems = Problems::new(path.display().to_string(), text);
+        let document = problems.parse(text);
+        let mut settings = Settings::default();
+        let root = Table::root(&problems, &document);
+        let reader = Reader { folder };
+        reader.root(root, &mut settings);
+        match problems.has_errors() {
+            true => Err(problems.into_diagnostics()),
+            false => Ok(settings),
+        }
+    }
+}
+
+/// Reads tables into settings; what is not there keeps its default.
+struct Reader<'f> {
+    folder: &'f Path,
+}
+
+fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+impl Reader<'_> {
+    fn root(&self, root: Table<'_>, settings: &mut Settings) {
+        set(&mut settings.rules, self.path(root.get("rules")));
+        if let Some(table) = root.get("listen").and_then(|f| f.table()) {
+            self.listen(table, &mut settings.listen);
+        }
+        if let Some(table) = root.get("admin").and_then(|f| f.table()) {
+            self.admin(table, &mut settings.admin);
+        }
+        if let Some(table) = root.get("inbox").and_then(|f| f.table()) {
+            self.inbox(table, &mut settings.inbox);
+        }
+        if let Some(table) = root.get("limits").and_then(|f| f.table()) {
+            limits(table, &mut settings.limits);
+        }
+        if let Some(table) = root.get("telemetry").and_then(|f| f.table()) {
+            let log = table.get("log").and_then(|f| {
+                f.parsed(|text| match text {
+                    "json" => Ok(LogFormat::Json),
+                    "human" => Ok(LogFormat::Human),
+                    other => Err(Complaint::new(format!("`{other}` is no log format"))
+                        .hint("`json` or `human`")),
+                })
+            });
+            set(&mut settings.log, log);
+            table.finish();
+        }
+        root.finish();
+    }
+
+    fn path(&self, field: Option<Field<'_>>) -> Option<PathBuf> {
+        let text = field?.parsed(|text| match text {
+            "" => Err(Complaint::new("a path is empty")),
+            text => Ok(text.to_owned()),
+        })?;
+        Some(self.folder.join(text))
+    }
+
+    fn secrets(&self, field: Option<Field<'_>>) -> Vec<SecretRef> {
+        let Some(field) = field else {
+            return Vec::new();
+        };
+        let list = field.list();
+        list.iter()
+            .filter_map(|f| {
+                f.problems.hide(f.span.clone());
+                f.parsed(|text| value::secret_ref(text, self.folder))
+            })
+            .collect()
+    }
+
+    fn listen(&self, table: Table<'_>, listen: &mut Listen) {
+        set(
+            &mut listen.address,
+            table.get("address").and_then(|f| f.parsed(socket)),
+        );
+        if let Some(files) = table.get("tls").and_then(|f| f.table()) {
+            let cert = self.path(files.need(
+                "cert",
+                "`tls = { cert = \"certs/server.pem\", key = \"certs/server.key\" }`",
+            ));
+            let key = self.path(files.need(
+                "key",
+                "`tls = { cert = \"certs/server.pem\", key = \"certs/server.key\" }`",
+            ));
+            if let (Some(cert), Some(key)) = (cert, key) {
+                listen.tls = Some(TlsFiles { cert, key });
+            }
+            files.finish();
+        }
+        set(
+            &mut listen.http2,
+            table.get("http2").and_then(|f| f.boolean()),
+        );
+        if let Some(field) = table.get("trusted_proxies") {
+            listen.trusted_proxies = field
+                .list()
+                .iter()
+                .filter_map(|f| f.parsed(value::network))
+                .collect();
+        }
+        if let Some(field) = table.get("proxy_protocol") {
+            set(&mut listen.proxy_protocol, field.boolean());
+            if listen.proxy_protocol && listen.trusted_proxies.is_empty() {
+                field.problems.error_with(
+                    field.span.clone(),
+                    "proxy_protocol",
+                    "PROXY protocol from nobody: `trusted_proxies` is empty",
+                    "name the load balancer's addresses in `trusted_proxies`",
+                );
+            }
+        }
+        listen.threads = table
+            .get("threads")
+            .and_then(|f| f.integer(1..=1024))
+            .and_then(|n| usize::try_from(n).ok());
+        table.finish();
+    }
+
+    fn admin(&self, table: Table<'_>, admin: &mut Admin) {
+        if let Some(field) = table.get("address") {
+            set(&mut admin.address, field.parsed(socket));
+            if !admin.address.ip().is_loopback() {
+                field.problems.error_with(
+                    field.span.clone(),
+                    "admin_public",
+                    "the admin port speaks no TLS yet: it stays on loopback",
+                    "`127.0.0.1:8444`; reach it from elsewhere through an SSH tunnel",
+                );
+            }
+        }
+        admin.operator = self.secrets(table.get("operator"));
+        admin.viewer = self.secrets(table.get("viewer"));
+        table.finish();
+    }
+
+    fn inbox(&self, table: Table<'_>, inbox: &mut InboxSettings) {
+        if let Some(field) = table.get("store") {
+            let directory = field.parsed(|text| match text.contains("://") {
+                true => Err(
+                    Complaint::new("only a directory can be a store in this version")
+                        .hint("e.g. `store = \"data\"`"),
+                ),
+                false if text.is_empty() => Err(Complaint::new("a path is empty")),
+                false => Ok(text.to_owned()),
+            });
+            set(
+                &mut inbox.store,
+                directory.map(|text| self.folder.join(text)),
+            );
+        }
+        set(
+            &mut inbox.segment,
+            size(table.get("segment"), 8 << 20, 1 << 30),
+        );
+        set(&mut inbox.ballast, size(table.get("ballast"), 0, 1 << 34));
+        set(
+            &mut inbox.low_water,
+            size(table.get("low_water"), 0, 1 << 44),
+        );
+        table.finish();
+    }
+}
+
+fn limits(table: Table<'_>, limits: &mut Limits) {
+    let count = |key| {
+        table
+            .get(key)
+            .and_then(|f| f.integer(1..=10_000_000))
+            .and_then(|n| usize::try_from(n).ok())
+    };
+    let bytes =
+        |key, low, high| size(table.get(key), low, high).and_then(|n| usize::try_from(n).ok());
+    let time = |key| table.get(key).and_then(|f| f.parsed(value::duration));
+    set(&mut limits.connections, count("connections"));
+    set(
+        &mut limits.connections_per_address,
+        count("connections_per_address"),
+    );
+    set(&mut limits.headers, count("headers"));
+    set(
+        &mut limits.header_bytes,
+        bytes("header_bytes", 1 << 10, 1 << 20),
+    );
+    set(
+        &mut limits.target_bytes,
+        bytes("target_bytes", 256, 64 << 10),
+    );
+    set(
+        &mut limits.bytes_in_flight,
+        bytes("bytes_in_flight", 4 << 20, 1 << 40),
+    );
+    set(&mut limits.handshake_timeout, time("handshake_timeout"));
+    set(&mut limits.head_timeout, time("head_timeout"));
+    set(&mut limits.body_timeout, time("body_timeout"));
+    set(&mut limits.idle_timeout, time("idle_timeout"));
+    set(&mut limits.write_timeout, time("write_timeout"));
+    set(&mut limits.drain_timeout, time("drain_timeout"));
+    table.finish();
+}
+
+fn socket(text: &str) -> Result<SocketAddr, Complaint> {
+    text.parse().map_err(|_| {
+        Complaint::new(format!("`{text}` is not an address with a port"))
+            .hint("e.g. `0.0.0.0:8443`, `[::]:8443`")
+    })
+}
+
+fn size(field: Option<Field<'_>>, low: u64, high: u64) -> Option<u64> {
+    field?.parsed(|text| {
+        let bytes = value::size(text)? as u64;
+        match (low..=high).contains(&bytes) {
+            true => Ok(bytes),
+            false => Err(Complaint::new(format!(
+                "must be from {low} to {high} bytes, this is {bytes}"
+            ))),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Settings, Vec<String>> {
+        Settings::parse(Path::new("etc/callseal.toml"), text).map_err(|d| {
+            d.iter()
+                .map(|d| format!("{}:{}", d.position().0, d.code))
+                .collect()
+        })
+    }
+
+    #[test]
+    fn an_empty_file_gives_the_defaults() {
+        assert_eq!(parse("").unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let s = parse("rules = \"r\"\n[listen]\ntls = { cert = \"c.pem\", key = \"/k\" }\n[inbox]\nstore = \"d\"").unwrap();
+        assert_eq!(s.rules, Path::new("etc/r"));
+        assert_eq!(s.inbox.store, Path::new("etc/d"));
+        assert_eq!(
+            s.listen.tls,
+            Some(TlsFiles {
+                cert: "etc/c.pem".into(),
+                key: "/k".into()
+            })
+        );
+    }
+
+    #[test]
+    fn every_fault_is_told_at_once() {
+        let text = "[listen]\naddress = \"8443\"\nhttp3 = true\nproxy_protocol = true\n[admin]\naddress = \"0.0.0.0:1\"\noperator = [\"canary-token\"]\n[limits]\nheaders = 0\nidle_timeout = \"soon\"\n[inbox]\nstore = \"postgres://x\"\n";
+        let faults = parse(text).unwrap_err();
+        assert_eq!(
+            faults,
+            [
+                "2:bad_value",
+                "3:unknown_key",
+                "4:proxy_protocol",
+                "6:admin_public",
+                "7:inline_secret",
+                "9:bad_value",
+                "10:bad_value",
+                "12:bad_value"
+            ]
+        );
+        let all = Settings::parse(Path::new("c"), text).unwrap_err();
+        let shown = crate::rule::diagnostic::render(&all, crate::rule::diagnostic::Look::Plain);
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+}

@@ -80,7 +80,9 @@ pub struct ResultLabel {
 
 /// From 50 µs to some 26 s, each step twice the one before.
 fn seconds() -> Histogram {
-    Histogram::new(prometheus_client::metrics::histogram::exponential_buckets(0.00005, 2.0, 20))
+    Histogram::new(prometheus_client::metrics::histogram::exponential_buckets(
+        0.00005, 2.0, 20,
+    ))
 }
 
 type Seconds = Family<SourceLabel, Histogram, fn() -> Histogram>;
@@ -150,8 +152,16 @@ impl Metrics {
 
     fn register(&self) -> Registry {
         let mut r = Registry::with_prefix(metric::PREFIX);
-        r.register(metric::CALLBACKS, "Callbacks by source and verdict", self.callbacks.clone());
-        r.register(metric::REFUSALS, "Refused or rejected callbacks by reason code", self.refusals.clone());
+        r.register(
+            metric::CALLBACKS,
+            "Callbacks by source and verdict",
+            self.callbacks.clone(),
+        );
+        r.register(
+            metric::REFUSALS,
+            "Refused or rejected callbacks by reason code",
+            self.refusals.clone(),
+        );
         r.register(
             metric::WOULD_REFUSE,
             "Callbacks that a guard in mode log would have refused",
@@ -163,9 +173,23 @@ impl Metrics {
             Unit::Seconds,
             self.acknowledge.clone(),
         );
-        r.register(metric::ATTEMPTS, "Delivery attempts by source and result", self.attempts.clone());
-        r.register_with_unit(metric::ATTEMPT, "Time of a delivery attempt", Unit::Seconds, self.attempt.clone());
-        r.register_with_unit(metric::SYNC, "Time of a group commit to the journal", Unit::Seconds, self.sync.clone());
+        r.register(
+            metric::ATTEMPTS,
+            "Delivery attempts by source and result",
+            self.attempts.clone(),
+        );
+        r.register_with_unit(
+            metric::ATTEMPT,
+            "Time of a delivery attempt",
+            Unit::Seconds,
+            self.attempt.clone(),
+        );
+        r.register_with_unit(
+            metric::SYNC,
+            "Time of a group commit to the journal",
+            Unit::Seconds,
+            self.sync.clone(),
+        );
         r.register(metric::OWED, "Deliveries owed", self.owed.clone());
         r.register_with_unit(
             metric::OLDEST_OWED,
@@ -174,23 +198,48 @@ impl Metrics {
             self.oldest_owed_age.clone(),
         );
         r.register(metric::DEAD, "Dead letters", self.dead.clone());
-        r.register(metric::CLAIMS, "Idempotency keys remembered", self.claims.clone());
-        r.register_with_unit(metric::JOURNAL, "Size of the journal", Unit::Bytes, self.journal_bytes.clone());
-        r.register(metric::ACCEPTING, "1 while events can be accepted", self.accepting.clone());
-        r.register(metric::CONNECTIONS, "Open connections on the public port", self.connections.clone());
+        r.register(
+            metric::CLAIMS,
+            "Idempotency keys remembered",
+            self.claims.clone(),
+        );
+        r.register_with_unit(
+            metric::JOURNAL,
+            "Size of the journal",
+            Unit::Bytes,
+            self.journal_bytes.clone(),
+        );
+        r.register(
+            metric::ACCEPTING,
+            "1 while events can be accepted",
+            self.accepting.clone(),
+        );
+        r.register(
+            metric::CONNECTIONS,
+            "Open connections on the public port",
+            self.connections.clone(),
+        );
         r.register(
             metric::CONNECTIONS_REFUSED,
             "Connections closed before a request, by reason",
             self.connections_refused.clone(),
         );
-        r.register(metric::HANDSHAKE_FAILURES, "TLS handshakes that failed", self.handshake_failures.clone());
+        r.register(
+            metric::HANDSHAKE_FAILURES,
+            "TLS handshakes that failed",
+            self.handshake_failures.clone(),
+        );
         r.register_with_unit(
             metric::CERTIFICATE_EXPIRY,
             "When the certificate of the public port ends",
             Unit::Seconds,
             self.certificate_expiry.clone(),
         );
-        r.register(metric::RELOADS, "Reloads of rules and certificates by result", self.reloads.clone());
+        r.register(
+            metric::RELOADS,
+            "Reloads of rules and certificates by result",
+            self.reloads.clone(),
+        );
         r
     }
 
@@ -217,15 +266,22 @@ pub enum LogFormat {
 /// `callseal=debug,info`) overrides the level `info`. A second call changes nothing.
 pub fn start_logging(format: LogFormat) {
     use tracing_subscriber::{EnvFilter, fmt};
-    let filter = EnvFilter::try_from_env("CALLSEAL_LOG").unwrap_or_else(|_| EnvFilter::new("info,sled=warn"));
+    let filter = EnvFilter::try_from_env("CALLSEAL_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,sled=warn"));
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let _ = match format {
-        LogFormat::Json => {
-            fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).try_init()
-        }
-        LogFormat::Human => {
-            fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).with_target(false).try_init()
-        }
+        LogFormat::Json => fmt()
+            .json()
+            .flatten_event(true)
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .try_init(),
+        LogFormat::Human => fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(ansi)
+            .with_target(false)
+            .try_init(),
     };
 }
 
@@ -236,11 +292,26 @@ mod tests {
     #[test]
     fn metrics_have_conventional_names() {
         let metrics = Metrics::new();
-        metrics.callbacks.get_or_create(&SourceVerdict { source: "s".into(), verdict: "accepted" }).inc();
-        metrics.acknowledge.get_or_create(&SourceLabel { source: "s".into() }).observe(0.001);
+        metrics
+            .callbacks
+            .get_or_create(&SourceVerdict {
+                source: "s".into(),
+                verdict: "accepted",
+            })
+            .inc();
+        metrics
+            .acknowledge
+            .get_or_create(&SourceLabel { source: "s".into() })
+            .observe(0.001);
         let text = metrics.encode();
-        assert!(text.contains("callseal_callbacks_total{source=\"s\",verdict=\"accepted\"} 1"), "{text}");
-        assert!(text.contains("callseal_acknowledge_seconds_bucket"), "{text}");
+        assert!(
+            text.contains("callseal_callbacks_total{source=\"s\",verdict=\"accepted\"} 1"),
+            "{text}"
+        );
+        assert!(
+            text.contains("callseal_acknowledge_seconds_bucket"),
+            "{text}"
+        );
         assert!(text.contains("callseal_oldest_owed_age_seconds"), "{text}");
         assert!(text.contains("callseal_journal_bytes"), "{text}");
     }

@@ -1,1 +1,105 @@
-//! (stub)
+//! The command line: one file per command.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub mod check;
+pub mod demo;
+pub mod health;
+pub mod http;
+pub mod init;
+pub mod output;
+pub mod providers;
+pub mod serve;
+pub mod watch;
+
+/// It went wrong.
+pub const EXIT_FAILED: u8 = 1;
+/// The journal could not be synced: what is on disk is unknown until a restart (EX_IOERR).
+pub const EXIT_DISK: u8 = 74;
+/// Settings, rules, keys or certificates do not fit (EX_CONFIG).
+pub const EXIT_CONFIG: u8 = 78;
+
+/// A TLS proxy that checks the seal on every payment callback, has it on disk before it answers,
+/// and delivers it to your application until that takes it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "callseal",
+    version,
+    about,
+    after_help = "\
+Exit codes: 0 done, 1 failed, 2 wrong usage, 74 the disk failed (restart), 78 wrong settings or rules."
+)]
+struct Arguments {
+    /// Settings file [default: callseal.toml, if it is there]
+    #[arg(long, short, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory of the rule files, in place of the one in the settings
+    #[arg(long, global = true, value_name = "DIR")]
+    rules: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Receive, verify, store, answer, deliver: the main job
+    Serve,
+    /// The main job on a stage, with signed, forged, stale and doubled callbacks
+    Demo(demo::Options),
+    /// Compile rules, keys and certificate; show every error with its place
+    Check,
+    /// Write the rule file of a new source
+    Init(init::Options),
+    /// The providers that can be named in a rule file
+    Providers(providers::Options),
+    /// Ask a running gateway whether it is alive (exit code 0) or not (1)
+    Health(health::Options),
+}
+
+/// Where settings come from.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    pub config: Option<PathBuf>,
+    pub rules: Option<PathBuf>,
+}
+
+impl Place {
+    /// Settings with the command line's word over them.
+    pub fn settings(
+        &self,
+    ) -> Result<
+        (crate::settings::Settings, Option<PathBuf>),
+        Vec<crate::rule::diagnostic::Diagnostic>,
+    > {
+        let (mut settings, file) = crate::settings::Settings::load(self.config.as_deref())?;
+        if let Some(rules) = &self.rules {
+            settings.rules.clone_from(rules);
+        }
+        Ok((settings, file))
+    }
+}
+
+/// Runs the command that the arguments name.
+pub fn run() -> ExitCode {
+    let Arguments {
+        config,
+        rules,
+        command,
+    } = Arguments::parse();
+    let place = Place { config, rules };
+    let done = match command {
+        Command::Serve => serve::run(&place),
+        Command::Demo(options) => demo::run(&options),
+        Command::Check => check::run(&place),
+        Command::Init(options) => init::run(&place, &options),
+        Command::Providers(options) => providers::run(&place, &options),
+        Command::Health(options) => health::run(&place, &options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(code) => ExitCode::from(code),
+    }
+}

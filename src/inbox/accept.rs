@@ -1,1 +1,74 @@
-//! (stub)
+//! Verified -> Accepted: the one place where an event becomes ours.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::inbox::store::{Acceptance, Claim, NewEvent, Store, StoreError, StoredEvent};
+use crate::message::EventId;
+use crate::verify::Verified;
+
+/// The inbox: verified events go in, and are durable when it says so.
+#[derive(Clone)]
+pub struct Inbox {
+    store: Arc<dyn Store>,
+}
+
+/// An event that is on stable storage. Only [`Inbox::accept`] makes one; whoever holds one may tell
+/// the provider that its event was received.
+#[derive(Debug)]
+pub struct Accepted {
+    acceptance: Acceptance,
+}
+
+impl Accepted {
+    pub fn id(&self) -> EventId {
+        self.acceptance.id()
+    }
+
+    pub fn acceptance(&self) -> Acceptance {
+        self.acceptance
+    }
+}
+
+impl Inbox {
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Inbox { store }
+    }
+
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Takes the event into the store, or finds that it is there already. Returns when that is
+    /// durable, and not before.
+    pub async fn accept(&self, verified: Verified) -> Result<Accepted, StoreError> {
+        let acceptance = self.store.accept(new_event(verified)).await?;
+        Ok(Accepted { acceptance })
+    }
+}
+
+fn new_event(verified: Verified) -> NewEvent {
+    let (request, rule, identity, seal) = verified.into_parts();
+    let claim = Claim {
+        key: identity.key,
+        body: Sha256::digest(&request.body).into(),
+        keep: rule.inbox.keep,
+    };
+    let target = request.target();
+    let event = StoredEvent {
+        source: rule.name.clone(),
+        provider: rule.provider.name.clone(),
+        received_at: request.received_at,
+        peer: request.peer,
+        method: request.method.as_str().to_owned(),
+        target,
+        headers: request.headers,
+        body: request.body,
+        event_key: identity.text,
+        event_type: identity.kind,
+        verified: seal,
+        conflict_of: None,
+    };
+    NewEvent::new(event, claim)
+}

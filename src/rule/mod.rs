@@ -16,11 +16,14 @@ use crate::message::{Answer, SourceName};
 use crate::secret::SecretRef;
 
 pub mod diagnostic;
+pub mod text;
 pub mod template;
-pub mod document;
 pub mod provider;
-pub mod compile;
+pub mod value;
+pub mod reader;
+pub mod document;
 pub mod catalogue;
+pub mod compile;
 
 pub use provider::Provider;
 pub use template::Template;
@@ -122,8 +125,8 @@ pub struct Rate {
 pub struct InboxRule {
     /// What makes two callbacks one event: the business key, or the provider's event id.
     pub key: Template,
-    /// True when all that `key` reads is covered by the signature. When it is not, the digest of
-    /// the body is part of the idempotency key (lint L9).
+    /// True when all that `key` reads is covered by the signature. When it is not, it is only shown:
+    /// the digest of the signed bytes and the event's type are the idempotency key (lint L9).
     pub key_signed: bool,
     /// Dedup horizon, redrive horizon and retention of the body, in one.
     pub keep: Duration,

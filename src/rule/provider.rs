@@ -8,10 +8,10 @@ use http::Method;
 use ipnet::IpNet;
 
 use crate::rule::Answers;
-use crate::rule::template::{Selector, Template};
+use crate::rule::template::{Selector, Template, Value};
 
 /// A compiled provider file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Provider {
     /// Name of the file without `.toml`.
     pub name: String,
@@ -31,29 +31,30 @@ pub struct Provider {
     pub contract: Contract,
     /// Names that a source must set under `[config]`, with what they mean.
     pub config: BTreeMap<String, String>,
+    /// Names that a source must set under `[secrets]`, with what they mean.
+    pub secrets: BTreeMap<String, String>,
     pub examples: Vec<Example>,
 }
 
 /// What is signed, with what, and where the signature stands.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Scheme {
     pub algorithm: Algorithm,
     /// A header that is taken apart into `{sig:NAME}`.
     pub header: Option<HeaderGrammar>,
-    /// Gives the candidate signatures; each is tried with each key.
-    pub value: Template,
-    /// Text that must stand before a candidate (`sha256=`, `v0=`); candidates without it do not count.
-    pub value_prefix: String,
+    /// Gives the candidate signatures: one value, which a header may repeat. Each is tried with
+    /// each key.
+    pub value: Value,
     pub encoding: Encoding,
     /// The signed bytes. Several: any of them (at most 16 together with candidates and keys).
     pub messages: Vec<Template>,
     /// Which key was used, as the request says it.
     pub key_id: Option<Template>,
     pub key_codec: KeyCodec,
-    /// Sets of parameters to be sorted and joined, for `{params}`.
+    /// How `{params}` is sorted and joined.
     pub params: Option<Params>,
-    /// What the signature covers: for `check`, `explain` and the lints.
-    pub covered: Vec<Selector>,
+    /// The file says itself that the signature leaves the body out (lint L2).
+    pub body_unsigned: bool,
 }
 
 /// Pinned by the provider file; never taken from a request (lint L3).
@@ -64,10 +65,14 @@ pub enum Algorithm {
     RsaSha256,
 }
 
+/// How a signature is written. Each is read strictly: one text for one value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encoding {
+    /// Lower case.
     Hex,
+    /// Standard alphabet, padded.
     Base64,
+    /// URL alphabet, not padded.
     Base64Url,
 }
 
@@ -123,13 +128,12 @@ pub enum ParamsOrder {
     Arrival,
 }
 
-#[derive(Debug)]
+/// When the request was signed. The compiler has made sure that this is signed itself (lint L1).
+#[derive(Clone, Debug)]
 pub struct Freshness {
     pub timestamp: Template,
     pub format: TimeFormat,
     pub tolerance: Duration,
-    /// False: the timestamp lies outside the signed bytes, so it is only advisory (lint L1).
-    pub signed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +143,7 @@ pub enum TimeFormat {
     Rfc3339,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct EventIdentity {
     /// The provider's id of the event. Where it gives nothing, the digest of the body stands in.
     pub id: Template,
@@ -149,7 +153,7 @@ pub struct EventIdentity {
 }
 
 /// A question that the provider asks to see who answers. Answered only after verification.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Challenge {
     /// All must hold: the template gives exactly these bytes.
     pub when: Vec<(Template, Bytes)>,
@@ -188,10 +192,99 @@ pub struct Example {
     /// Test keys as text, in the provider's own form, with their ids; made for this project.
     pub keys: Vec<(Option<String>, String)>,
     pub config: BTreeMap<String, String>,
+    pub secrets: BTreeMap<String, String>,
     pub url: Option<String>,
     /// What the event id and type must be, when accepted.
     pub event_id: Option<String>,
     pub event_type: Option<String>,
     /// What a challenge must be answered with.
     pub reply: Option<String>,
+}
+
+/// At most so many combinations of candidate, key and message variant (lint L6).
+pub const MOST_COMBINATIONS: usize = 16;
+
+impl Algorithm {
+    pub const ALL: [(&'static str, Algorithm); 2] = [
+        ("hmac-sha256", Algorithm::HmacSha256),
+        ("rsa-sha256", Algorithm::RsaSha256),
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::HmacSha256 => "hmac-sha256",
+            Algorithm::RsaSha256 => "rsa-sha256",
+        }
+    }
+
+    /// True when verifying needs only a public key.
+    pub fn is_asymmetric(self) -> bool {
+        match self {
+            Algorithm::HmacSha256 => false,
+            Algorithm::RsaSha256 => true,
+        }
+    }
+}
+
+impl Scheme {
+    /// True when the signature fixes what `selector` finds, in every variant of the message.
+    pub fn covers(&self, selector: &Selector) -> bool {
+        !selector.from_request()
+            || self
+                .messages
+                .iter()
+                .all(|message| self.variant_covers(message, selector))
+    }
+
+    fn variant_covers(&self, message: &Template, wanted: &Selector) -> bool {
+        message
+            .values()
+            .filter(|value| value.keeps_apart())
+            .any(|value| {
+                let signed = &value.selector;
+                signed == wanted
+                    || match (signed, wanted) {
+                        (Selector::Body, Selector::Json(_) | Selector::Form(_)) => true,
+                        (
+                            Selector::Target,
+                            Selector::Path | Selector::Query | Selector::QueryParam(_),
+                        )
+                        | (Selector::Query, Selector::QueryParam(_)) => true,
+                        (Selector::Params { without }, wanted) => self.set_covers(without, wanted),
+                        _ => false,
+                    }
+            })
+    }
+
+    /// True when the sorted parameters, without some names, contain what `wanted` finds.
+    fn set_covers(&self, without: &[String], wanted: &Selector) -> bool {
+        let Some(params) = &self.params else {
+            return false;
+        };
+        let name = match (params.from, wanted) {
+            (ParamsFrom::Form, Selector::Form(name))
+            | (ParamsFrom::Query, Selector::QueryParam(name)) => name,
+            _ => return false,
+        };
+        !without.contains(name) && !params.except.contains(name)
+    }
+
+    /// True when the signature covers the body: byte for byte, or all parameters of a form but
+    /// those that the file excepts by name.
+    pub fn covers_body(&self) -> bool {
+        self.covers(&Selector::Body) || self.covers_form()
+    }
+
+    fn covers_form(&self) -> bool {
+        let from_form = self
+            .params
+            .as_ref()
+            .is_some_and(|p| p.from == ParamsFrom::Form);
+        from_form
+            && self.messages.iter().all(|message| {
+                message.values().any(|value| {
+                    value.keeps_apart() && matches!(value.selector, Selector::Params { .. })
+                })
+            })
+    }
 }

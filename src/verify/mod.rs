@@ -1,1 +1,29 @@
-//! (stub)
+//! Who signed this, and when? `Received -> Verified`. Everything before the verdict only reads;
+//! a rejection says why to us and nothing to the sender.
+
+pub mod rejection;
+pub mod json;
+pub mod form;
+pub mod header;
+pub mod params;
+pub mod view;
+pub mod evaluate;
+pub mod primitive;
+pub mod public_key;
+pub mod keys;
+pub mod freshness;
+pub mod identity;
+pub mod judge;
+pub mod verified;
+pub mod example;
+
+pub use identity::Identity;
+pub use judge::Judgement;
+pub use keys::{KeyError, Keyring};
+pub use rejection::Rejection;
+pub use verified::{Verdict, Verified, Verifier};
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod known_answers;

@@ -1,1 +1,26 @@
-fn main(){}
+//! The gateway as a user meets it: the real binary, real files, real TLS, real signals.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::disallowed_methods
+)]
+
+mod harness;
+
+mod admin;
+mod crash;
+mod disk;
+mod flow;
+mod forge;
+mod guards;
+mod mutation;
+mod oracle;
+mod reload;
+mod settings;
+mod shutdown;
+mod storm;
+mod strictness;
+mod tidy;

@@ -1,1 +1,269 @@
-//! (stub)
+//! Which idempotency keys are taken, in memory: the hot path asks nothing else.
+//!
+//! A key is known here by a keyed hash of it (`ClaimKey`), so that nobody outside can choose where
+//! it falls. Entries live in many short sorted vectors: 26 bytes a claim and a few percent of
+//! slack, and no moment at which a large table must be moved.
+
+use sha2::Sha256;
+
+use super::Claim;
+use super::record::{ClaimHashes, Place};
+
+/// Hashes idempotency keys with the store's own secret.
+#[derive(Clone)]
+pub struct ClaimKey(hmac::Hmac<Sha256>);
+
+impl ClaimKey {
+    #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
+    pub fn new(key: &[u8; 32]) -> Self {
+        ClaimKey(hmac::KeyInit::new_from_slice(key).expect("HMAC takes a key of any length"))
+    }
+
+    pub fn hash(&self, claim: &Claim) -> ClaimHashes {
+        ClaimHashes {
+            key: self.mac(&[&[1], &claim.key]),
+            key_and_body: self.mac(&[&[2], &claim.body, &claim.key]),
+        }
+    }
+
+    fn mac(&self, parts: &[&[u8]]) -> [u8; 16] {
+        use hmac::Mac;
+        let mut mac = self.0.clone();
+        for part in parts {
+            mac.update(part);
+        }
+        let mut out = [0; 16];
+        for (to, from) in out.iter_mut().zip(mac.finalize().into_bytes()) {
+            *to = from;
+        }
+        out
+    }
+}
+
+/// What is known of a taken key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    pub place: Place,
+    /// Of the key and the body together: another body gives another value.
+    pub check: Check,
+}
+
+/// 48 bits of `ClaimHashes::key_and_body`. An event is wrongly called a duplicate when its key is
+/// taken, its body differs, and these agree: once in 2^48 conflicts.
+pub type Check = [u8; 6];
+
+pub fn check_of(hashes: &ClaimHashes) -> Check {
+    first(&hashes.key_and_body)
+}
+
+/// The claims that are remembered. A claim lives until its segment is removed.
+pub struct Claims {
+    buckets: Vec<Vec<Entry>>,
+    length: usize,
+}
+
+/// 12 bytes of the hash, after the two that chose the bucket. All fields are byte arrays: no
+/// alignment, no padding.
+#[derive(Clone, Copy)]
+struct Entry {
+    hash: [u8; 12],
+    check: Check,
+    segment: [u8; 4],
+    offset: [u8; 4],
+}
+
+impl Entry {
+    fn taken(&self) -> Taken {
+        Taken {
+            place: Place {
+                segment: u32::from_le_bytes(self.segment),
+                offset: u32::from_le_bytes(self.offset),
+            },
+            check: self.check,
+        }
+    }
+}
+
+const BUCKETS: usize = 1 << 16;
+
+impl Default for Claims {
+    fn default() -> Self {
+        Claims {
+            buckets: vec![Vec::new(); BUCKETS],
+            length: 0,
+        }
+    }
+}
+
+impl Claims {
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    pub fn get(&self, hash: &[u8; 16]) -> Option<Taken> {
+        let (bucket, rest) = split(hash);
+        let bucket = self.buckets.get(bucket)?;
+        let at = bucket.binary_search_by(|e| e.hash.cmp(&rest)).ok()?;
+        bucket.get(at).map(Entry::taken)
+    }
+
+    /// Takes a key, over whoever had it.
+    pub fn put(&mut self, hash: &[u8; 16], taken: Taken) {
+        let (bucket, rest) = split(hash);
+        let Some(bucket) = self.buckets.get_mut(bucket) else {
+            return;
+        };
+        let entry = Entry {
+            hash: rest,
+            check: taken.check,
+            segment: taken.place.segment.to_le_bytes(),
+            offset: taken.place.offset.to_le_bytes(),
+        };
+        match bucket.binary_search_by(|e| e.hash.cmp(&rest)) {
+            Ok(at) => {
+                if let Some(old) = bucket.get_mut(at) {
+                    *old = entry;
+                }
+            }
+            Err(at) => {
+                if bucket.len() == bucket.capacity() {
+                    // Doubling would leave a third of the memory unused on the average.
+                    bucket.reserve_exact(4 + bucket.len() / 16);
+                }
+                bucket.insert(at, entry);
+                self.length += 1;
+            }
+        }
+    }
+
+    /// Gives a key back, if it is (still) taken by what lies at `place`.
+    pub fn remove(&mut self, hash: &[u8; 16], place: Place) {
+        let (bucket, rest) = split(hash);
+        let Some(bucket) = self.buckets.get_mut(bucket) else {
+            return;
+        };
+        if let Ok(at) = bucket.binary_search_by(|e| e.hash.cmp(&rest))
+            && bucket.get(at).is_some_and(|e| e.taken().place == place)
+        {
+            bucket.remove(at);
+            self.length -= 1;
+        }
+    }
+
+    /// Forgets the claims of segments that are gone, a part of the table at a time: the buckets
+    /// from `from` on, `count` of them. Where to go on; none at the end.
+    pub fn sweep(
+        &mut self,
+        from: usize,
+        count: usize,
+        lives: impl Fn(u32) -> bool,
+    ) -> Option<usize> {
+        for bucket in self.buckets.iter_mut().skip(from).take(count) {
+            let before = bucket.len();
+            bucket.retain(|e| lives(u32::from_le_bytes(e.segment)));
+            self.length -= before - bucket.len();
+            if bucket.capacity() > 2 * bucket.len() + 16 {
+                bucket.shrink_to_fit();
+            }
+        }
+        Some(from + count).filter(|next| *next < BUCKETS)
+    }
+}
+
+fn split(hash: &[u8; 16]) -> (usize, [u8; 12]) {
+    let bucket = u16::from_be_bytes(first(hash));
+    let mut rest = [0; 12];
+    for (to, from) in rest.iter_mut().zip(hash.iter().skip(2)) {
+        *to = *from;
+    }
+    (usize::from(bucket), rest)
+}
+
+fn first<const N: usize>(bytes: &[u8; 16]) -> [u8; N] {
+    let mut out = [0; N];
+    for (to, from) in out.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::random::{Random, SeededRandom};
+
+    #[test]
+    fn an_entry_has_no_padding() {
+        assert_eq!(size_of::<Entry>(), 26);
+    }
+
+    #[test]
+    fn hashes_depend_on_secret_key_and_body() {
+        let claim = |key: &[u8], body: u8| Claim {
+            key: key.to_vec(),
+            body: [body; 32],
+            keep: Duration::ZERO,
+        };
+        let a = ClaimKey::new(&[1; 32]);
+        let b = ClaimKey::new(&[2; 32]);
+        assert_eq!(a.hash(&claim(b"k", 1)), a.hash(&claim(b"k", 1)));
+        assert_eq!(a.hash(&claim(b"k", 1)).key, a.hash(&claim(b"k", 2)).key);
+        assert_ne!(
+            check_of(&a.hash(&claim(b"k", 1))),
+            check_of(&a.hash(&claim(b"k", 2)))
+        );
+        assert_ne!(a.hash(&claim(b"k", 1)).key, a.hash(&claim(b"l", 1)).key);
+        assert_ne!(a.hash(&claim(b"k", 1)).key, b.hash(&claim(b"k", 1)).key);
+    }
+
+    #[test]
+    fn the_table_answers_as_a_map_does() {
+        let random = SeededRandom::new(1);
+        let mut claims = Claims::default();
+        let mut model: HashMap<[u8; 16], Taken> = HashMap::new();
+        // Few distinct hashes that share buckets, so that every case comes up often.
+        let hash = || {
+            let n = random.next_u64() % 700;
+            let mut hash = [0u8; 16];
+            hash[1] = (n % 3) as u8;
+            hash[5..13].copy_from_slice(&n.to_le_bytes());
+            hash
+        };
+        for _ in 0..20_000 {
+            let key = hash();
+            let place = Place {
+                segment: 1 + (random.next_u64() % 5) as u32,
+                offset: random.next_u64() as u32,
+            };
+            match random.next_u64() % 100 {
+                0..60 => {
+                    let taken = Taken {
+                        place,
+                        check: first(&key),
+                    };
+                    claims.put(&key, taken);
+                    model.insert(key, taken);
+                }
+                60..98 => {
+                    let place = model.get(&key).map_or(place, |t| t.place);
+                    claims.remove(&key, place);
+                    model.remove(&key);
+                }
+                _ => {
+                    let gone = 1 + (random.next_u64() % 5) as u32;
+                    let mut next = Some(0);
+                    while let Some(from) = next {
+                        next = claims.sweep(from, 10_000, |segment| segment != gone);
+                    }
+                    model.retain(|_, t| t.place.segment != gone);
+                }
+            }
+            let asked = hash();
+            assert_eq!(claims.get(&asked), model.get(&asked).copied());
+            assert_eq!(claims.len(), model.len());
+        }
+    }
+}

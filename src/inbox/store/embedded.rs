@@ -1,1 +1,531 @@
-//! (stub)
+//! The embedded store: a journal that is the truth, memory for what is asked often, and sled as the
+//! index that a start would otherwise have to make anew.
+//!
+//! ```text
+//!   accept, settle, …  ──▶ queue ──▶ writer ──▶ journal (one fdatasync a group)
+//!                                      │ then
+//!                                      ▼
+//!   lease, next_due  ◀── owed      catalog (rows, segments) ──▶ checkpoint ──▶ sled
+//!   read, row, list  ◀── journal ◀──────┘
+//! ```
+//!
+//! Three threads: the writer, the one that writes checkpoints, and the one that keeps a segment
+//! ready and watches the free space.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::catalog::RowState;
+use super::checkpoint;
+use super::claims::ClaimKey;
+use super::disk::{Disk, DiskFile, RealDisk};
+use super::index::{Index, index_path};
+use super::open::{self, Parts};
+pub use super::open::{EmbeddedConfig, IndexUse, OpenError, Report};
+use super::queue::{Answered, Command, End, Offer, Queue, Reply};
+use super::record::{Meta, Place, encode_accepted, frame_span};
+use super::room::segment_path;
+use super::segment::{HEADER, MetaRead};
+use super::shared::{Shared, reading};
+use super::writer::Writer;
+use super::*;
+use crate::clock::Clock;
+use crate::random::Random;
+use crate::telemetry::Metrics;
+
+/// The store of one machine. Dropping it without [`Store::close`] is what a crash is, and safe.
+pub struct Embedded {
+    shared: Arc<Shared>,
+    queue: Arc<Queue>,
+    random: Arc<dyn Random>,
+    claim_key: ClaimKey,
+    largest: u32,
+    report: Report,
+    running: Arc<Mutex<Running>>,
+}
+
+#[derive(Default)]
+struct Running {
+    writer: Option<JoinHandle<()>>,
+    others: Vec<JoinHandle<()>>,
+    lock: Option<Arc<dyn DiskFile>>,
+}
+
+impl Embedded {
+    /// Opens the store in a directory, or makes one there. Reads what the last process left, which
+    /// takes a while after a crash. `on_fatal` is called, from a thread of the store, when a sync
+    /// failed: the process must end then.
+    pub fn open(
+        config: EmbeddedConfig,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        metrics: Metrics,
+        on_fatal: Arc<dyn Fn() + Send + Sync>,
+    ) -> Result<Embedded, OpenError> {
+        Embedded::open_on(Arc::new(RealDisk), config, clock, random, metrics, on_fatal)
+    }
+
+    /// The same on any disk; the index is on the machine's file system all the same.
+    pub(super) fn open_on(
+        disk: Arc<dyn Disk>,
+        config: EmbeddedConfig,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        metrics: Metrics,
+        on_fatal: Arc<dyn Fn() + Send + Sync>,
+    ) -> Result<Embedded, OpenError> {
+        let parts = Parts {
+            disk,
+            clock,
+            random: Arc::clone(&random),
+        };
+        let opened = open::open(&config, &parts)?;
+        let shared = opened.shared;
+        let queue = Arc::new(Queue::new(config.queue_events, config.queue_bytes));
+        let live = shared.catalog.lock().segments.keys().copied().collect();
+        let file_bytes = u32::try_from(opened.active_bytes).unwrap_or(u32::MAX);
+        shared
+            .flags
+            .claims
+            .store(opened.claims.len() as u64, Ordering::Relaxed);
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            queue: Arc::clone(&queue),
+            metrics,
+            on_fatal,
+            claims: opened.claims,
+            conflicts: opened.conflicts,
+            live,
+            sweep: None,
+            file: opened.active,
+            file_bytes,
+            head: opened.end,
+            dirty_to: 0,
+            group: Default::default(),
+        };
+        let running = Arc::new(Mutex::new(Running::default()));
+        let store = Embedded {
+            claim_key: ClaimKey::new(&shared.identity.key),
+            largest: config.segment_bytes - HEADER - (config.segment_bytes / 16).min(1 << 20),
+            report: opened.report,
+            running,
+            shared,
+            queue,
+            random,
+        };
+        // From here on, dropping `store` ends what was started.
+        store.start(writer, &config, opened.lock)?;
+        Ok(store)
+    }
+
+    fn start(
+        &self,
+        writer: Writer,
+        config: &EmbeddedConfig,
+        lock: Arc<dyn DiskFile>,
+    ) -> Result<(), OpenError> {
+        let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(work)
+                .map_err(|error| OpenError::Io {
+                    doing: "starting a thread for",
+                    path: config.directory.clone(),
+                    error,
+                })
+        };
+        let mut running = self.running();
+        running.lock = Some(lock);
+        running.writer = Some(spawn("journal", Box::new(move || writer.run()))?);
+        let shared = Arc::clone(&self.shared);
+        running
+            .others
+            .push(spawn("room", Box::new(move || shared.room.run()))?);
+        let shared = Arc::clone(&self.shared);
+        let again = config.clone();
+        running.others.push(spawn(
+            "index",
+            Box::new(move || keep_index(&shared, &again)),
+        )?);
+        // Without a wait for the first event: segments may be left over to be indexed or trimmed.
+        self.shared.checkpoint.ring(|work| work.checkpoint = true);
+        Ok(())
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What opening found and did.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    fn usable(&self) -> Result<(), StoreError> {
+        if self.shared.flags.closed.load(Ordering::SeqCst) {
+            Err(StoreError::Closed)
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, StoreError> {
+        self.usable()?;
+        let (reply, answer) = oneshot::channel();
+        self.queue.push(command(reply))?;
+        // Without an answer the writer has ended in the middle: it may have been done.
+        answer.await.unwrap_or(Err(StoreError::Unknown))
+    }
+
+    async fn look<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Shared) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.usable()?;
+        let shared = Arc::clone(&self.shared);
+        blocking(move || read(&shared)).await?
+    }
+
+    fn offer(&self, event: &StoredEvent, claim: &Claim) -> Result<Offer, StoreError> {
+        let too_large = || StoreError::Unavailable(Unavailable::TooLarge);
+        let tag = self.random.next_u64();
+        let hashes = self.claim_key.hash(claim);
+        let meta = Meta::of(event, tag, hashes, claim.keep).ok_or_else(too_large)?;
+        let payload = encode_accepted(&meta, &event.headers, &event.body).ok_or_else(too_large)?;
+        let length = u32::try_from(payload.len()).map_err(|_| too_large())?;
+        let span = frame_span(length)
+            .filter(|span| *span <= self.largest)
+            .ok_or_else(too_large)?;
+        let source = self.shared.sources.number(&event.source);
+        Ok(Offer {
+            payload_crc: crc32fast::hash(&payload),
+            payload,
+            span,
+            hashes,
+            tag,
+            row: RowState::of(&meta, 0, source),
+            keep: claim.keep,
+            instead_of: None,
+        })
+    }
+
+    async fn accept_event(&self, new: NewEvent) -> Result<Acceptance, StoreError> {
+        let (event, claim) = new.into_parts();
+        let mut instead_of = None;
+        loop {
+            let mut offer = self.offer(&event, &claim)?;
+            offer.instead_of = instead_of;
+            let place = match self
+                .ask(|reply| Command::Accept(Box::new(offer), reply))
+                .await?
+            {
+                Answered::New(id) => return Ok(Acceptance::New(id)),
+                Answered::Conflict { id, of } => return Ok(Acceptance::Conflict { id, of }),
+                Answered::Duplicate(place) => place,
+            };
+            // The original is durable; its tag stands in it.
+            if let Some(id) = self.look(move |shared| original(shared, place)).await? {
+                return Ok(Acceptance::Duplicate(id));
+            }
+            // It cannot be read any more. Calling this one a duplicate would lose the event;
+            // accepting it costs at most a second delivery.
+            tracing::error!(
+                segment = place.segment,
+                offset = place.offset,
+                "the original of a duplicate is damaged: the duplicate is accepted in its place"
+            );
+            instead_of = Some(place);
+        }
+    }
+
+    async fn expire_now(&self, now: Timestamp) -> Result<Expired, StoreError> {
+        let removed = self.ask(|reply| Command::Expire(now, reply)).await?;
+        let expired = Expired {
+            events: removed.iter().map(|s| u64::from(s.summary.events)).sum(),
+            bytes: removed.iter().map(|s| s.bytes).sum(),
+        };
+        // Oldest first, each before the next: a segment may hold what was done with the events
+        // of an older one, never of a newer.
+        self.look(move |shared| {
+            for segment in removed {
+                let number = segment.file.number();
+                let gone = shared
+                    .disk
+                    .remove(&segment_path(&shared.journal, number))
+                    .and_then(|()| shared.disk.sync_dir(&shared.journal));
+                if let Err(e) = gone {
+                    tracing::warn!(segment = number, error = %e, "an expired segment cannot be removed; the next start tries again");
+                    break;
+                }
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(expired)
+    }
+
+    async fn end(&self) -> Result<(), StoreError> {
+        if self.shared.flags.closed.swap(true, Ordering::SeqCst) {
+            return Err(StoreError::Closed);
+        }
+        let (shared, queue, running) = (
+            Arc::clone(&self.shared),
+            Arc::clone(&self.queue),
+            Arc::clone(&self.running),
+        );
+        blocking(move || stop(&shared, &queue, &running, End::Drain)).await?;
+        if self.shared.failed() {
+            Err(StoreError::Unknown)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// The id of the event at a place; none when it is damaged.
+fn original(shared: &Shared, place: Place) -> Result<Option<EventId>, StoreError> {
+    let Some(file) = shared.catalog.file(place.segment) else {
+        return Ok(None);
+    };
+    match file.read_meta(place.offset).map_err(reading)? {
+        MetaRead::Good(meta, _) => Ok(Some(place.with_tag(meta.tag))),
+        MetaRead::Damaged | MetaRead::NoEvent => Ok(None),
+    }
+}
+
+/// Disk accesses must not hold up the other tasks of a runtime.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => runtime
+            .spawn_blocking(work)
+            .await
+            .map_err(|_| StoreError::Io {
+                doing: "reading",
+                kind: std::io::ErrorKind::Other,
+            }),
+        Err(_) => Ok(work()),
+    }
+}
+
+/// Ends the threads: the writer first, since the others serve it.
+fn stop(shared: &Shared, queue: &Queue, running: &Mutex<Running>, how: End) {
+    let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+    queue.end(how);
+    shared.room.stop();
+    if how == End::Abandon {
+        shared.checkpoint.ring(|work| work.abandon = true);
+    }
+    if let Some(writer) = running.writer.take() {
+        let _ = writer.join();
+    }
+    shared.checkpoint.ring(|work| work.stop = true);
+    for thread in running.others.drain(..) {
+        let _ = thread.join();
+    }
+    shared.set_index(None);
+    running.lock = None;
+}
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        if !self.shared.flags.closed.swap(true, Ordering::SeqCst) {
+            stop(&self.shared, &self.queue, &self.running, End::Abandon);
+        }
+    }
+}
+
+/// How often a broken index is made anew before the store goes on without.
+const REBUILDS: u32 = 3;
+
+/// The checkpoint thread.
+fn keep_index(shared: &Shared, config: &EmbeddedConfig) {
+    let mut rebuilds = 0;
+    loop {
+        let work = shared.checkpoint.wait();
+        if work.abandon {
+            break;
+        }
+        trim(shared);
+        let mut broken = work.rebuild && shared.index().is_some();
+        while !broken && (checkpoint::due(shared) || work.stop) {
+            let Some(index) = shared.index() else { break };
+            if let Err(e) = checkpoint::checkpoint(shared, &index) {
+                tracing::error!(error = %e, "a checkpoint failed");
+                broken = true;
+            }
+            if work.stop && !checkpoint::due(shared) {
+                break;
+            }
+        }
+        if broken && !work.stop {
+            rebuilds += 1;
+            rebuild(shared, config, rebuilds <= REBUILDS);
+        }
+        shared.checkpoint.tell_done(false);
+        if work.stop {
+            break;
+        }
+    }
+    shared.checkpoint.tell_done(true);
+}
+
+/// Throws the index away. The rows come back from the journal, and the next checkpoint writes them.
+fn rebuild(shared: &Shared, config: &EmbeddedConfig, again: bool) {
+    shared.set_index(None);
+    let path = index_path(&config.directory);
+    if let Err(e) = checkpoint::rows_from_journal(shared) {
+        tracing::error!(error = %e, "the rows of the list cannot be read from the journal");
+        return;
+    }
+    if !again {
+        tracing::error!("the index keeps breaking: going on without; the next start makes it anew");
+        let _ = Index::wipe(&path);
+        return;
+    }
+    tracing::warn!("making the index anew");
+    match Index::wipe(&path)
+        .map_err(Into::into)
+        .and_then(|()| Index::open(&path, config.index_cache_bytes))
+    {
+        Ok(index) => {
+            shared.set_index(Some(Arc::new(index)));
+            shared.checkpoint.ring(|work| work.checkpoint = true);
+        }
+        Err(e) => tracing::error!(error = %e, "no index can be made: going on without"),
+    }
+}
+
+/// Gives back what sealed segments have left over of their preallocated space.
+fn trim(shared: &Shared) {
+    let mut sealed = Vec::new();
+    for segment in shared.catalog.lock().segments.values() {
+        if segment.sealed && !segment.damaged && segment.bytes > u64::from(segment.end) {
+            sealed.push((Arc::clone(&segment.file), segment.end));
+        }
+    }
+    for (file, end) in sealed {
+        // Whether it works and stays so is no matter of correctness: there are only zeros.
+        if file.file.set_len(u64::from(end)).is_ok()
+            && let Some(segment) = shared.catalog.lock().segments.get_mut(&file.number())
+        {
+            segment.bytes = u64::from(end);
+        }
+    }
+}
+
+impl Store for Embedded {
+    fn accept(&self, event: NewEvent) -> Pending<'_, Result<Acceptance, StoreError>> {
+        Box::pin(self.accept_event(event))
+    }
+
+    fn lease<'a>(
+        &'a self,
+        source: &'a SourceName,
+        now: Timestamp,
+        until: Timestamp,
+        max: usize,
+    ) -> Pending<'a, Result<Vec<Lease>, StoreError>> {
+        Box::pin(async move {
+            self.usable()?;
+            let number = self.shared.sources.known(source);
+            Ok(number.map_or_else(Vec::new, |number| {
+                self.shared.owed.lease(number, now, until, max)
+            }))
+        })
+    }
+
+    fn next_due<'a>(
+        &'a self,
+        source: &'a SourceName,
+    ) -> Pending<'a, Result<Option<Timestamp>, StoreError>> {
+        Box::pin(async move {
+            self.usable()?;
+            Ok(self
+                .shared
+                .sources
+                .known(source)
+                .and_then(|number| self.shared.owed.next_due(number)))
+        })
+    }
+
+    fn read(&self, id: EventId) -> Pending<'_, Result<Option<StoredEvent>, StoreError>> {
+        Box::pin(self.look(move |shared| shared.read_event(id)))
+    }
+
+    fn settle(
+        &self,
+        lease: Lease,
+        attempt: Attempt,
+        next: Next,
+    ) -> Pending<'_, Result<(), StoreError>> {
+        Box::pin(self.ask(move |reply| Command::Settle(Box::new((lease, attempt, next)), reply)))
+    }
+
+    fn redrive(&self, id: EventId, now: Timestamp) -> Pending<'_, Result<Operated, StoreError>> {
+        Box::pin(self.ask(move |reply| Command::Redrive(id, now, reply)))
+    }
+
+    fn discard(
+        &self,
+        id: EventId,
+        now: Timestamp,
+        reason: String,
+    ) -> Pending<'_, Result<Operated, StoreError>> {
+        Box::pin(self.ask(move |reply| Command::Discard(id, now, reason, reply)))
+    }
+
+    fn list<'a>(
+        &'a self,
+        filter: &'a Filter,
+        after: Option<EventId>,
+        limit: usize,
+    ) -> Pending<'a, Result<Page, StoreError>> {
+        let filter = filter.clone();
+        Box::pin(self.look(move |shared| shared.list_rows(&filter, after, limit)))
+    }
+
+    fn row(&self, id: EventId) -> Pending<'_, Result<Option<Row>, StoreError>> {
+        Box::pin(self.look(move |shared| shared.row_of(id)))
+    }
+
+    fn attempts(&self, id: EventId) -> Pending<'_, Result<Vec<Attempt>, StoreError>> {
+        Box::pin(self.look(move |shared| shared.attempts_of(id)))
+    }
+
+    fn expire(&self, now: Timestamp) -> Pending<'_, Result<Expired, StoreError>> {
+        Box::pin(self.expire_now(now))
+    }
+
+    fn stats(&self) -> Stats {
+        let shared = &self.shared;
+        let (owed, dead, oldest_owed) = shared.owed.figures();
+        let (journal_bytes, journal_segments) = {
+            let inner = shared.catalog.lock();
+            (inner.bytes(), inner.segments.len() as u64)
+        };
+        let flags = &shared.flags;
+        let failed = shared.failed();
+        Stats {
+            owed: owed as u64,
+            oldest_owed,
+            dead: dead as u64,
+            claims: flags.claims.load(Ordering::Relaxed),
+            journal_bytes,
+            journal_segments,
+            syncs: flags.syncs.load(Ordering::Relaxed),
+            sync_time: Duration::from_nanos(flags.sync_nanos.load(Ordering::Relaxed)),
+            accepting: !failed && !flags.closed.load(Ordering::SeqCst) && shared.room.accepting(),
+            failed,
+        }
+    }
+
+    fn close(&self) -> Pending<'_, Result<(), StoreError>> {
+        Box::pin(self.end())
+    }
+}

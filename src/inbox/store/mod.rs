@@ -15,10 +15,21 @@ use crate::message::{EventId, Headers, SourceName};
 
 pub mod disk;
 pub mod record;
-pub mod journal;
+pub mod segment;
 pub mod claims;
 pub mod owed;
+pub mod catalog;
+pub mod blocks;
 pub mod index;
+pub mod room;
+pub mod shared;
+pub mod checkpoint;
+pub mod open;
+pub mod reading;
+pub mod queue;
+pub mod writer;
+pub mod commit;
+pub mod steps;
 pub mod embedded;
 #[cfg(test)]
 pub mod plain;
@@ -59,7 +70,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// When the next delivery of `source` falls due (a lease that runs out counts). None: nothing
     /// is owed. A hint for timers: it may be early, never late.
-    fn next_due<'a>(&'a self, source: &'a SourceName) -> Pending<'a, Result<Option<Timestamp>, StoreError>>;
+    fn next_due<'a>(
+        &'a self,
+        source: &'a SourceName,
+    ) -> Pending<'a, Result<Option<Timestamp>, StoreError>>;
 
     /// The event itself, byte for byte. None when it is not (or no longer) there.
     fn read(&self, id: EventId) -> Pending<'_, Result<Option<StoredEvent>, StoreError>>;
@@ -67,14 +81,24 @@ pub trait Store: Send + Sync + 'static {
     /// Ends a lease: writes down the attempt and what follows from it. A lease that ran out and
     /// was granted anew to someone else, or whose delivery an operator has ended meanwhile, gives
     /// [`StoreError::LeaseLost`]; the attempt is written down all the same.
-    fn settle(&self, lease: Lease, attempt: Attempt, next: Next) -> Pending<'_, Result<(), StoreError>>;
+    fn settle(
+        &self,
+        lease: Lease,
+        attempt: Attempt,
+        next: Next,
+    ) -> Pending<'_, Result<(), StoreError>>;
 
     /// Makes a delivery that ended (delivered, dead, discarded) owed again, due at `now`; its retry policy
     /// starts anew. One that is owed becomes due at once.
     fn redrive(&self, id: EventId, now: Timestamp) -> Pending<'_, Result<Operated, StoreError>>;
 
     /// Ends an owed or dead delivery by an operator's word.
-    fn discard(&self, id: EventId, now: Timestamp, reason: String) -> Pending<'_, Result<Operated, StoreError>>;
+    fn discard(
+        &self,
+        id: EventId,
+        now: Timestamp,
+        reason: String,
+    ) -> Pending<'_, Result<Operated, StoreError>>;
 
     /// Newest first, at most `limit` rows (at most 500), beginning after `after`. May return fewer rows
     /// than there are and still a cursor, when a filter made it look at very many.
@@ -327,8 +351,13 @@ pub enum StoreError {
     /// The lease had run out or was ended by someone else.
     LeaseLost,
     /// What is stored there does not fit its checksum.
-    Damaged { id: EventId },
-    Io { doing: &'static str, kind: std::io::ErrorKind },
+    Damaged {
+        id: EventId,
+    },
+    Io {
+        doing: &'static str,
+        kind: std::io::ErrorKind,
+    },
     Closed,
 }
 
@@ -361,15 +390,25 @@ impl StoreError {
 impl std::fmt::Display for StoreError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            StoreError::Unavailable(Unavailable::DiskLow) => {
-                f.write_str("the disk is below its low-water mark: nothing is accepted until space returns")
+            StoreError::Unavailable(Unavailable::DiskLow) => f.write_str(
+                "the disk is below its low-water mark: nothing is accepted until space returns",
+            ),
+            StoreError::Unavailable(Unavailable::WriteFailed) => {
+                f.write_str("the journal could not be written")
             }
-            StoreError::Unavailable(Unavailable::WriteFailed) => f.write_str("the journal could not be written"),
-            StoreError::Unavailable(Unavailable::QueueFull) => f.write_str("too many events wait for the disk"),
-            StoreError::Unavailable(Unavailable::TooLarge) => f.write_str("the event is larger than a journal segment"),
-            StoreError::Unknown => f.write_str("a sync failed: whether the event is on disk is unknown"),
+            StoreError::Unavailable(Unavailable::QueueFull) => {
+                f.write_str("too many events wait for the disk")
+            }
+            StoreError::Unavailable(Unavailable::TooLarge) => {
+                f.write_str("the event is larger than a journal segment")
+            }
+            StoreError::Unknown => {
+                f.write_str("a sync failed: whether the event is on disk is unknown")
+            }
             StoreError::LeaseLost => f.write_str("the lease had run out or was ended"),
-            StoreError::Damaged { id } => write!(f, "{id} is damaged on disk: its checksum does not fit"),
+            StoreError::Damaged { id } => {
+                write!(f, "{id} is damaged on disk: its checksum does not fit")
+            }
             StoreError::Io { doing, kind } => write!(f, "{doing}: {kind}"),
             StoreError::Closed => f.write_str("the store is closed"),
         }

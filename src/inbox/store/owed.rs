@@ -1,1 +1,468 @@
-//! (stub)
+//! Deliveries that are open: owed ones, ordered by when they fall due, and dead letters. Only
+//! where they lie and how they stand, never a body; under a hundred bytes each.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hashbrown::HashTable;
+
+use super::record::{Delivery, Place};
+use super::{Lease, State};
+use crate::clock::Timestamp;
+
+/// An open delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Open {
+    pub place: Place,
+    pub tag: u64,
+    /// Number of the source in the store's list of names.
+    pub source: u32,
+    pub delivery: Delivery,
+}
+
+/// A lease that was given out and not yet ended. Leases are in memory only: after a crash all that
+/// was under way is due again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    pub grant: u64,
+    pub until: Timestamp,
+}
+
+/// All open deliveries. The lock is held for short moments only, never over a disk access.
+pub struct Owed(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    by_place: HashTable<u32>,
+    /// By number of the source: when, and which. A leased delivery stands here with the end of
+    /// its lease.
+    due: Vec<BTreeSet<(Timestamp, Place)>>,
+    leases: HashMap<Place, Granted>,
+    /// The least `since` of the owed is at the top; what is no longer so is taken off when seen.
+    oldest: BinaryHeap<Reverse<(Timestamp, Place)>>,
+    owed: usize,
+    dead: usize,
+    next_grant: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Slot {
+    open: Open,
+    used: bool,
+    /// The writer is about to change it: not to be leased until it has.
+    held: bool,
+}
+
+/// Places are numbered by us: nobody outside can make them collide.
+fn hash(place: Place) -> u64 {
+    let both = (u64::from(place.segment) << 32) | u64::from(place.offset);
+    both.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        .rotate_left(29)
+        .wrapping_mul(0xbf58_476d_1ce4_e5b9)
+}
+
+impl Owed {
+    /// `first_grant`: random, so that a lease of an earlier process fits none of this one's.
+    pub fn new(first_grant: u64) -> Self {
+        Owed(Mutex::new(Table {
+            next_grant: first_grant,
+            ..Table::default()
+        }))
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds, or replaces without touching a lease.
+    pub fn put(&self, opens: impl IntoIterator<Item = Open>) {
+        let mut table = self.table();
+        for open in opens {
+            table.put(open);
+        }
+    }
+
+    pub fn get(&self, place: Place) -> Option<Open> {
+        let table = self.table();
+        table.slot(place).map(|slot| slot.open)
+    }
+
+    /// For a writer that is about to change it: how it stands, and its lease. Nobody is given it
+    /// until [`Owed::change`] or [`Owed::release`].
+    pub fn hold(&self, place: Place) -> Option<(Open, Option<Granted>)> {
+        let mut table = self.table();
+        let lease = table.leases.get(&place).copied();
+        let slot = table.slot_mut(place)?;
+        slot.held = true;
+        Some((slot.open, lease))
+    }
+
+    /// What was held is as it was.
+    pub fn release(&self, places: impl IntoIterator<Item = Place>) {
+        let mut table = self.table();
+        for place in places {
+            if let Some(slot) = table.slot_mut(place) {
+                slot.held = false;
+            }
+        }
+    }
+
+    /// Writes down how deliveries stand from now on; those that are no longer open leave. The
+    /// lease ends where `keep_lease` is false.
+    pub fn change(&self, changes: impl IntoIterator<Item = (Open, bool)>) {
+        let mut table = self.table();
+        for (open, keep_lease) in changes {
+            if !keep_lease {
+                table.end_lease(open.place);
+            }
+            match open.delivery.state {
+                State::Owed | State::Dead => table.put(open),
+                State::Delivered | State::Discarded => table.remove(open.place),
+            }
+        }
+    }
+
+    /// Forgets what lies in segments that are gone (dead letters).
+    pub fn forget(&self, gone: impl Fn(u32) -> bool) {
+        let mut table = self.table();
+        let places: Vec<Place> = table
+            .slots
+            .iter()
+            .filter(|s| s.used && gone(s.open.place.segment))
+            .map(|s| s.open.place)
+            .collect();
+        for place in places {
+            table.end_lease(place);
+            table.remove(place);
+        }
+    }
+
+    /// Gives out up to `max` deliveries that are due. `tag`, `attempt` and the rest of a lease
+    /// come from the table; no disk is asked.
+    pub fn lease(&self, source: u32, now: Timestamp, until: Timestamp, max: usize) -> Vec<Lease> {
+        let mut table = self.table();
+        let Some(due) = table.due.get(source as usize) else {
+            return Vec::new();
+        };
+        let mut places = Vec::new();
+        for (_, place) in due.range(..=(now, LAST)) {
+            if places.len() == max {
+                break;
+            }
+            if table.slot(*place).is_some_and(|slot| !slot.held) {
+                places.push(*place);
+            }
+        }
+        places
+            .into_iter()
+            .filter_map(|place| table.grant(place, until))
+            .collect()
+    }
+
+    pub fn next_due(&self, source: u32) -> Option<Timestamp> {
+        let table = self.table();
+        table
+            .due
+            .get(source as usize)?
+            .first()
+            .map(|(when, _)| *when)
+    }
+
+    /// How many are owed, how many are dead, and since when the oldest of the owed is.
+    pub fn figures(&self) -> (usize, usize, Option<Timestamp>) {
+        let mut table = self.table();
+        let oldest = table.oldest_owed();
+        (table.owed, table.dead, oldest)
+    }
+
+    /// The places of all owed deliveries, in no order: to count them per segment after a start.
+    pub fn all(&self) -> Vec<Open> {
+        self.table()
+            .slots
+            .iter()
+            .filter(|s| s.used)
+            .map(|s| s.open)
+            .collect()
+    }
+}
+
+const LAST: Place = Place {
+    segment: u32::MAX,
+    offset: u32::MAX,
+};
+
+impl Table {
+    fn find(&self, place: Place) -> Option<u32> {
+        self.by_place
+            .find(hash(place), |slot| {
+                self.slots
+                    .get(*slot as usize)
+                    .is_some_and(|s| s.open.place == place)
+            })
+            .copied()
+    }
+
+    fn slot(&self, place: Place) -> Option<&Slot> {
+        self.slots.get(self.find(place)? as usize)
+    }
+
+    fn slot_mut(&mut self, place: Place) -> Option<&mut Slot> {
+        let slot = self.find(place)?;
+        self.slots.get_mut(slot as usize)
+    }
+
+    /// When it can be given out: the end of its lease, or when it is due.
+    fn when(&self, open: &Open) -> Timestamp {
+        self.leases
+            .get(&open.place)
+            .map_or(open.delivery.due, |lease| lease.until)
+    }
+
+    fn put(&mut self, open: Open) {
+        if let Some(slot) = self.find(open.place) {
+            if let Some(old) = self.slots.get(slot as usize).copied() {
+                self.uncount(&old.open);
+            }
+            if let Some(entry) = self.slots.get_mut(slot as usize) {
+                *entry = Slot {
+                    open,
+                    used: true,
+                    held: false,
+                };
+            }
+        } else {
+            let entry = Slot {
+                open,
+                used: true,
+                held: false,
+            };
+            let slot = match self.free.pop() {
+                Some(slot) => {
+                    if let Some(old) = self.slots.get_mut(slot as usize) {
+                        *old = entry;
+                    }
+                    slot
+                }
+                None => {
+                    self.slots.push(entry);
+                    // 2^32 slots would be 300 GB.
+                    u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+                }
+            };
+            let slots = &self.slots;
+            self.by_place.insert_unique(hash(open.place), slot, |slot| {
+                slots.get(*slot as usize).map_or(0, |s| hash(s.open.place))
+            });
+        }
+        self.count(&open);
+    }
+
+    fn remove(&mut self, place: Place) {
+        let Some(slot) = self.find(place) else { return };
+        if let Some(old) = self.slots.get(slot as usize).copied() {
+            self.uncount(&old.open);
+        }
+        self.leases.remove(&place);
+        if let Ok(entry) = self.by_place.find_entry(hash(place), |s| *s == slot) {
+            entry.remove();
+        }
+        if let Some(entry) = self.slots.get_mut(slot as usize) {
+            entry.used = false;
+            self.free.push(slot);
+        }
+        if self.slots.len() == self.free.len() {
+            // An outage is over: give back what the backlog took.
+            self.slots = Vec::new();
+            self.free = Vec::new();
+            self.by_place = HashTable::new();
+        }
+    }
+
+    /// Into the order of dueness and the figures.
+    fn count(&mut self, open: &Open) {
+        match open.delivery.state {
+            State::Owed => {
+                self.owed += 1;
+                let when = self.when(open);
+                let source = open.source as usize;
+                if self.due.len() <= source {
+                    self.due.resize_with(source + 1, BTreeSet::new);
+                }
+                if let Some(due) = self.due.get_mut(source) {
+                    due.insert((when, open.place));
+                }
+                self.oldest.push(Reverse((open.delivery.since, open.place)));
+                if self.oldest.len() > 2 * self.owed + 1024 {
+                    self.compact_oldest();
+                }
+            }
+            State::Dead => self.dead += 1,
+            State::Delivered | State::Discarded => {}
+        }
+    }
+
+    fn uncount(&mut self, open: &Open) {
+        match open.delivery.state {
+            State::Owed => {
+                self.owed -= 1;
+                let when = self.when(open);
+                if let Some(due) = self.due.get_mut(open.source as usize) {
+                    due.remove(&(when, open.place));
+                }
+            }
+            State::Dead => self.dead -= 1,
+            State::Delivered | State::Discarded => {}
+        }
+    }
+
+    fn grant(&mut self, place: Place, until: Timestamp) -> Option<Lease> {
+        let open = self.slot(place)?.open;
+        let before = self.when(&open);
+        let due = self.due.get_mut(open.source as usize)?;
+        due.remove(&(before, place));
+        due.insert((until, place));
+        let grant = self.next_grant;
+        self.next_grant = self.next_grant.wrapping_add(1);
+        self.leases.insert(place, Granted { grant, until });
+        Some(Lease {
+            id: place.with_tag(open.tag),
+            attempt: open.delivery.attempts.saturating_add(1),
+            round: open.delivery.round,
+            since: open.delivery.since,
+            until,
+            grant,
+        })
+    }
+
+    fn end_lease(&mut self, place: Place) {
+        let Some(lease) = self.leases.remove(&place) else {
+            return;
+        };
+        let Some(open) = self.slot(place).map(|slot| slot.open) else {
+            return;
+        };
+        if open.delivery.state == State::Owed
+            && let Some(due) = self.due.get_mut(open.source as usize)
+        {
+            due.remove(&(lease.until, place));
+            due.insert((open.delivery.due, place));
+        }
+    }
+
+    fn oldest_owed(&mut self) -> Option<Timestamp> {
+        while let Some(Reverse((since, place))) = self.oldest.peek().copied() {
+            let stands = self.slot(place).is_some_and(|s| {
+                s.open.delivery.state == State::Owed && s.open.delivery.since == since
+            });
+            if stands {
+                return Some(since);
+            }
+            self.oldest.pop();
+        }
+        None
+    }
+
+    fn compact_oldest(&mut self) {
+        self.oldest = self
+            .slots
+            .iter()
+            .filter(|s| s.used && s.open.delivery.state == State::Owed)
+            .map(|s| Reverse((s.open.delivery.since, s.open.place)))
+            .collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: u64) -> Timestamp {
+        Timestamp::from_secs(secs)
+    }
+
+    fn open(offset: u32, due: u64) -> Open {
+        let delivery = Delivery {
+            due: at(due),
+            ..Delivery::fresh(at(due))
+        };
+        Open {
+            place: Place { segment: 1, offset },
+            tag: 5,
+            source: 0,
+            delivery,
+        }
+    }
+
+    fn offsets(leases: &[Lease]) -> Vec<u32> {
+        leases.iter().map(|l| l.id.offset).collect()
+    }
+
+    #[test]
+    fn a_slot_stays_small() {
+        assert!(size_of::<Slot>() <= 72, "{}", size_of::<Slot>());
+    }
+
+    #[test]
+    fn leases_go_out_earliest_first_and_only_once() {
+        let owed = Owed::new(9);
+        owed.put([open(24, 3), open(8, 2), open(16, 2), open(32, 99)]);
+        assert_eq!(owed.next_due(0), Some(at(2)));
+        assert_eq!(offsets(&owed.lease(0, at(5), at(10), 2)), [8, 16]);
+        assert_eq!(offsets(&owed.lease(0, at(5), at(10), 9)), [24]);
+        assert_eq!(owed.lease(0, at(5), at(10), 9), []);
+        assert_eq!(owed.lease(1, at(5), at(10), 9), []);
+        assert_eq!(owed.next_due(0), Some(at(10)));
+        // Run out: given out again, under another grant.
+        let again = owed.lease(0, at(10), at(20), 1);
+        assert_eq!(offsets(&again), [8]);
+        assert_eq!(again[0].grant, 12);
+    }
+
+    #[test]
+    fn what_is_held_is_not_given_out() {
+        let owed = Owed::new(0);
+        owed.put([open(8, 1), open(16, 1)]);
+        let lease = owed.lease(0, at(1), at(2), 1).remove(0);
+        let (held, granted) = owed
+            .hold(Place {
+                segment: 1,
+                offset: 8,
+            })
+            .unwrap();
+        assert_eq!(granted.unwrap().grant, lease.grant);
+        // Its lease has run out, but the writer has it.
+        assert_eq!(offsets(&owed.lease(0, at(3), at(9), 9)), [16]);
+        assert_eq!(owed.next_due(0), Some(at(2)), "early, never late");
+        owed.release([held.place]);
+        assert_eq!(offsets(&owed.lease(0, at(3), at(9), 9)), [8]);
+        let (mut held, _) = owed.hold(held.place).unwrap();
+        held.delivery.state = State::Delivered;
+        owed.change([(held, false)]);
+        assert_eq!(owed.get(held.place), None);
+        assert_eq!(owed.figures().0, 1);
+    }
+
+    #[test]
+    fn the_oldest_is_known_and_the_list_of_it_stays_short() {
+        let owed = Owed::new(0);
+        owed.put([open(8, 1)]);
+        for n in 2..5000u32 {
+            owed.put([open(8 * n, u64::from(n))]);
+            let mut done = open(8 * n, u64::from(n));
+            done.delivery.state = State::Delivered;
+            owed.change([(done, false)]);
+        }
+        assert_eq!(owed.figures(), (1, 0, Some(at(1))));
+        assert!(owed.table().oldest.len() < 2000);
+        let mut dead = open(8, 1);
+        dead.delivery.state = State::Dead;
+        owed.change([(dead, false)]);
+        assert_eq!(owed.figures(), (0, 1, None));
+        assert_eq!(owed.next_due(0), None);
+        owed.forget(|segment| segment == 1);
+        assert_eq!(owed.figures(), (0, 0, None));
+    }
+}

@@ -55,6 +55,7 @@ pub fn rule(name: &str) -> Rule {
         answers,
         contract: Contract::default(),
         config: BTreeMap::new(),
+        secrets: BTreeMap::new(),
         examples: Vec::new(),
     };
     Rule {

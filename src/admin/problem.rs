@@ -1,0 +1,81 @@
+//! Errors of the admin port as problem documents (RFC 9457).
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::inbox::store::StoreError;
+
+/// One problem. `type` is left out, which means `about:blank`: the title is that of the status.
+#[derive(Debug, Serialize)]
+pub struct Problem {
+    pub status: u16,
+    pub title: &'static str,
+    pub detail: String,
+    /// Stable, for machines.
+    pub code: &'static str,
+}
+
+impl Problem {
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        let title = status.canonical_reason().unwrap_or("Error");
+        Problem {
+            status: status.as_u16(),
+            title,
+            detail: detail.into(),
+            code,
+        }
+    }
+
+    pub fn bad_parameter(name: &str, why: impl std::fmt::Display) -> Self {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "bad_parameter",
+            format!("{name}: {why}"),
+        )
+    }
+
+    pub fn no_such_event() -> Self {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "no_such_event",
+            "there is no such event, or no longer",
+        )
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            error.code(),
+            error.to_string(),
+        )
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, axum::Json(self)).into_response();
+        let kind = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    }
+}
+
+pub async fn not_found() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        "there is nothing at this path",
+    )
+}
+
+pub async fn method_not_allowed() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "this path does not know this method",
+    )
+}

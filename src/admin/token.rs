@@ -1,0 +1,114 @@
+//! Tokens of the admin port: from settings, or one made on the first start (mode 0600), which the
+//! command line finds by itself.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::random::Random;
+use crate::secret::{Secret, SecretError, SecretRef, write_whole};
+use crate::settings::Settings;
+
+/// What a token allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Look.
+    Viewer,
+    /// Look, and act.
+    Operator,
+}
+
+/// Why there are no tokens.
+#[derive(Debug)]
+pub enum TokenError {
+    Secret(SecretError),
+    /// Fewer than 16 bytes can be guessed.
+    TooShort {
+        place: SecretRef,
+    },
+    Write {
+        path: PathBuf,
+        cause: io::ErrorKind,
+    },
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TokenError::Secret(error) => fmt::Display::fmt(error, f),
+            TokenError::TooShort { place } => write!(f, "{place} holds fewer than 16 bytes"),
+            TokenError::Write { path, cause } => write!(f, "{}: {cause}", path.display()),
+        }
+    }
+}
+
+/// The tokens in force.
+#[derive(Debug)]
+pub struct Tokens {
+    tokens: Vec<(Role, Secret)>,
+    file: Option<PathBuf>,
+}
+
+/// Where the token lies that is made on the first start.
+pub fn token_file(store: &Path) -> PathBuf {
+    store.join("admin-token")
+}
+
+impl Tokens {
+    /// Reads the tokens of the settings; where none is named, the made one, or makes it.
+    pub fn load(settings: &Settings, random: &dyn Random) -> Result<Self, TokenError> {
+        let admin = &settings.admin;
+        let named = admin.operator.iter().map(|s| (Role::Operator, s));
+        let named = named.chain(admin.viewer.iter().map(|s| (Role::Viewer, s)));
+        let mut tokens = Vec::new();
+        for (role, place) in named {
+            tokens.push((role, checked(place)?));
+        }
+        if !tokens.is_empty() {
+            return Ok(Tokens { tokens, file: None });
+        }
+        let file = token_file(&settings.inbox.store);
+        if !file.exists() {
+            let text: String = (0..4)
+                .map(|_| format!("{:016x}", random.next_u64()))
+                .collect();
+            write_whole(&file, format!("{text}\n").as_bytes(), 0o600).map_err(|e| {
+                TokenError::Write {
+                    path: file.clone(),
+                    cause: e.kind(),
+                }
+            })?;
+        }
+        let token = checked(&SecretRef::File(file.clone()))?;
+        Ok(Tokens {
+            tokens: vec![(Role::Operator, token)],
+            file: Some(file),
+        })
+    }
+
+    /// The file of the token that was made, if one was.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// What this token allows. Every token is compared, each in constant time.
+    pub fn role(&self, offered: &[u8]) -> Option<Role> {
+        let mut found = None;
+        for (role, token) in &self.tokens {
+            if aws_lc_rs::constant_time::verify_slices_are_equal(token.expose(), offered).is_ok() {
+                found = found.max(Some(*role));
+            }
+        }
+        found
+    }
+}
+
+fn checked(place: &SecretRef) -> Result<Secret, TokenError> {
+    let secret = place.load().map_err(TokenError::Secret)?;
+    match secret.len() {
+        0..16 => Err(TokenError::TooShort {
+            place: place.clone(),
+        }),
+        _ => Ok(secret),
+    }
+}

@@ -1,0 +1,92 @@
+//! `callseal check`: everything that `serve` would check, and a table of the sources.
+
+use crate::cli::{EXIT_CONFIG, Place, output};
+use crate::clock::{Clock, SystemClock};
+use crate::listener::tls::{CertificatePaths, Identity};
+use crate::service::{self, Fault};
+use crate::telemetry::Metrics;
+
+/// Certificates that end sooner are worth a word.
+const CERTIFICATE_WARNING_DAYS: u64 = 21;
+
+pub fn run(place: &Place) -> Result<(), u8> {
+    let mut faults = Vec::new();
+    let (settings, file) = place.settings().map_err(|found| {
+        output::faults(found.into_iter().map(Fault::File).collect());
+        EXIT_CONFIG
+    })?;
+    let prepared = service::prepare(&settings, &Metrics::new(), None)
+        .map_err(|found| faults.extend(found))
+        .ok();
+    let now = SystemClock.now();
+    let certificate = settings.listen.tls.as_ref().and_then(|files| {
+        let paths = CertificatePaths {
+            cert: files.cert.clone(),
+            key: files.key.clone(),
+        };
+        Identity::load(&paths, now)
+            .map_err(|error| faults.push(Fault::Tls(error)))
+            .ok()
+    });
+    if !faults.is_empty() {
+        if let Some(prepared) = prepared {
+            output::diagnostics(&prepared.warnings);
+        }
+        output::faults(faults);
+        return Err(EXIT_CONFIG);
+    }
+    if let Some(prepared) = prepared {
+        output::diagnostics(&prepared.warnings);
+        table(&prepared);
+    }
+    if let Some(identity) = certificate {
+        let days = identity.not_after.since(now).as_secs() / 86_400;
+        if days < CERTIFICATE_WARNING_DAYS {
+            output::remark(format_args!(
+                "warning: the certificate ends in {days} days, at {}",
+                identity.not_after
+            ));
+        }
+    }
+    let settings_from = file.map_or("defaults".to_owned(), |file| file.display().to_string());
+    output::remark(format_args!(
+        "no errors (settings: {settings_from}, rules: {})",
+        settings.rules.display()
+    ));
+    Ok(())
+}
+
+fn table(prepared: &service::Prepared) {
+    let rows: Vec<Vec<String>> = prepared
+        .loaded
+        .rules
+        .rules
+        .iter()
+        .map(|rule| {
+            let keys: Vec<&str> = rule.keys.iter().map(|key| key.label.as_str()).collect();
+            let keys = if keys.is_empty() {
+                "UNVERIFIED".to_owned()
+            } else {
+                keys.join(", ")
+            };
+            let keep = humantime::format_duration(rule.inbox.keep).to_string();
+            let name = rule.name.to_string();
+            vec![
+                name,
+                rule.provider.name.clone(),
+                rule.path.clone(),
+                keys,
+                keep,
+                rule.forward.to_string(),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        output::remark("no sources: `callseal init PROVIDER --forward URL` writes the first");
+        return;
+    }
+    output::table(
+        &["SOURCE", "PROVIDER", "PATH", "KEYS", "KEEP", "FORWARD"],
+        &rows,
+    );
+}

@@ -1,0 +1,204 @@
+//! `callseal serve`: start, say what was started, reload when told or when files change, drain.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::watch::{Fingerprint, LOOK_EVERY};
+use crate::cli::{EXIT_CONFIG, EXIT_DISK, EXIT_FAILED, Place, output};
+use crate::clock::{Clock, SystemClock};
+use crate::random::SystemRandom;
+use crate::service::{Fault, Gateway, Surroundings};
+use crate::telemetry;
+
+pub fn run(place: &Place) -> Result<(), u8> {
+    let (settings, file) = place.settings().map_err(|found| {
+        output::faults(found.into_iter().map(Fault::File).collect());
+        EXIT_CONFIG
+    })?;
+    telemetry::start_logging(settings.log);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            output::remark(format_args!("error: {error}"));
+            EXIT_FAILED
+        })?;
+    // Signals are caught before anything is open: one that comes early must not kill half a start.
+    let mut signals = runtime
+        .block_on(async { Signals::new() })
+        .map_err(|error| {
+            output::remark(format_args!("error: {error}"));
+            EXIT_FAILED
+        })?;
+    let disk_failed = Arc::new(AtomicBool::new(false));
+    let surroundings = Surroundings {
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+        on_fatal: leave(disk_failed.clone()),
+    };
+    let (gateway, warnings) = Gateway::start(settings, file, surroundings).map_err(|faults| {
+        output::faults(faults);
+        EXIT_CONFIG
+    })?;
+    output::diagnostics(&warnings);
+    banner(&gateway);
+    runtime.block_on(live(&gateway, &mut signals));
+    tracing::info!("stopping: finishing what is under way");
+    runtime.spawn(async move {
+        signals.stop().await;
+        // Told twice: whoever says so does not want to wait.
+        std::process::exit(i32::from(EXIT_FAILED));
+    });
+    let (tell, told) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || tell.send(gateway.stop()));
+    let stopped = runtime.block_on(told);
+    if disk_failed.load(Ordering::SeqCst) {
+        return Err(EXIT_DISK);
+    }
+    match stopped {
+        Ok(Ok(())) => {
+            tracing::info!("stopped: everything acknowledged is on disk");
+            Ok(())
+        }
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the store did not close");
+            Err(EXIT_FAILED)
+        }
+        Err(_) => Err(EXIT_FAILED),
+    }
+}
+
+/// What happens when the journal can no longer be trusted: the answers under way (503) get a
+/// moment to go out, then the process ends. A restart reads back what is really on disk.
+fn leave(disk_failed: Arc<AtomicBool>) -> Arc<dyn Fn() + Send + Sync> {
+    Arc::new(move || {
+        disk_failed.store(true, Ordering::SeqCst);
+        tracing::error!(
+            "the journal could not be synced: nothing is accepted any more, the process ends"
+        );
+        std::thread::spawn(|| {
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            std::process::exit(i32::from(EXIT_DISK));
+        });
+    })
+}
+
+struct Signals {
+    hangup: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Signals {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn live(gateway: &Gateway, signals: &mut Signals) {
+    let mut seen = Fingerprint::of(&gateway.watched());
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    loop {
+        let changed = tokio::select! {
+            _ = signals.terminate.recv() => return,
+            _ = signals.interrupt.recv() => return,
+            _ = signals.hangup.recv() => true,
+            _ = look.tick() => Fingerprint::of(&gateway.watched()) != seen,
+        };
+        if changed {
+            // Taken before the files are read: what changes meanwhile is noticed the next time.
+            let before = Fingerprint::of(&gateway.watched());
+            reload(gateway);
+            seen = before.completed_by(Fingerprint::of(&gateway.watched()));
+        }
+    }
+}
+
+fn reload(gateway: &Gateway) {
+    match gateway.reload() {
+        Ok(warnings) => {
+            output::diagnostics(&warnings);
+            let loaded = gateway.loaded();
+            tracing::info!(
+                sources = loaded.rules.rules.len(),
+                "reloaded rules, keys and certificate"
+            );
+        }
+        Err(faults) => {
+            for fault in &faults {
+                tracing::error!(%fault, "not reloaded");
+            }
+            output::faults(faults);
+            tracing::error!("the rules, keys and certificate from before stay in force");
+        }
+    }
+}
+
+/// Addresses, sources, store, certificate, token: what an operator asks first.
+fn banner(gateway: &Gateway) {
+    let settings = gateway.settings();
+    let (paths, not_after) = gateway.certificate();
+    let days = not_after.since(SystemClock.now()).as_secs() / 86_400;
+    let development = if settings.listen.tls.is_none() {
+        " (made for development: providers will not trust it)"
+    } else {
+        ""
+    };
+    let loaded = gateway.loaded();
+    let say = |name: &str, text: String| output::remark(format_args!("  {name:<12} {text}"));
+    output::remark(format_args!("callseal {}", env!("CARGO_PKG_VERSION")));
+    say("public", format!("https://{}", gateway.public()));
+    say("admin", format!("http://{}", gateway.admin()));
+    if let Some(file) = gateway.token_file() {
+        say("admin token", format!("in {}", file.display()));
+    }
+    say(
+        "certificate",
+        format!("{}, ends in {days} days{development}", paths.cert.display()),
+    );
+    say(
+        "store",
+        format!(
+            "{} ({})",
+            settings.inbox.store.display(),
+            gateway.store().report()
+        ),
+    );
+    match loaded.rules.rules.len() {
+        0 => say(
+            "sources",
+            format!(
+                "none in {}: `callseal init PROVIDER --forward URL` writes one",
+                settings.rules.display()
+            ),
+        ),
+        count => say(
+            "sources",
+            format!("{count} from {}", settings.rules.display()),
+        ),
+    }
+    for rule in &loaded.rules.rules {
+        let unverified = if rule.keys.is_empty() {
+            "  UNVERIFIED"
+        } else {
+            ""
+        };
+        output::remark(format_args!(
+            "    {:<20} {} -> {}{unverified}",
+            rule.path, rule.provider.name, rule.forward
+        ));
+    }
+}

@@ -1,0 +1,209 @@
+//! Making a group durable, undoing one that could not be written, going on to the next segment, and
+//! taking out what has expired.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::catalog::{Rows, Segment};
+use super::disk;
+use super::queue::{Reply, answer};
+use super::room::NoRoom;
+use super::writer::{Group, Writer};
+use super::{StoreError, Unavailable};
+use crate::clock::Timestamp;
+
+/// A segment that fills slowly is sealed after this, so that what is in it can expire. At least
+/// an hour, at most a day, and about an eighth of what its events are kept.
+fn age_limit(least_keep: Duration) -> Duration {
+    const HOUR: Duration = Duration::from_secs(3600);
+    (least_keep / 8).clamp(HOUR, 24 * HOUR)
+}
+
+/// Sealed segments that wait for the index, from which on the writer waits, too: their rows are
+/// in memory.
+const UNINDEXED_MAX: usize = 8;
+
+impl Writer {
+    /// Writes the group and syncs it; then, and only then, makes it visible and answers.
+    pub(super) fn commit(&mut self) {
+        if self.group.bytes.is_empty() {
+            for outcome in self.group.outcomes.drain(..) {
+                outcome.tell(None);
+            }
+            return;
+        }
+        if self.shared.failed() {
+            return self.undo(&StoreError::Unavailable(Unavailable::WriteFailed));
+        }
+        let started = Instant::now();
+        if let Err(e) = self.write() {
+            tracing::error!(error = %e, "the journal could not be written");
+            let why = if disk::is_full(&e) {
+                Unavailable::DiskLow
+            } else {
+                Unavailable::WriteFailed
+            };
+            return self.undo(&StoreError::Unavailable(why));
+        }
+        if let Err(e) = self.file.file.sync_data() {
+            tracing::error!(error = %e, "syncing the journal failed");
+            return self.fail();
+        }
+        let took = started.elapsed();
+        self.metrics.sync.observe(took.as_secs_f64());
+        let flags = &self.shared.flags;
+        flags.syncs.fetch_add(1, Ordering::Relaxed);
+        flags.sync_nanos.fetch_add(
+            u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
+
+        self.head += u32::try_from(self.group.bytes.len()).unwrap_or(u32::MAX);
+        self.dirty_to = 0;
+        let group = &mut self.group;
+        self.shared
+            .committed(self.file.number(), self.head, &group.accepted, &group.steps);
+        for outcome in group.outcomes.drain(..) {
+            outcome.tell(None);
+        }
+        self.clear();
+    }
+
+    fn write(&mut self) -> std::io::Result<()> {
+        let end = self.head + u32::try_from(self.group.bytes.len()).unwrap_or(u32::MAX);
+        if self.dirty_to > end {
+            // Left by a write that failed, and not covered by this one. It is synced together
+            // with this group: until then nothing that it could contradict was acknowledged.
+            disk::write_zeros(&*self.file.file, u64::from(end), u64::from(self.dirty_to))?;
+        }
+        self.dirty_to = self.dirty_to.max(end);
+        disk::write_all_at(&*self.file.file, &self.group.bytes, u64::from(self.head))
+    }
+
+    fn clear(&mut self) {
+        let mut bytes = std::mem::take(&mut self.group.bytes);
+        bytes.clear();
+        bytes.shrink_to(1 << 20);
+        let mut accepted = std::mem::take(&mut self.group.accepted);
+        accepted.clear();
+        let mut claimed = std::mem::take(&mut self.group.claimed);
+        claimed.clear();
+        self.group = Group {
+            bytes,
+            accepted,
+            claimed,
+            ..Group::default()
+        };
+    }
+
+    /// Nothing of the group happened.
+    fn undo(&mut self, why: &StoreError) {
+        for (hash, place) in &self.group.claimed {
+            self.claims.remove(hash, *place);
+        }
+        self.shared.owed.release(self.group.staged.keys().copied());
+        for outcome in std::mem::take(&mut self.group.outcomes) {
+            outcome.tell(Some(why));
+        }
+        self.clear();
+    }
+
+    /// A sync failed: what is on disk is unknown, and asking again would lie (the kernel reports a
+    /// lost page once). This process must end; the next one reads what is really there.
+    pub(super) fn fail(&mut self) {
+        self.shared.flags.failed.store(true, Ordering::SeqCst);
+        self.undo(&StoreError::Unknown);
+        (self.on_fatal)();
+    }
+
+    /// Goes on in the next segment. `for_step`: it is for what follows from a delivery, which may
+    /// use up the ballast. Nothing may wait for a sync.
+    pub(super) fn rotate(&mut self, for_step: bool) -> Result<(), Unavailable> {
+        if self.shared.failed() {
+            return Err(Unavailable::WriteFailed);
+        }
+        if self.dirty_to > self.head {
+            // It must not come back when the segment is replayed as a sealed one.
+            let (from, to) = (u64::from(self.head), u64::from(self.dirty_to));
+            disk::write_zeros(&*self.file.file, from, to).map_err(|_| Unavailable::WriteFailed)?;
+            if self.file.file.sync_data().is_err() {
+                self.fail();
+                return Err(Unavailable::WriteFailed);
+            }
+            self.dirty_to = 0;
+        }
+        self.wait_for_index();
+        let taken = match self.shared.room.take() {
+            Err(NoRoom::Unavailable(_)) if for_step => self.shared.room.take_ballast(),
+            other => other,
+        };
+        match taken {
+            Ok(taken) => {
+                self.use_segment(taken.file, taken.bytes);
+                Ok(())
+            }
+            Err(NoRoom::Unavailable(why)) => Err(why),
+            Err(NoRoom::SyncFailed) => {
+                self.fail();
+                Err(Unavailable::WriteFailed)
+            }
+        }
+    }
+
+    fn wait_for_index(&self) {
+        let behind = || {
+            let inner = self.shared.catalog.lock();
+            let waiting = inner
+                .segments
+                .values()
+                .filter(|s| s.sealed && matches!(s.rows, Rows::Memory { .. }));
+            waiting.count() > UNINDEXED_MAX
+        };
+        while self.shared.index().is_some() && behind() {
+            self.shared.checkpoint.ring(|work| work.checkpoint = true);
+            if !self.shared.checkpoint.wait_done() {
+                return;
+            }
+        }
+    }
+
+    /// Takes out segments in which nothing is wanted any more. Deciding it here, between two
+    /// groups, means that nobody can make one of their deliveries owed again meanwhile.
+    pub(super) fn expire(&mut self, now: Timestamp, reply: Reply<Vec<Segment>>) {
+        self.commit();
+        let old = {
+            let inner = self.shared.catalog.lock();
+            inner
+                .segments
+                .get(&self.file.number())
+                .is_some_and(|active| {
+                    let summary = &active.summary;
+                    match (summary.received, summary.least_keep) {
+                        (Some((first, _)), Some(keep)) => now.since(first) >= age_limit(keep),
+                        _ => false,
+                    }
+                })
+        };
+        if old {
+            // Without room it stays as it is until the next time.
+            let _ = self.rotate(false);
+        }
+        let removed = {
+            let mut inner = self.shared.catalog.lock();
+            let numbers = inner.expired(now);
+            inner.remove(&numbers)
+        };
+        if !removed.is_empty() {
+            for segment in &removed {
+                self.live.remove(&segment.file.number());
+            }
+            let live = &self.live;
+            self.shared.owed.forget(|segment| !live.contains(&segment));
+            self.sweep = Some(0);
+            self.shared.checkpoint.ring(|work| work.checkpoint = true);
+        }
+        answer(reply, Ok(removed));
+    }
+}

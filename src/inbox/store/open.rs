@@ -1,0 +1,817 @@
+//! Opening a store: whose it is, what the index knows, and the journal from there on.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::State;
+use super::catalog::{RowState, Rows, Segment, is_open};
+use super::checkpoint;
+use super::claims::{Claims, Taken, check_of};
+use super::disk::{self, Disk, DiskFile};
+use super::index::{Index, IndexError, index_path};
+use super::owed::{Open, Owed};
+use super::record::{ClaimHashes, Kind, Meta, Place, Step};
+use super::room::{Room, RoomSettings, segment_number, segment_path};
+use super::segment::{Found, Gap, HEADER, Header, HeaderRead, Identity, SegmentFile, Tail, Walk};
+use super::shared::{Flags, NewRow, Shared, Stepped};
+use crate::clock::Clock;
+use crate::message::SourceName;
+use crate::random::Random;
+
+const LOCK: &str = "store.lock";
+const ID: &str = "store.id";
+const NEW_ID: &str = "store.id.tmp";
+
+/// How an embedded store is set up.
+#[derive(Clone, Debug)]
+pub struct EmbeddedConfig {
+    pub directory: PathBuf,
+    /// Of a segment of the journal. It is filled with zeros ahead, so it is also the least space
+    /// that a store takes.
+    pub segment_bytes: u32,
+    /// Space that is given up for settling deliveries when the disk is full; 0: none.
+    pub ballast_bytes: u64,
+    /// With less free space than this no event is accepted.
+    pub low_water_bytes: u64,
+    /// Events that may wait for the disk; more are refused with "try again later".
+    pub queue_events: usize,
+    pub queue_bytes: usize,
+    /// Memory for sled's page cache.
+    pub index_cache_bytes: u64,
+    /// False: no index on disk; rows are in memory, and every start reads the whole journal.
+    pub index: bool,
+    /// How often the free space is looked at.
+    pub tick: Duration,
+}
+
+impl Default for EmbeddedConfig {
+    fn default() -> Self {
+        EmbeddedConfig {
+            directory: PathBuf::from("data"),
+            segment_bytes: 64 << 20,
+            ballast_bytes: 16 << 20,
+            low_water_bytes: 128 << 20,
+            queue_events: 8192,
+            queue_bytes: 64 << 20,
+            index_cache_bytes: 32 << 20,
+            index: true,
+            tick: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Why a store could not be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another process has it.
+    Locked {
+        directory: PathBuf,
+        pid: Option<u32>,
+    },
+    /// Written by a later version of this program.
+    Newer { path: PathBuf, format: u32 },
+    /// There are segments, and none of them can be read.
+    Unreadable { directory: PathBuf },
+    /// A segment of another store lies here.
+    Foreign { path: PathBuf },
+    /// A setting that cannot be.
+    Setting(&'static str),
+    Io {
+        doing: &'static str,
+        path: PathBuf,
+        error: io::Error,
+    },
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::Locked {
+                directory,
+                pid: Some(pid),
+            } => {
+                write!(f, "{} is in use by process {pid}", directory.display())
+            }
+            OpenError::Locked {
+                directory,
+                pid: None,
+            } => {
+                write!(f, "{} is in use by another process", directory.display())
+            }
+            OpenError::Newer { path, format } => {
+                write!(
+                    f,
+                    "{} was written by a later version of callseal (format {format})",
+                    path.display()
+                )
+            }
+            OpenError::Unreadable { directory } => write!(
+                f,
+                "none of the journal segments in {} can be read: restore them from a backup, or move them away to begin anew",
+                directory.display()
+            ),
+            OpenError::Foreign { path } => {
+                write!(
+                    f,
+                    "{} belongs to another store than the rest of its directory",
+                    path.display()
+                )
+            }
+            OpenError::Setting(what) => f.write_str(what),
+            OpenError::Io { doing, path, error } => {
+                write!(f, "{doing} {}: {error}", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            OpenError::Io { error, .. } => Some(error),
+            OpenError::Locked { .. }
+            | OpenError::Newer { .. }
+            | OpenError::Unreadable { .. }
+            | OpenError::Foreign { .. }
+            | OpenError::Setting(_) => None,
+        }
+    }
+}
+
+fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+    move |error| OpenError::Io {
+        doing,
+        path: path.to_owned(),
+        error,
+    }
+}
+
+/// What opening found and did; for the banner.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    pub segments: u32,
+    /// Events that are there, and how many of them were read from the journal just now.
+    pub events: u64,
+    pub replayed_events: u64,
+    pub replayed_steps: u64,
+    /// Stretches of the journal that are neither records nor free space, in what was read just now.
+    pub damage: Vec<Gap>,
+    /// Segments whose header cannot be read; nothing of them is served.
+    pub unreadable: Vec<u32>,
+    /// Bytes of a commit that a crash cut off. None of it was ever acknowledged.
+    pub torn_bytes: u64,
+    pub index: IndexUse,
+    pub took: Duration,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum IndexUse {
+    /// It was there and fitted.
+    Loaded,
+    /// It was made anew from the journal, and why.
+    Rebuilt(String),
+    /// There is none: the rows are in memory, and the next start reads the whole journal.
+    #[default]
+    Without,
+}
+
+/// One line for the banner: what is there, and everything that was not as a clean stop leaves it.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} events in {} segments", self.events, self.segments)?;
+        if self.replayed_events + self.replayed_steps > 0 {
+            let (events, steps) = (self.replayed_events, self.replayed_steps);
+            write!(
+                f,
+                "; read again from the journal: {events} events, {steps} other records"
+            )?;
+        }
+        if self.torn_bytes > 0 {
+            write!(
+                f,
+                "; {} bytes of an unacknowledged write wiped",
+                self.torn_bytes
+            )?;
+        }
+        match &self.index {
+            IndexUse::Loaded => {}
+            IndexUse::Rebuilt(why) => write!(f, "; index rebuilt: {why}")?,
+            IndexUse::Without => f.write_str("; running without an index")?,
+        }
+        if !self.damage.is_empty() {
+            write!(
+                f,
+                "; {} DAMAGED stretches of the journal, see the log",
+                self.damage.len()
+            )?;
+        }
+        if !self.unreadable.is_empty() {
+            write!(f, "; UNREADABLE segments {:?}", self.unreadable)?;
+        }
+        Ok(())
+    }
+}
+
+/// An open store, before its threads run.
+pub struct Opened {
+    pub shared: Arc<Shared>,
+    pub claims: Claims,
+    /// Conflicting events are there: their claims must be looked at, too.
+    pub conflicts: bool,
+    pub active: Arc<SegmentFile>,
+    pub active_bytes: u64,
+    pub end: u32,
+    pub lock: Arc<dyn DiskFile>,
+    pub report: Report,
+}
+
+pub struct Parts {
+    pub disk: Arc<dyn Disk>,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+}
+
+pub fn open(config: &EmbeddedConfig, parts: &Parts) -> Result<Opened, OpenError> {
+    let started = parts.clock.now();
+    let directory = &config.directory;
+    let journal = directory.join("journal");
+    let disk = &*parts.disk;
+    if config.segment_bytes < 8 * HEADER {
+        return Err(OpenError::Setting(
+            "a journal segment must have at least 64 KiB",
+        ));
+    }
+    for dir in [directory, &journal] {
+        disk.create_dir(dir).map_err(io_error("creating", dir))?;
+    }
+    let lock = lock(disk, directory)?;
+    if let Some(parent) = directory.parent().filter(|p| !p.as_os_str().is_empty()) {
+        // Another user's directory may refuse; then it was not made just now either.
+        let _ = disk.sync_dir(parent);
+    }
+    disk.sync_dir(directory)
+        .map_err(io_error("syncing", directory))?;
+    let (files, unreadable) = segments(disk, &journal)?;
+    let identity = identity(disk, parts, directory, &files)?;
+    if let Some(foreign) = files.iter().find(|f| f.header.identity != identity) {
+        return Err(OpenError::Foreign {
+            path: segment_path(&journal, foreign.number()),
+        });
+    }
+    if files.is_empty() && !unreadable.is_empty() {
+        return Err(OpenError::Unreadable { directory: journal });
+    }
+    for number in &unreadable {
+        tracing::error!(
+            segment = number,
+            "the header of a journal segment cannot be read: its events are lost"
+        );
+    }
+    let shared = || Arc::new(new_shared(config, parts, identity, journal.clone()));
+    let mut files = files;
+    let highest = files
+        .iter()
+        .map(|f| f.number())
+        .chain(unreadable.iter().copied())
+        .max()
+        .unwrap_or(0);
+    if files.last().is_none_or(|last| last.number() != highest) {
+        let taken = shared()
+            .room
+            .first(highest + 1)
+            .map_err(io_error("creating a segment in", &journal))?;
+        files.push(taken.file);
+    }
+    let files: Vec<Arc<SegmentFile>> = files.into_iter().map(Arc::new).collect();
+    let mut opened = replay(config, &shared, &files, lock)?;
+    opened.report.unreadable = unreadable;
+    opened.report.segments = u32::try_from(files.len()).unwrap_or(u32::MAX);
+    opened.report.events = opened
+        .shared
+        .catalog
+        .lock()
+        .segments
+        .values()
+        .map(|s| u64::from(s.summary.events))
+        .sum();
+    opened.report.took = parts.clock.now().since(started);
+    opened.shared.room.begin(opened.active.number() + 1);
+    Ok(opened)
+}
+
+fn new_shared(
+    config: &EmbeddedConfig,
+    parts: &Parts,
+    identity: Identity,
+    journal: PathBuf,
+) -> Shared {
+    let settings = RoomSettings {
+        directory: config.directory.clone(),
+        journal: journal.clone(),
+        segment_bytes: u64::from(config.segment_bytes),
+        ballast_bytes: config.ballast_bytes,
+        low_water_bytes: config.low_water_bytes,
+        tick: config.tick,
+    };
+    let (disk, clock, random) = (&parts.disk, &parts.clock, &parts.random);
+    Shared {
+        disk: Arc::clone(disk),
+        clock: Arc::clone(clock),
+        identity,
+        journal,
+        catalog: Default::default(),
+        owed: Owed::new(random.next_u64()),
+        sources: Default::default(),
+        room: Room::new(
+            Arc::clone(disk),
+            Arc::clone(clock),
+            Arc::clone(random),
+            identity,
+            settings,
+        ),
+        index: Default::default(),
+        flags: Flags::default(),
+        checkpoint: Default::default(),
+    }
+}
+
+/// The lock is the file's, not its content's: it goes when the process goes. The content is for
+/// the error message of the next one.
+fn lock(disk: &dyn Disk, directory: &Path) -> Result<Arc<dyn DiskFile>, OpenError> {
+    let path = directory.join(LOCK);
+    let Some(file) = disk.lock(&path).map_err(io_error("locking", &path))? else {
+        let holder = disk.open(&path, disk::How::Existing).and_then(|file| {
+            let mut text = [0; 16];
+            let read = disk::read_up_to(&*file, &mut text, 0)?;
+            Ok(
+                String::from_utf8_lossy(text.get(..read).unwrap_or_default())
+                    .trim()
+                    .parse()
+                    .ok(),
+            )
+        });
+        return Err(OpenError::Locked {
+            directory: directory.to_owned(),
+            pid: holder.ok().flatten(),
+        });
+    };
+    let pid = format!("{}\n", std::process::id());
+    let _ = file
+        .set_len(0)
+        .and_then(|()| disk::write_all_at(&*file, pid.as_bytes(), 0));
+    Ok(file)
+}
+
+/// All segment files in order, and the numbers of those whose headers are broken.
+fn segments(disk: &dyn Disk, journal: &Path) -> Result<(Vec<SegmentFile>, Vec<u32>), OpenError> {
+    let names = disk.list(journal).map_err(io_error("listing", journal))?;
+    let mut numbers: Vec<u32> = names
+        .iter()
+        .filter_map(|name| segment_number(name))
+        .collect();
+    numbers.sort_unstable();
+    let mut files = Vec::new();
+    let mut unreadable = Vec::new();
+    for number in numbers {
+        let path = segment_path(journal, number);
+        let (read, file) = SegmentFile::open(disk, &path).map_err(io_error("opening", &path))?;
+        match read {
+            HeaderRead::Good(header) if header.number == number => {
+                files.push(SegmentFile { header, file })
+            }
+            HeaderRead::Good(_) | HeaderRead::Broken => unreadable.push(number),
+            HeaderRead::Newer(format) => return Err(OpenError::Newer { path, format }),
+        }
+    }
+    Ok((files, unreadable))
+}
+
+/// Who this store is. Every segment says it, too, so that losing the file loses nothing.
+fn identity(
+    disk: &dyn Disk,
+    parts: &Parts,
+    directory: &Path,
+    files: &[SegmentFile],
+) -> Result<Identity, OpenError> {
+    let path = directory.join(ID);
+    match SegmentFile::open(disk, &path) {
+        Ok((HeaderRead::Good(header), _)) => return Ok(header.identity),
+        Ok((HeaderRead::Newer(format), _)) => return Err(OpenError::Newer { path, format }),
+        Ok((HeaderRead::Broken, _)) => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(io_error("opening", &path)(e)),
+    }
+    let identity = match files.last() {
+        Some(file) => {
+            tracing::warn!(path = %path.display(), "was missing or broken; written anew from a segment");
+            file.header.identity
+        }
+        None => {
+            let mut words = [0u8; 48];
+            for word in words.chunks_exact_mut(8) {
+                word.copy_from_slice(&parts.random.next_u64().to_le_bytes());
+            }
+            let mut reader = super::record::Reader(&words);
+            Identity {
+                id: reader.array().unwrap_or_default(),
+                key: reader.array().unwrap_or_default(),
+            }
+        }
+    };
+    let new = directory.join(NEW_ID);
+    let header = Header {
+        number: 0,
+        identity,
+        created_at: parts.clock.now(),
+        mark: 0,
+    };
+    SegmentFile::create(disk, &new, header, u64::from(HEADER))
+        .and_then(|_| disk.rename(&new, &path))
+        .and_then(|()| disk.sync_dir(directory))
+        .map_err(io_error("writing", &path))?;
+    Ok(identity)
+}
+
+/// Loads the index and replays the journal from where it ends; without it (or with one that does
+/// not fit) the whole journal.
+fn replay(
+    config: &EmbeddedConfig,
+    new_shared: &dyn Fn() -> Arc<Shared>,
+    files: &[Arc<SegmentFile>],
+    lock: Arc<dyn DiskFile>,
+) -> Result<Opened, OpenError> {
+    let path = index_path(&config.directory);
+    let mut why = "it was not there".to_owned();
+    if config.index && path.exists() {
+        let mut replay = Replay::new(new_shared(), files);
+        let loaded = Index::open(&path, config.index_cache_bytes)
+            .and_then(|index| replay.load(Arc::new(index)))
+            .and_then(|next| replay.journal(files, next));
+        match loaded {
+            Ok(()) => return replay.finish(files, lock, IndexUse::Loaded),
+            Err(IndexError::Io(error)) if !replay.in_index => {
+                // The journal itself could not be read: no other index would help.
+                return Err(OpenError::Io {
+                    doing: "reading the journal in",
+                    path: config.directory.clone(),
+                    error,
+                });
+            }
+            Err(e) => {
+                tracing::warn!(error = %e, "the index cannot be used: it is made anew from the journal");
+                why = e.to_string();
+            }
+        }
+    }
+    let mut replay = Replay::new(new_shared(), files);
+    let mut used = IndexUse::Without;
+    if config.index {
+        let fresh = Index::wipe(&path)
+            .map_err(IndexError::Io)
+            .and_then(|()| Index::open(&path, config.index_cache_bytes));
+        match fresh {
+            Ok(index) => {
+                replay.shared.set_index(Some(Arc::new(index)));
+                used = IndexUse::Rebuilt(why);
+            }
+            Err(e) => tracing::error!(error = %e, "no index can be made: going on without"),
+        }
+    }
+    match replay.journal(files, 0) {
+        Ok(()) => replay.finish(files, lock, used),
+        Err(IndexError::Io(error)) if !replay.in_index => Err(OpenError::Io {
+            doing: "reading the journal in",
+            path: config.directory.clone(),
+            error,
+        }),
+        Err(e) => {
+            tracing::error!(error = %e, "the new index cannot be used: going on without");
+            let mut replay = Replay::new(new_shared(), files);
+            replay.journal(files, 0).map_err(|e| OpenError::Io {
+                doing: "reading the journal in",
+                path: config.directory.clone(),
+                error: io::Error::other(e.to_string()),
+            })?;
+            replay.finish(files, lock, IndexUse::Without)
+        }
+    }
+}
+
+struct Replay {
+    shared: Arc<Shared>,
+    claims: Claims,
+    conflicts: bool,
+    report: Report,
+    tail: Tail,
+    /// What is going on concerns the index: an error in it is no error of the journal.
+    in_index: bool,
+}
+
+impl Replay {
+    fn new(shared: Arc<Shared>, files: &[Arc<SegmentFile>]) -> Self {
+        {
+            let mut inner = shared.catalog.lock();
+            for file in files {
+                inner
+                    .segments
+                    .insert(file.number(), Segment::new(Arc::clone(file), 0, HEADER));
+            }
+        }
+        Replay {
+            shared,
+            claims: Claims::default(),
+            conflicts: false,
+            report: Report::default(),
+            tail: Tail {
+                end: HEADER,
+                dirty_to: HEADER,
+            },
+            in_index: false,
+        }
+    }
+
+    /// Takes over what the index knows; from which segment on the journal must be replayed.
+    fn load(&mut self, index: Arc<Index>) -> Result<u32, IndexError> {
+        self.in_index = true;
+        let shared = Arc::clone(&self.shared);
+        let next = index
+            .checkpoint(&shared.identity.id)?
+            .ok_or(IndexError::Broken("it has no checkpoint"))?;
+        for name in index.sources()? {
+            shared.sources.number(&SourceName::new(&name));
+        }
+        let stored = index.segments()?;
+        {
+            let inner = shared.catalog.lock();
+            let known = |number: &u32| stored.iter().any(|(n, _)| n == number);
+            if !inner
+                .segments
+                .range(..next)
+                .all(|(number, _)| known(number))
+            {
+                return Err(IndexError::Broken("a segment is missing in it"));
+            }
+            if inner
+                .segments
+                .last_key_value()
+                .is_none_or(|(last, _)| *last < next)
+            {
+                return Err(IndexError::Broken("it knows more than the journal"));
+            }
+        }
+        for (number, segment) in stored {
+            let Some(file) = shared.catalog.file(number).filter(|_| number < next) else {
+                // Removed just before the last stop.
+                shared.catalog.lock().garbage.push(number);
+                continue;
+            };
+            if file.header.mark != segment.mark {
+                return Err(IndexError::Broken("it speaks of another segment"));
+            }
+            let blocks = index.blocks(number, &segment)?;
+            let refs = index.refs(number, &segment)?;
+            let mut opens: Vec<Open> = Vec::new();
+            for block in blocks.iter().filter(|block| block.open > 0) {
+                opens.extend(
+                    index
+                        .rows(number, block.first)?
+                        .into_iter()
+                        .filter_map(|row| row.to_open(number)),
+                );
+            }
+            index.claims(number, &segment, |claim| {
+                let place = Place {
+                    segment: number,
+                    offset: claim.offset,
+                };
+                self.claims.put(
+                    &claim.hash,
+                    Taken {
+                        place,
+                        check: claim.check,
+                    },
+                );
+            })?;
+            // Whether one of them is a conflict is not stored; looking twice costs little.
+            self.conflicts = true;
+            let mut inner = shared.catalog.lock();
+            if let Some(live) = inner.segments.get_mut(&number) {
+                live.bytes = file.file.len()?;
+                live.end = segment.end;
+                live.sealed = true;
+                live.summary = segment.summary;
+                live.summary.refs = refs.into_iter().collect();
+                live.rows = Rows::Indexed(blocks);
+                live.owed = opens
+                    .iter()
+                    .filter(|o| o.delivery.state == State::Owed)
+                    .count() as u32;
+            }
+            drop(inner);
+            shared
+                .owed
+                .put(opens.into_iter().filter(|o| is_open(o.delivery.state)));
+        }
+        // References to what is gone say nothing.
+        let mut inner = shared.catalog.lock();
+        let numbers: Vec<u32> = inner.segments.keys().copied().collect();
+        for segment in inner.segments.values_mut() {
+            segment
+                .summary
+                .refs
+                .retain(|r| numbers.binary_search(r).is_ok());
+        }
+        drop(inner);
+        shared.set_index(Some(index));
+        self.in_index = false;
+        Ok(next)
+    }
+
+    fn journal(&mut self, files: &[Arc<SegmentFile>], next: u32) -> Result<(), IndexError> {
+        let shared = Arc::clone(&self.shared);
+        let newest = files.last().map_or(0, |f| f.number());
+        for file in files.iter().filter(|f| f.number() >= next) {
+            let gaps = self.report.damage.len();
+            self.segment(file)?;
+            let bytes = file.file.len()?;
+            let sealed = file.number() != newest;
+            if sealed && self.tail.dirty_to > self.tail.end {
+                let Tail { end, dirty_to } = self.tail;
+                self.report.damage.push(Gap {
+                    segment: file.number(),
+                    from: end,
+                    to: dirty_to,
+                    zeros: false,
+                });
+            }
+            if let Some(live) = shared.catalog.lock().segments.get_mut(&file.number()) {
+                live.bytes = bytes;
+                live.end = self.tail.end;
+                live.sealed = sealed;
+                live.damaged = self.report.damage.len() > gaps;
+            }
+            if sealed && let Some(index) = shared.index() {
+                self.in_index = true;
+                checkpoint::checkpoint(&shared, &index)?;
+                self.in_index = false;
+            }
+        }
+        Ok(())
+    }
+
+    fn segment(&mut self, file: &SegmentFile) -> Result<(), IndexError> {
+        let mut walk = Walk::new(file)?;
+        while let Some(found) = walk.next_found()? {
+            match found {
+                Found::Gap(gap) => {
+                    if gap.zeros {
+                        // A page of a commit that the power cut off: nothing acknowledged.
+                        self.report.torn_bytes += u64::from(gap.to - gap.from);
+                    } else {
+                        tracing::error!(
+                            segment = gap.segment,
+                            from = gap.from,
+                            to = gap.to,
+                            "a part of the journal is damaged: what was recorded there is lost"
+                        );
+                        self.report.damage.push(gap);
+                    }
+                }
+                Found::Frame {
+                    offset,
+                    head,
+                    payload,
+                } => {
+                    let at = Place {
+                        segment: file.number(),
+                        offset,
+                    };
+                    match head.kind {
+                        Kind::Accepted => {
+                            if let Ok(Some(meta)) = Meta::from_payload(&payload) {
+                                self.accepted(at, &meta, head.subject.is_some());
+                            }
+                        }
+                        Kind::Step => {
+                            if let (Some(id), Some(step)) = (head.subject, Step::decode(&payload)) {
+                                self.step(at, Place::of(id), id.tag, &step)?;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        self.tail = walk.tail();
+        Ok(())
+    }
+
+    fn accepted(&mut self, at: Place, meta: &Meta, conflict: bool) {
+        self.report.replayed_events += 1;
+        self.conflicts |= conflict;
+        let ClaimHashes { key, key_and_body } = &meta.claim;
+        let hash = if conflict { key_and_body } else { key };
+        self.claims.put(
+            hash,
+            Taken {
+                place: at,
+                check: check_of(&meta.claim),
+            },
+        );
+        let source = self.shared.sources.number(&SourceName::new(&meta.source));
+        let row = RowState::of(meta, at.offset, source);
+        let row = NewRow {
+            segment: at.segment,
+            tag: meta.tag,
+            row,
+            keep: meta.keep,
+        };
+        self.shared.committed(at.segment, at.offset, &[row], &[]);
+    }
+
+    fn step(&mut self, at: Place, place: Place, tag: u64, step: &Step) -> Result<(), IndexError> {
+        self.report.replayed_steps += 1;
+        let known = self.shared.owed.get(place);
+        let mut delivery = step.delivery;
+        delivery.last = Some(at);
+        let source = match known {
+            Some(open) => open.source,
+            None if is_open(delivery.state) => {
+                self.in_index = true;
+                let row = self
+                    .shared
+                    .find(place)
+                    .map_err(|_| IndexError::Broken("a row cannot be read"))?;
+                self.in_index = false;
+                // Its segment is gone, or what was accepted there is damaged.
+                let Some(row) = row else { return Ok(()) };
+                row.source
+            }
+            // It was ended before and is now: nobody asks for its source.
+            None => 0,
+        };
+        let was = known.map_or(State::Delivered, |open| open.delivery.state);
+        let open = Open {
+            place,
+            tag,
+            source,
+            delivery,
+        };
+        self.shared.committed(
+            at.segment,
+            at.offset,
+            &[],
+            &[Stepped {
+                open,
+                was,
+                keep_lease: false,
+            }],
+        );
+        Ok(())
+    }
+
+    /// Makes the end of the log clean: what lies behind it must never come back.
+    fn finish(
+        mut self,
+        files: &[Arc<SegmentFile>],
+        lock: Arc<dyn DiskFile>,
+        index: IndexUse,
+    ) -> Result<Opened, OpenError> {
+        let Some(active) = files.last().map(Arc::clone) else {
+            return Err(OpenError::Setting("a store has at least one segment"));
+        };
+        let Tail { end, dirty_to } = self.tail;
+        if dirty_to > end {
+            self.report.torn_bytes += u64::from(dirty_to - end);
+            tracing::warn!(
+                segment = active.number(),
+                from = end,
+                to = dirty_to,
+                "the end of the journal was cut off in the middle of a commit: nothing of it was acknowledged, unless the disk has altered what was written"
+            );
+            disk::write_zeros(&*active.file, u64::from(end), u64::from(dirty_to))
+                .and_then(|()| active.file.sync_data())
+                .map_err(io_error(
+                    "clearing the end of the journal in",
+                    &self.shared.journal,
+                ))?;
+        }
+        self.report.index = index;
+        let active_bytes = active.file.len().map_err(io_error(
+            "asking the length of a segment in",
+            &self.shared.journal,
+        ))?;
+        Ok(Opened {
+            shared: self.shared,
+            claims: self.claims,
+            conflicts: self.conflicts,
+            active,
+            active_bytes,
+            end,
+            lock,
+            report: self.report,
+        })
+    }
+}

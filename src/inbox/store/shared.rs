@@ -1,0 +1,333 @@
+//! What the store's threads and its callers share: the catalog, what is owed, names of sources, and
+//! the flags.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::blocks::StoredRow;
+use super::catalog::{Catalog, Change, OVERLAY_MAX, RowState, Stands, Whereabouts};
+use super::disk::Disk;
+use super::index::Index;
+use super::owed::{Open, Owed};
+use super::record::{Delivery, Kind, Place, Step};
+use super::room::Room;
+use super::segment::{FrameRead, Identity, MetaRead};
+use super::{State, StoreError};
+use crate::clock::Clock;
+use crate::message::{EventId, SourceName};
+
+pub struct Shared {
+    pub disk: Arc<dyn Disk>,
+    pub clock: Arc<dyn Clock>,
+    pub identity: Identity,
+    pub journal: PathBuf,
+    pub catalog: Catalog,
+    pub owed: Owed,
+    pub sources: Sources,
+    pub room: Room,
+    /// None while there is none: broken and not yet rebuilt, or not possible here.
+    pub index: RwLock<Option<Arc<Index>>>,
+    pub flags: Flags,
+    /// Wakes the thread that writes checkpoints.
+    pub checkpoint: Bell,
+}
+
+#[derive(Default)]
+pub struct Flags {
+    /// No call is taken any more.
+    pub closed: AtomicBool,
+    /// A sync failed.
+    pub failed: AtomicBool,
+    pub claims: AtomicU64,
+    pub syncs: AtomicU64,
+    pub sync_nanos: AtomicU64,
+}
+
+impl Shared {
+    pub fn failed(&self) -> bool {
+        self.flags.failed.load(Ordering::SeqCst)
+    }
+
+    pub fn index(&self) -> Option<Arc<Index>> {
+        self.index
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub fn set_index(&self, index: Option<Arc<Index>>) {
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
+    }
+
+    /// Events were accepted and steps taken, durably: the log of this segment now ends here.
+    pub fn committed(&self, segment: u32, end: u32, accepted: &[NewRow], steps: &[Stepped]) {
+        let mut inner = self.catalog.lock();
+        if let Some(active) = inner.segments.get_mut(&segment) {
+            active.end = end;
+        }
+        for event in accepted {
+            inner.accepted(event.segment, event.row, event.keep);
+        }
+        for step in steps {
+            inner.stepped(Change {
+                place: step.open.place,
+                was: step.was,
+                now: Stands {
+                    state: step.open.delivery.state,
+                    last: step.open.delivery.last,
+                },
+            });
+        }
+        let much = inner.overlay.len() >= OVERLAY_MAX;
+        if !accepted.is_empty() {
+            self.owed.put(accepted.iter().map(|event| Open {
+                place: Place {
+                    segment: event.segment,
+                    offset: event.row.offset,
+                },
+                tag: event.tag,
+                source: event.row.source,
+                delivery: Delivery::fresh(event.row.received_at),
+            }));
+        }
+        if !steps.is_empty() {
+            self.owed
+                .change(steps.iter().map(|step| (step.open, step.keep_lease)));
+        }
+        drop(inner);
+        if much {
+            self.checkpoint.ring(|work| work.checkpoint = true);
+        }
+    }
+
+    /// The row of an event; none when no live segment has it.
+    pub fn find(&self, place: Place) -> Result<Option<RowState>, StoreError> {
+        loop {
+            let whereabouts = self.catalog.lock().whereabouts(place);
+            let (first, overlay) = match whereabouts {
+                Whereabouts::Nowhere => return Ok(None),
+                Whereabouts::Here(row) => return Ok(Some(row)),
+                Whereabouts::Indexed { first, overlay } => (first, overlay),
+            };
+            let rows = match self.rows(place.segment, first) {
+                Ok(rows) => rows,
+                // Gone or given up meanwhile: look again, unless it still should be there.
+                Err(e) => match self.catalog.lock().whereabouts(place) {
+                    Whereabouts::Indexed { .. } => return Err(e),
+                    Whereabouts::Nowhere | Whereabouts::Here(_) => continue,
+                },
+            };
+            let row = rows.binary_search_by_key(&place.offset, |stored| stored.row.offset);
+            return Ok(row.ok().and_then(|at| rows.get(at)).map(|stored| RowState {
+                stands: overlay.unwrap_or(stored.row.stands),
+                ..stored.row
+            }));
+        }
+    }
+
+    /// A block of rows from the index, as it was at the last checkpoint.
+    pub fn rows(&self, segment: u32, first: u32) -> Result<Vec<StoredRow>, StoreError> {
+        let missing = StoreError::Io {
+            doing: "reading the index",
+            kind: io::ErrorKind::NotFound,
+        };
+        let index = self.index().ok_or(missing)?;
+        index.rows(segment, first).map_err(|e| {
+            tracing::warn!(segment, error = %e, "a block of the index cannot be read: it will be rebuilt");
+            self.checkpoint.ring(|work| work.rebuild = true);
+            StoreError::Io { doing: "reading the index", kind: io::ErrorKind::InvalidData }
+        })
+    }
+
+    /// How an event stands, with all that a step of it needs. `Ok(None)`: there is no such event.
+    pub fn open_of(&self, id: EventId) -> Result<Option<Open>, StoreError> {
+        let place = Place::of(id);
+        if let Some(open) = self.owed.get(place) {
+            return Ok((open.tag == id.tag).then_some(open));
+        }
+        let Some(row) = self.find(place)? else {
+            return Ok(None);
+        };
+        let Some(file) = self.catalog.file(id.segment) else {
+            return Ok(None);
+        };
+        match file.read_meta(id.offset).map_err(reading)? {
+            MetaRead::Good(meta, _) if meta.tag == id.tag => {}
+            MetaRead::Good(..) | MetaRead::NoEvent => return Ok(None),
+            MetaRead::Damaged => return Err(StoreError::Damaged { id }),
+        }
+        let mut delivery = Delivery::fresh(row.received_at);
+        if let Some(last) = row.stands.last
+            && let Some(step) = self.step(last)?
+        {
+            delivery = step.delivery;
+        }
+        delivery.state = row.stands.state;
+        delivery.last = row.stands.last;
+        Ok(Some(Open {
+            place,
+            tag: id.tag,
+            source: row.source,
+            delivery,
+        }))
+    }
+
+    /// The step that lies at a place; none when it is damaged or its segment is gone.
+    pub fn step(&self, place: Place) -> Result<Option<Step>, StoreError> {
+        let Some(file) = self.catalog.file(place.segment) else {
+            return Ok(None);
+        };
+        match file.read_frame(place.offset).map_err(reading)? {
+            FrameRead::Good(head, payload) => match head.kind {
+                Kind::Step => Ok(Step::decode(&payload)),
+                Kind::Accepted => Ok(None),
+            },
+            FrameRead::BadPayload(_) | FrameRead::NoFrame => {
+                tracing::warn!(
+                    segment = place.segment,
+                    offset = place.offset,
+                    "a step in the journal is damaged"
+                );
+                Ok(None)
+            }
+        }
+    }
+}
+
+pub fn reading(e: io::Error) -> StoreError {
+    StoreError::Io {
+        doing: "reading the journal",
+        kind: e.kind(),
+    }
+}
+
+/// A step, as memory needs to know it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stepped {
+    /// How the delivery stands now.
+    pub open: Open,
+    /// Its state before.
+    pub was: State,
+    pub keep_lease: bool,
+}
+
+/// An accepted event, as memory needs to know it.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRow {
+    pub segment: u32,
+    pub tag: u64,
+    pub row: RowState,
+    pub keep: Duration,
+}
+
+/// The names of sources, numbered as they were first seen: rows carry a number.
+#[derive(Default)]
+pub struct Sources(RwLock<Names>);
+
+#[derive(Default)]
+struct Names {
+    names: Vec<SourceName>,
+    numbers: HashMap<SourceName, u32>,
+}
+
+impl Sources {
+    pub fn number(&self, name: &SourceName) -> u32 {
+        if let Some(number) = self.known(name) {
+            return number;
+        }
+        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(number) = names.numbers.get(name) {
+            return *number;
+        }
+        // Sources come from configuration: there are never 2^32 of them.
+        let number = u32::try_from(names.names.len()).unwrap_or(u32::MAX);
+        names.names.push(name.clone());
+        names.numbers.insert(name.clone(), number);
+        number
+    }
+
+    pub fn known(&self, name: &SourceName) -> Option<u32> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .numbers
+            .get(name)
+            .copied()
+    }
+
+    pub fn all(&self) -> Vec<SourceName> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .names
+            .clone()
+    }
+}
+
+/// What the checkpoint thread is asked to do, and the bell that wakes it.
+#[derive(Default)]
+pub struct Bell {
+    work: Mutex<Work>,
+    rung: Condvar,
+    done: Condvar,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Work {
+    pub checkpoint: bool,
+    /// The index turned out to be unusable.
+    pub rebuild: bool,
+    /// A last checkpoint, and the end.
+    pub stop: bool,
+    /// The end, as in a crash.
+    pub abandon: bool,
+    /// The thread has ended.
+    pub gone: bool,
+}
+
+impl Bell {
+    fn lock(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn ring(&self, ask: impl FnOnce(&mut Work)) {
+        ask(&mut self.lock());
+        self.rung.notify_all();
+    }
+
+    /// Waits until there is something to do.
+    pub fn wait(&self) -> Work {
+        let mut work = self.lock();
+        while !(work.checkpoint || work.rebuild || work.stop || work.abandon) {
+            work = self.rung.wait(work).unwrap_or_else(PoisonError::into_inner);
+        }
+        let asked = *work;
+        work.checkpoint = false;
+        work.rebuild = false;
+        asked
+    }
+
+    /// A round is over; `gone`: the last.
+    pub fn tell_done(&self, gone: bool) {
+        self.lock().gone |= gone;
+        self.done.notify_all();
+    }
+
+    /// Waits for the end of a round. False when there will be none.
+    pub fn wait_done(&self) -> bool {
+        let work = self.lock();
+        if work.gone || work.abandon {
+            return false;
+        }
+        let patience = Duration::from_secs(1);
+        let (work, _) = self
+            .done
+            .wait_timeout(work, patience)
+            .unwrap_or_else(PoisonError::into_inner);
+        !work.gone && !work.abandon
+    }
+}

@@ -1,0 +1,300 @@
+//! The one thread that writes the journal: it decides what is a duplicate, gives every record its
+//! place, and makes a group of them durable at a time.
+//!
+//! A group is what arrived while the last one was being synced; no timer is involved. Only after
+//! the sync does anything of it become visible: leases, rows, answers. A group whose write fails is
+//! undone in memory, and its place is written over; a group whose sync fails ends the store.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::catalog::Segment;
+use super::claims::{Claims, Taken, check_of};
+use super::owed::{Granted, Open};
+use super::queue::{Answered, Command, End, Offer, Outcome, Queue, Reply, answer};
+use super::record::{FrameHead, Kind, Place};
+use super::segment::{MetaRead, SegmentFile};
+use super::shared::{NewRow, Shared, Stepped};
+use super::{StoreError, Unavailable};
+use crate::message::EventId;
+use crate::telemetry::Metrics;
+
+/// Bytes of one group, so that a flood of large events does not make the first of them wait long.
+const GROUP_BYTES: usize = 8 << 20;
+
+pub struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) queue: Arc<Queue>,
+    pub(super) metrics: Metrics,
+    pub(super) on_fatal: Arc<dyn Fn() + Send + Sync>,
+    pub(super) claims: Claims,
+    /// There may be claims of conflicting events.
+    pub(super) conflicts: bool,
+    /// Numbers of the segments that are there; a claim in another one holds no longer.
+    pub(super) live: HashSet<u32>,
+    /// Where to go on forgetting claims of removed segments.
+    pub(super) sweep: Option<usize>,
+
+    pub(super) file: Arc<SegmentFile>,
+    pub(super) file_bytes: u32,
+    /// Where the next group begins; everything before is durable.
+    pub(super) head: u32,
+    /// Up to here a write that failed may have left something behind the head.
+    pub(super) dirty_to: u32,
+
+    pub(super) group: Group,
+}
+
+/// What waits for the next sync.
+#[derive(Default)]
+pub struct Group {
+    pub bytes: Vec<u8>,
+    pub accepted: Vec<NewRow>,
+    /// Keys that were taken, to be given back if the write fails.
+    pub claimed: Vec<([u8; 16], Place)>,
+    pub steps: Vec<Stepped>,
+    /// How deliveries stand after the steps of this group, and the leases that still hold.
+    pub staged: HashMap<Place, (Open, Option<Granted>)>,
+    pub outcomes: Vec<Outcome>,
+}
+
+impl Writer {
+    pub fn run(mut self) {
+        // If this thread ends by a bug, nobody may go on as if there were a store.
+        let mut guard = FatalGuard {
+            armed: true,
+            shared: Arc::clone(&self.shared),
+            queue: Arc::clone(&self.queue),
+            on_fatal: Arc::clone(&self.on_fatal),
+        };
+        let mut batch = Vec::new();
+        while self.queue.drain(&mut batch, self.sweep.is_none()) {
+            for command in batch.drain(..) {
+                self.handle(command);
+                if self.group.bytes.len() >= GROUP_BYTES {
+                    self.commit();
+                }
+            }
+            self.commit();
+            self.forget_some();
+        }
+        guard.armed = false;
+    }
+
+    fn handle(&mut self, command: Command) {
+        match command {
+            Command::Accept(offer, reply) => self.accept(*offer, reply),
+            Command::Settle(what, reply) => {
+                let (lease, attempt, next) = *what;
+                self.settle(lease, attempt, next, reply);
+            }
+            Command::Redrive(id, now, reply) => self.redrive(id, now, reply),
+            Command::Discard(id, now, reason, reply) => self.discard(id, now, reason, reply),
+            Command::Expire(now, reply) => self.expire(now, reply),
+        }
+    }
+
+    fn accept(&mut self, offer: Offer, reply: Reply<Answered>) {
+        let (hash, conflict_of) = loop {
+            if self.shared.failed() {
+                return answer(
+                    reply,
+                    Err(StoreError::Unavailable(Unavailable::WriteFailed)),
+                );
+            }
+            let (hash, conflict_of) = match self.judge(&offer) {
+                Verdict::Duplicate(place) if self.in_group(place) => {
+                    self.group
+                        .outcomes
+                        .push(Outcome::Accept(reply, Answered::Duplicate(place)));
+                    return;
+                }
+                Verdict::Duplicate(place) => return answer(reply, Ok(Answered::Duplicate(place))),
+                Verdict::New => (offer.hashes.key, None),
+                Verdict::Conflict(of) => (offer.hashes.key_and_body, Some(of)),
+            };
+            if !self.shared.room.above_low_water() {
+                return answer(reply, Err(StoreError::Unavailable(Unavailable::DiskLow)));
+            }
+            // The end of a segment is left to what follows from deliveries.
+            if self.fits(offer.span, self.reserve()) {
+                break (hash, conflict_of);
+            }
+            self.commit();
+            if let Err(why) = self.rotate(false) {
+                return answer(reply, Err(StoreError::Unavailable(why)));
+            }
+            if !self.fits(offer.span, self.reserve()) {
+                return answer(reply, Err(StoreError::Unavailable(Unavailable::TooLarge)));
+            }
+        };
+        let head = FrameHead {
+            length: u32::try_from(offer.payload.len()).unwrap_or(u32::MAX),
+            payload_crc: offer.payload_crc,
+            kind: Kind::Accepted,
+            first_of_commit: self.group.bytes.is_empty(),
+            subject: conflict_of,
+        };
+        let place = self.append(&head, &offer.payload);
+        self.conflicts |= conflict_of.is_some();
+        self.claims.put(
+            &hash,
+            Taken {
+                place,
+                check: check_of(&offer.hashes),
+            },
+        );
+        self.group.claimed.push((hash, place));
+        let mut row = offer.row;
+        row.offset = place.offset;
+        self.group.accepted.push(NewRow {
+            segment: place.segment,
+            tag: offer.tag,
+            row,
+            keep: offer.keep,
+        });
+        let id = place.with_tag(offer.tag);
+        let answered = match conflict_of {
+            None => Answered::New(id),
+            Some(of) => Answered::Conflict { id, of },
+        };
+        self.group.outcomes.push(Outcome::Accept(reply, answered));
+    }
+
+    fn judge(&self, offer: &Offer) -> Verdict {
+        let valid = |taken: &Taken| {
+            self.live.contains(&taken.place.segment) && Some(taken.place) != offer.instead_of
+        };
+        let exact = || self.claims.get(&offer.hashes.key_and_body).filter(valid);
+        match self.claims.get(&offer.hashes.key).filter(valid) {
+            Some(taken) if taken.check == check_of(&offer.hashes) => {
+                Verdict::Duplicate(taken.place)
+            }
+            Some(taken) => match (exact(), self.tag_at(taken.place)) {
+                (Some(exact), _) => Verdict::Duplicate(exact.place),
+                (None, Some(tag)) => Verdict::Conflict(taken.place.with_tag(tag)),
+                // What it would conflict with is damaged: it is as good as not there.
+                (None, None) => Verdict::New,
+            },
+            // The first with this key may be gone while one that conflicted with it is not.
+            None if self.conflicts => {
+                exact().map_or(Verdict::New, |exact| Verdict::Duplicate(exact.place))
+            }
+            None => Verdict::New,
+        }
+    }
+
+    /// True for what is written down but not yet durable.
+    fn in_group(&self, place: Place) -> bool {
+        place.segment == self.file.number() && place.offset >= self.head
+    }
+
+    fn tag_at(&self, place: Place) -> Option<u64> {
+        if self.in_group(place) {
+            return self
+                .group
+                .accepted
+                .iter()
+                .find(|row| row.row.offset == place.offset)
+                .map(|row| row.tag);
+        }
+        match self
+            .shared
+            .catalog
+            .file(place.segment)?
+            .read_meta(place.offset)
+        {
+            Ok(MetaRead::Good(meta, _)) => Some(meta.tag),
+            Ok(MetaRead::Damaged | MetaRead::NoEvent) | Err(_) => None,
+        }
+    }
+
+    fn reserve(&self) -> u32 {
+        (self.file_bytes / 16).min(1 << 20)
+    }
+
+    pub(super) fn fits(&self, span: u32, reserve: u32) -> bool {
+        let end = u64::from(self.head)
+            + self.group.bytes.len() as u64
+            + u64::from(span)
+            + u64::from(reserve);
+        end <= u64::from(self.file_bytes)
+    }
+
+    /// Puts a frame at the end of the group, where it must have been found to fit.
+    pub(super) fn append(&mut self, head: &FrameHead, payload: &[u8]) -> Place {
+        let bytes = &mut self.group.bytes;
+        let offset = self.head + u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        bytes.extend_from_slice(&head.encode(self.file.header.mark, offset));
+        bytes.extend_from_slice(payload);
+        bytes.resize(
+            bytes.len().next_multiple_of(super::record::ALIGN as usize),
+            0,
+        );
+        Place {
+            segment: self.file.number(),
+            offset,
+        }
+    }
+
+    /// Forgets a few of the claims whose segments are gone.
+    fn forget_some(&mut self) {
+        if let Some(from) = self.sweep {
+            let live = &self.live;
+            self.sweep = self
+                .claims
+                .sweep(from, 64, |segment| live.contains(&segment));
+        }
+        self.shared
+            .flags
+            .claims
+            .store(self.claims.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Goes on in a new segment. Nothing may wait for a sync.
+    pub(super) fn use_segment(&mut self, file: SegmentFile, bytes: u64) {
+        let file = Arc::new(file);
+        let number = file.number();
+        {
+            let mut inner = self.shared.catalog.lock();
+            if let Some(old) = inner.segments.get_mut(&self.file.number()) {
+                old.sealed = true;
+                old.end = self.head;
+            }
+            let segment = Segment::new(Arc::clone(&file), bytes, super::segment::HEADER);
+            inner.segments.insert(number, segment);
+        }
+        self.live.insert(number);
+        self.file = file;
+        self.file_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.head = super::segment::HEADER;
+        self.dirty_to = 0;
+        self.shared.checkpoint.ring(|work| work.checkpoint = true);
+    }
+}
+
+enum Verdict {
+    New,
+    Conflict(EventId),
+    Duplicate(Place),
+}
+
+struct FatalGuard {
+    armed: bool,
+    shared: Arc<Shared>,
+    queue: Arc<Queue>,
+    on_fatal: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Drop for FatalGuard {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        self.queue.end(End::Abandon);
+        self.shared.flags.failed.store(true, Ordering::SeqCst);
+        tracing::error!("the journal's writer has stopped by a bug: nothing is accepted any more");
+        (self.on_fatal)();
+    }
+}

@@ -1,0 +1,154 @@
+//! The byte stream under hyper: shows every byte to the screen first, and gives up on a peer that
+//! is too slow with a head or does not take what is written to it.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use crate::listener::screen::{FrameScreen, HeadScreen};
+
+/// Which protocol the bytes are.
+#[derive(Debug)]
+pub enum Screen {
+    /// Shared with the service, which asks for the verdict on each request.
+    Http1(Rc<RefCell<HeadScreen>>),
+    Http2(FrameScreen),
+}
+
+/// A stream with a screen and two deadlines.
+#[derive(Debug)]
+pub struct ScreenedIo<T> {
+    inner: T,
+    screen: Screen,
+    head_timeout: Duration,
+    head_deadline: Option<Pin<Box<Sleep>>>,
+    write_timeout: Duration,
+    write_deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl<T> ScreenedIo<T> {
+    pub fn new(inner: T, screen: Screen, head_timeout: Duration, write_timeout: Duration) -> Self {
+        ScreenedIo {
+            inner,
+            screen,
+            head_timeout,
+            head_deadline: None,
+            write_timeout,
+            write_deadline: None,
+        }
+    }
+
+    fn screen_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.screen {
+            Screen::Http1(screen) => {
+                let mut screen = screen.borrow_mut();
+                screen.feed(bytes);
+                // The first byte of a head starts its time; the end of the head ends it.
+                if !screen.in_head() {
+                    self.head_deadline = None;
+                } else if self.head_deadline.is_none() {
+                    self.head_deadline = Some(Box::pin(tokio::time::sleep(self.head_timeout)));
+                }
+                Ok(())
+            }
+            Screen::Http2(screen) => match screen.feed(bytes) {
+                true => Ok(()),
+                false => Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "flood of control frames",
+                )),
+            },
+        }
+    }
+
+    /// A write that made progress ends the deadline; one that waits starts or checks it.
+    fn watch_write<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: Poll<io::Result<R>>,
+    ) -> Poll<io::Result<R>> {
+        if poll.is_ready() {
+            self.write_deadline = None;
+            return poll;
+        }
+        let deadline = self.write_deadline.get_or_insert_with(|| {
+            Box::pin(tokio::time::sleep_until(
+                Instant::now() + self.write_timeout,
+            ))
+        });
+        match deadline.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for ScreenedIo<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        match Pin::new(&mut this.inner).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => {
+                let new = buf.filled().get(before..).unwrap_or_default();
+                Poll::Ready(this.screen_bytes(new))
+            }
+            Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
+            Poll::Pending => match &mut this.head_deadline {
+                Some(deadline) => match deadline.as_mut().poll(cx) {
+                    Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                    Poll::Pending => Poll::Pending,
+                },
+                None => Poll::Pending,
+            },
+        }
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for ScreenedIo<T> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let poll = Pin::new(&mut this.inner).poll_write(cx, buf);
+        this.watch_write(cx, poll)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let poll = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
+        this.watch_write(cx, poll)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let poll = Pin::new(&mut this.inner).poll_flush(cx);
+        this.watch_write(cx, poll)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let poll = Pin::new(&mut this.inner).poll_shutdown(cx);
+        this.watch_write(cx, poll)
+    }
+}

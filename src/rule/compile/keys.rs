@@ -1,0 +1,176 @@
+//! Where the keys of a source lie, and what else its provider asks for.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::rule::compile::provider::meanings;
+use crate::rule::provider::{MOST_COMBINATIONS, Provider};
+use crate::rule::reader::{Field, Table, optional};
+use crate::rule::text::nearest;
+use crate::rule::{KeyRef, value};
+use crate::secret::SecretRef;
+
+pub(super) fn keys(
+    root: &Table<'_>,
+    folder: &Path,
+    provider: Option<&Provider>,
+) -> Option<Vec<KeyRef>> {
+    let hint = "where the key lies: `keys = [\"env:NAME\"]` or `keys = [\"file:PATH\"]`";
+    let open = root
+        .get("verify")
+        .filter(Field::is_text)
+        .and_then(|f| f.text())
+        == Some("none");
+    let signs = !open && provider.is_none_or(|provider| provider.scheme.is_some());
+    let field = if signs {
+        root.need("keys", hint)?
+    } else {
+        let Some(field) = root.get("keys") else {
+            return Some(Vec::new());
+        };
+        let message = "nothing is verified here, so no key is ever used";
+        field
+            .problems
+            .error(field.key.clone(), "useless_key", message);
+        field
+    };
+    let keys: Vec<Option<KeyRef>> = field
+        .list()
+        .iter()
+        .enumerate()
+        .map(|(index, field)| key(field, index, folder))
+        .collect();
+    let keys: Vec<KeyRef> = keys.into_iter().collect::<Option<_>>()?;
+    if keys.is_empty() {
+        field
+            .problems
+            .error_with(field.span.clone(), "missing_key", "there is no key", hint);
+    }
+    // L6: every combination is tried, so their number is bounded.
+    let messages = provider
+        .and_then(|p| p.scheme.as_ref())
+        .map_or(1, |s| s.messages.len());
+    if keys.len() * messages > MOST_COMBINATIONS {
+        let most = MOST_COMBINATIONS / messages;
+        let message = format!("at most {most} keys can be tried for one request");
+        field
+            .problems
+            .error(field.span.clone(), "too_many_keys", message);
+    }
+    Some(keys)
+}
+
+fn key(field: &Field<'_>, index: usize, folder: &Path) -> Option<KeyRef> {
+    if field.is_text() {
+        let from = secret(field, folder)?;
+        return Some(KeyRef {
+            from,
+            id: None,
+            not_after: None,
+            label: format!("keys[{index}]"),
+        });
+    }
+    let table = field.table()?;
+    let from = table
+        .need("from", "`env:NAME` or `file:PATH`")
+        .and_then(|f| secret(&f, folder));
+    let id = table.get("id").map(|f| f.text());
+    let not_after = table
+        .get("not_after")
+        .map(|f| match value::moment(f.datetime()?) {
+            Ok(moment) => Some(moment),
+            Err(complaint) => {
+                f.problems.complain(f.span.clone(), complaint);
+                None
+            }
+        });
+    table.finish();
+    let id = optional(id)?.map(str::to_owned);
+    Some(KeyRef {
+        from: from?,
+        label: id.clone().unwrap_or_else(|| format!("keys[{index}]")),
+        id,
+        not_after: optional(not_after)?,
+    })
+}
+
+/// A place of a secret. What stands there instead may be the secret itself, so it is hidden.
+pub(super) fn secret(field: &Field<'_>, folder: &Path) -> Option<SecretRef> {
+    let found = field.parsed(|text| value::secret_ref(text, folder));
+    if found.is_none() {
+        field.problems.hide(field.span.clone());
+    }
+    found
+}
+
+/// What the provider file asks for, all of it and nothing else.
+pub(super) fn config(
+    root: &Table<'_>,
+    provider: Option<&Provider>,
+) -> Option<BTreeMap<String, String>> {
+    let field = root.get("config");
+    let config = field.as_ref().map_or(Some(BTreeMap::new()), meanings)?;
+    if let Some(provider) = provider {
+        let names = config.keys().map(String::as_str);
+        agree(root, field.as_ref(), "config", names, &provider.config)?;
+    }
+    Some(config)
+}
+
+pub(super) fn secrets(
+    root: &Table<'_>,
+    folder: &Path,
+    provider: Option<&Provider>,
+) -> Option<BTreeMap<String, SecretRef>> {
+    let field = root.get("secrets");
+    let mut secrets = BTreeMap::new();
+    if let Some(field) = &field {
+        let read: Vec<Option<_>> = field
+            .table()?
+            .entries()
+            .map(|(name, f)| Some((name.to_owned(), secret(&f, folder)?)))
+            .collect();
+        secrets = read.into_iter().collect::<Option<_>>()?;
+    }
+    if let Some(provider) = provider {
+        let names = secrets.keys().map(String::as_str);
+        agree(root, field.as_ref(), "secrets", names, &provider.secrets)?;
+    }
+    Some(secrets)
+}
+
+fn agree<'a>(
+    root: &Table<'_>,
+    field: Option<&Field<'_>>,
+    table: &str,
+    set: impl Iterator<Item = &'a str>,
+    asked: &BTreeMap<String, String>,
+) -> Option<()> {
+    let set: Vec<&str> = set.collect();
+    let place = field.map_or(0..0, |field| field.key.clone());
+    let mut good = true;
+    for name in set.iter().filter(|name| !asked.contains_key(**name)) {
+        good = false;
+        let message = format!("the provider has no use for `{table}.{name}`");
+        let hint = match nearest(name, asked.keys().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if asked.is_empty() => format!("it asks for nothing under [{table}]"),
+            None => format!(
+                "it asks for: {}",
+                asked.keys().cloned().collect::<Vec<_>>().join(", ")
+            ),
+        };
+        root.problems
+            .error_with(place.clone(), "unknown_key", message, hint);
+    }
+    for (name, meaning) in asked
+        .iter()
+        .filter(|(name, _)| !set.contains(&name.as_str()))
+    {
+        good = false;
+        let message = format!("`{table}.{name}` is missing");
+        root.problems
+            .error_with(place.clone(), "missing_key", message, meaning);
+    }
+    good.then_some(())
+}

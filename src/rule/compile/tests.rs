@@ -1,0 +1,735 @@
+//! What the compiler says of sources and providers: the rules that come out, and every complaint.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::rule::compile::{compile, compile_provider, count};
+use crate::rule::diagnostic::{Diagnostic, Look, Severity, render};
+use crate::rule::document::{RuleFile, RuleFiles};
+use crate::rule::{GuardMode, Jitter, Rule, RuleSet};
+use crate::secret::SecretRef;
+
+fn file(folder: &str, name: &str, text: &str) -> RuleFile {
+    let path = Path::new(folder).join(format!("{name}.toml"));
+    RuleFile {
+        name: name.to_owned(),
+        path,
+        text: text.into(),
+    }
+}
+
+fn files(sources: &[(&str, &str)]) -> RuleFiles {
+    RuleFiles {
+        sources: sources
+            .iter()
+            .map(|(name, text)| file("rules", name, text))
+            .collect(),
+        providers: Vec::new(),
+    }
+}
+
+fn compiled(text: &str) -> (RuleSet, Vec<Diagnostic>) {
+    compile(files(&[("shop", text)])).unwrap_or_else(|faults| panic!("{faults:?}"))
+}
+
+fn rule(text: &str) -> std::sync::Arc<Rule> {
+    compiled(text).0.rules.remove(0)
+}
+
+/// Codes of all complaints about one source.
+fn codes(text: &str) -> Vec<&'static str> {
+    match compile(files(&[("shop", text)])) {
+        Ok((_, remarks)) => remarks.iter().map(|r| r.code).collect(),
+        Err(remarks) => remarks.iter().map(|r| r.code).collect(),
+    }
+}
+
+const STRIPE: &str = r#"
+provider = "stripe"
+path = "/stripe"
+keys = ["env:STRIPE_WEBHOOK_SECRET"]
+forward = "http://127.0.0.1:3000/webhooks/stripe"
+"#;
+
+fn stripe_and(more: &str) -> String {
+    format!("{STRIPE}{more}\n")
+}
+
+#[test]
+fn four_lines_are_enough() {
+    let rule = rule(STRIPE);
+    assert_eq!(rule.name.as_str(), "shop");
+    assert_eq!(rule.path, "/stripe");
+    assert_eq!(
+        rule.keys[0].from,
+        SecretRef::Env("STRIPE_WEBHOOK_SECRET".to_owned())
+    );
+    assert_eq!(rule.keys[0].label, "keys[0]");
+    assert_eq!(
+        rule.forward.to_string(),
+        "http://127.0.0.1:3000/webhooks/stripe"
+    );
+    assert_eq!(rule.guard.body_max, 256 << 10);
+    assert!(rule.guard.allow.is_none() && rule.guard.per_ip.is_none());
+    assert_eq!(rule.tolerance, Some(Duration::from_secs(300)));
+    assert_eq!(rule.inbox.key.as_str(), "{json:/id}");
+    assert!(rule.inbox.key_signed);
+    assert_eq!(rule.inbox.keep, Duration::from_secs(7 * 86_400));
+    assert_eq!(rule.relay.timeout, Duration::from_secs(10));
+    assert_eq!(rule.relay.concurrency, 16);
+    let retry = &rule.relay.retry;
+    assert_eq!(
+        (retry.first, retry.max),
+        (Duration::from_secs(5), Duration::from_secs(3600))
+    );
+    assert_eq!(retry.give_up_after, Duration::from_secs(72 * 3600));
+    assert!((retry.factor - 2.0).abs() < f64::EPSILON && retry.jitter == Jitter::Full);
+    assert_eq!(rule.file, Some(PathBuf::from("rules/shop.toml")));
+}
+
+#[test]
+fn every_setting_arrives() {
+    let rule = rule(
+        r#"
+provider = "wechatpay-v3"
+path = "/wechat"
+keys = [
+  { from = "file:keys/pub.pem", id = "PUB_KEY_ID_01", not_after = 2027-01-31 },
+  "file:/run/secrets/platform.pem",
+]
+forward = "https://app.internal:8443/pay?from=wechat"
+url = "https://pay.example.com/wechat"
+[guard]
+allow = ["203.0.113.0/24", "2001:db8::1"]
+mode = "log"
+rate = { per_ip = "20/s burst 40", total = { count = 500, per = "1s", burst = 600 } }
+body_max = "1 MiB"
+[freshness]
+tolerance = "2m"
+[inbox]
+key = "{json:/id}:{json:/event_type}"
+keep = "30d"
+[relay]
+timeout = "3s"
+concurrency = 4
+retry = { first = "1s", factor = 3, max = "10m", give_up_after = "24h", jitter = "none" }
+sign_with = "env:RELAY"
+"#,
+    );
+    assert_eq!(
+        rule.keys[0].from,
+        SecretRef::File("rules/keys/pub.pem".into())
+    );
+    assert_eq!(rule.keys[0].label, "PUB_KEY_ID_01");
+    assert_eq!(
+        rule.keys[0].not_after.unwrap().to_string(),
+        "2027-01-31T00:00:00.000Z"
+    );
+    assert_eq!(
+        rule.keys[1].from,
+        SecretRef::File("/run/secrets/platform.pem".into())
+    );
+    assert_eq!(rule.url.as_deref(), Some("https://pay.example.com/wechat"));
+    assert_eq!(rule.guard.mode, GuardMode::Log);
+    assert!(rule.allows("203.0.113.9".parse().unwrap()));
+    assert!(!rule.allows("203.0.114.9".parse().unwrap()));
+    assert_eq!(rule.guard.per_ip.unwrap().burst.get(), 40);
+    assert_eq!(rule.guard.total.unwrap().burst.get(), 600);
+    assert_eq!(rule.guard.body_max, 1 << 20);
+    assert_eq!(rule.tolerance, Some(Duration::from_secs(120)));
+    assert_eq!(rule.inbox.keep, Duration::from_secs(30 * 86_400));
+    assert_eq!(rule.relay.retry.jitter, Jitter::None);
+    assert_eq!(
+        rule.relay.sign_with,
+        Some(SecretRef::Env("RELAY".to_owned()))
+    );
+}
+
+#[test]
+fn all_faults_of_a_file_are_shown_at_once_each_in_its_place() {
+    let text = r#"provder = "stripe"
+path = "stripe"
+keys = ["whsec_canary_4f6d1c", "env:A B"]
+forward = "ftp://app/"
+colour = "blue"
+
+[guard]
+allow = ["0.0.0.0/0", "::ffff:10.0.0.1"]
+mode = "enforced"
+rate = { per_ip = "fast" }
+body_max = "5 MiB"
+
+[inbox]
+key = "{json:id}"
+keep = 7
+
+[relay]
+timeout = "0s"
+retry = { factor = 0.5 }
+"#;
+    let faults = compile(files(&[("shop", text)])).unwrap_err();
+    let shown = render(&faults, Look::Ascii);
+    assert_eq!(count(&faults, Severity::Error), faults.len());
+    let wanted = include_str!("tests/many_faults.txt");
+    if shown != wanted {
+        println!("{shown}");
+    }
+    assert!(
+        shown == wanted,
+        "the text above is not that of tests/many_faults.txt"
+    );
+}
+
+#[test]
+fn what_might_be_a_secret_is_shown_nowhere() {
+    let texts = [
+        stripe_and("").replace("env:STRIPE_WEBHOOK_SECRET", "whsec_canary"),
+        stripe_and("").replace("[\"env:STRIPE_WEBHOOK_SECRET\"]", "\"canary\""),
+        stripe_and("").replace("env:STRIPE_WEBHOOK_SECRET", "env:canary is set"),
+        stripe_and("").replace("\"env:STRIPE_WEBHOOK_SECRET\"", "{ from = \"canary\" }"),
+        stripe_and("").replace("\"env:STRIPE_WEBHOOK_SECRET\"", "{ form = \"canary\" }"),
+        stripe_and("").replace(
+            "\"env:STRIPE_WEBHOOK_SECRET\"",
+            "{ form = { x = \"canary\" } }",
+        ),
+        stripe_and("").replace("http://127", "http://user:canary@127"),
+        stripe_and("").replace("http://127", "http://user:canary canary@127"),
+        stripe_and("url = \"https://canary@pay.example.com/\""),
+        stripe_and("secret = \"canary\""),
+        stripe_and("webhook_secret = '''\ncanary\n'''"),
+        stripe_and("[secrets]\nx = \"canary\""),
+        stripe_and("[relay]\nsign_with = \"canary\""),
+        stripe_and("[relay]\nsign_with = [\"canary\"]"),
+        stripe_and("[relay]\nsigning_key = \"canary\""),
+        stripe_and("[canary_table]\nkey = \"canary\"").replace("canary_table", "unknown"),
+        // No TOML at all, where only guesses are left.
+        stripe_and("").replace("env:STRIPE_WEBHOOK_SECRET\"", "whsec_canary"),
+        stripe_and("secret = canary"),
+        stripe_and("keys2 = [\n  \"canary\n]"),
+        stripe_and("secret = \"canary\" \"canary\""),
+    ];
+    for text in texts {
+        let faults = compile(files(&[("shop", &text)])).expect_err(&text);
+        for look in [Look::Colour, Look::Plain, Look::Ascii] {
+            let shown = render(&faults, look);
+            assert!(!shown.contains("canary"), "{shown}");
+        }
+        let plain = format!("{faults:?}");
+        assert!(!plain.contains("canary"), "{plain}");
+    }
+}
+
+#[test]
+fn a_path_belongs_to_one_source() {
+    let faults = compile(files(&[("a", STRIPE), ("b", STRIPE)])).unwrap_err();
+    assert_eq!(faults.len(), 1);
+    assert_eq!(faults[0].code, "duplicate_path");
+    assert_eq!(faults[0].file, "rules/b.toml");
+    assert!(
+        faults[0].message.contains("rules/a.toml"),
+        "{}",
+        faults[0].message
+    );
+    // Also where the other source has faults of its own.
+    let broken = stripe_and("x = 1");
+    let faults = compile(files(&[("a", &broken), ("b", STRIPE)])).unwrap_err();
+    assert!(faults.iter().any(|fault| fault.code == "duplicate_path"));
+}
+
+#[test]
+fn sources_are_told_what_is_missing_or_unknown() {
+    let without = |key: &str| -> String {
+        STRIPE
+            .lines()
+            .filter(|line| !line.starts_with(key))
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    for key in ["provider", "path", "keys", "forward"] {
+        assert_eq!(codes(&without(key)), ["missing_key"], "{key}");
+    }
+    let faults = compile(files(&[("s", &STRIPE.replace("\"stripe\"", "\"strpe\""))])).unwrap_err();
+    assert_eq!(faults[0].code, "unknown_provider");
+    assert_eq!(faults[0].hint.as_deref(), Some("did you mean `stripe`?"));
+    assert_eq!(codes(&stripe_and("[inbox]\nkep = \"8d\"")), ["unknown_key"]);
+    // What later versions bring is not known yet, and must not be passed over in silence.
+    for later in [
+        "[relay]\nwhen = \"true\"",
+        "[relay]\norder_by = \"{json:/id}\"",
+        "[answer]\nmode = \"custody\"",
+    ] {
+        assert_eq!(codes(&stripe_and(later)), ["unknown_key"], "{later}");
+    }
+    assert_eq!(
+        codes(&stripe_and("[config]\nwebhook_id = \"x\"")),
+        ["unknown_key"]
+    );
+    assert_eq!(
+        codes(&stripe_and("[secrets]\napiv3 = \"env:X\"")),
+        ["unknown_key"]
+    );
+    assert_eq!(
+        codes(&STRIPE.replace("[\"env:STRIPE_WEBHOOK_SECRET\"]", "[]")),
+        ["missing_key"]
+    );
+    assert_eq!(
+        codes(&stripe_and("[guard]\nallow = [\"provider\"]")),
+        ["no_addresses"]
+    );
+    assert_eq!(
+        codes(&stripe_and("[guard]\nrate = \"20/s\"")),
+        ["wrong_type"]
+    );
+    let upper = compile(files(&[("Shop", STRIPE)])).unwrap_err();
+    assert_eq!(upper[0].code, "bad_name");
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_still_read_as_far_as_possible() {
+    let found = codes(&stripe_and("x = \n[guard]\nmode = \"enforced\""));
+    assert!(
+        found.contains(&"syntax") && found.contains(&"bad_value"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn nothing_goes_unverified_without_a_reason() {
+    let open = "provider = \"stripe\"\npath = \"/x\"\nforward = \"http://app/\"\n";
+    assert_eq!(codes(&format!("{open}verify = \"none\"")), ["missing_key"]);
+    assert_eq!(
+        codes(&format!("{open}verify = \"none\"\nverify_reason = \" \"")),
+        ["missing_key"]
+    );
+    assert!(codes(&format!("{open}verify_reason = \"x\"")).contains(&"bad_value"));
+    assert!(
+        codes(&format!("{open}verify = \"off\"\nverify_reason = \"x\"")).contains(&"bad_value")
+    );
+    let reason = "verify = \"none\"\nverify_reason = \"behind a VPN\"";
+    let open = rule(&format!("{open}{reason}"));
+    assert!(open.provider.scheme.is_none() && open.tolerance.is_none());
+    assert_eq!(
+        open.provider.unverified_reason.as_deref(),
+        Some("behind a VPN")
+    );
+    // Nothing is signed, so no id is believed.
+    assert!(!open.inbox.key_signed);
+    assert_eq!(codes(&stripe_and(reason)), ["useless_key"]);
+}
+
+// -- the lints, by number
+
+fn provider_codes(text: &str) -> Vec<&'static str> {
+    match compile_provider("test", text) {
+        Ok((_, remarks)) => remarks.iter().map(|r| r.code).collect(),
+        Err(remarks) => remarks.iter().map(|r| r.code).collect(),
+    }
+}
+
+/// A provider file with the parts that a lint is about.
+fn provider(signature: &str, rest: &str) -> String {
+    let signature = if signature.contains("algorithm") {
+        signature.to_owned()
+    } else {
+        format!("algorithm = \"hmac-sha256\"\n{signature}")
+    };
+    let key = if rest.contains("[key]") {
+        ""
+    } else {
+        "[key]\ncodec = \"utf8\"\n"
+    };
+    format!(
+        "title = \"T\"\ndocs = \"https://example.com\"\n{}\n[signature]\nvalue = \"{{header:x-sig}}\"\n\
+         encoding = \"hex\"\n{signature}\n{key}",
+        rest.replace("[key]\n#none", "")
+    )
+}
+
+const BODY: &str = "message = \"{header:x-time}.{body}\"";
+
+#[test]
+fn l1_an_unsigned_timestamp_proves_nothing() {
+    let freshness = |header: &str| {
+        format!(
+            "[freshness]\ntimestamp = \"{{header:{header}}}\"\nformat = \"unix\"\ntolerance = \"5m\"\n"
+        )
+    };
+    assert_eq!(
+        provider_codes(&provider(BODY, &freshness("x-time"))),
+        [""; 0]
+    );
+    assert_eq!(
+        provider_codes(&provider(BODY, &freshness("x-other"))),
+        ["timestamp_unsigned"]
+    );
+    // A timestamp in the signed body is signed.
+    let inside = freshness("x").replace("{header:x}", "{json:/at}");
+    assert_eq!(provider_codes(&provider(BODY, &inside)), [""; 0]);
+}
+
+#[test]
+fn l2_a_signature_without_the_body_must_be_admitted() {
+    let without = "message = \"{header:x-time}.{header:x-id}\"";
+    assert_eq!(provider_codes(&provider(without, "")), ["body_unsigned"]);
+    assert_eq!(
+        provider_codes(&provider(&format!("{without}\nbody_unsigned = true"), "")),
+        [""; 0]
+    );
+    assert_eq!(
+        provider_codes(&provider(&format!("{BODY}\nbody_unsigned = true"), "")),
+        ["bad_value"]
+    );
+    // One variant without it is enough to lose it.
+    let one = "any_of = [\"{body}\", \"{header:x-id}\"]";
+    assert_eq!(provider_codes(&provider(one, "")), ["body_unsigned"]);
+    // A digest of the body fixes it; its letters in lower case do not.
+    assert_eq!(
+        provider_codes(&provider("message = \"{body|sha256|hex}\"", "")),
+        [""; 0]
+    );
+    assert_eq!(
+        provider_codes(&provider("message = \"{body|lower}\"", "")),
+        ["body_unsigned"]
+    );
+}
+
+#[test]
+fn l3_the_algorithm_is_pinned() {
+    let chosen = "algorithm = \"{header:x-alg}\"\nmessage = \"{body}\"";
+    assert_eq!(
+        provider_codes(&provider(chosen, "")),
+        ["algorithm_from_request"]
+    );
+    let unknown = "algorithm = \"hmac-sha257\"\nmessage = \"{body}\"";
+    assert_eq!(provider_codes(&provider(unknown, "")), ["bad_value"]);
+}
+
+#[test]
+fn l6_combinations_are_bounded() {
+    let keys = |count: usize| {
+        let keys = vec!["\"env:K\""; count].join(", ");
+        STRIPE.replace("\"env:STRIPE_WEBHOOK_SECRET\"", &keys)
+    };
+    assert_eq!(codes(&keys(16)), [""; 0]);
+    assert_eq!(codes(&keys(17)), ["too_many_keys"]);
+    // Alipay has two variants of the message.
+    let alipay = |count| keys(count).replace("\"stripe\"", "\"alipay\"");
+    assert_eq!(codes(&alipay(8)), [""; 0]);
+    assert_eq!(codes(&alipay(9)), ["too_many_keys"]);
+}
+
+#[test]
+fn l7_values_side_by_side_are_warned_of() {
+    let text = provider("message = \"{header:x-time}{body}\"", "");
+    let (_, remarks) = compile_provider("test", &text).unwrap();
+    assert_eq!(remarks.len(), 1);
+    assert_eq!(
+        (remarks[0].code, remarks[0].severity),
+        ("side_by_side", Severity::Warning)
+    );
+    assert_eq!(&text[remarks[0].span.clone()], "{header:x-time}{body}");
+    // What always has the same length needs no separator.
+    assert_eq!(
+        provider_codes(&provider(
+            "message = \"{body|sha256|hex}{header:x-time}\"",
+            ""
+        )),
+        [""; 0]
+    );
+}
+
+#[test]
+fn l8_how_a_secret_becomes_a_key_is_said() {
+    assert_eq!(
+        provider_codes(&provider(BODY, "[key]\n#none")),
+        ["key_codec"]
+    );
+    let wrong = provider(BODY, "[key]\ncodec = \"public\"\n");
+    assert_eq!(provider_codes(&wrong), ["bad_value"]);
+}
+
+#[test]
+fn l9_an_id_outside_the_signed_bytes_is_known_as_such() {
+    let signed = |id: &str| {
+        let text = provider(BODY, &format!("[event]\nid = \"{id}\"\n"));
+        compile_provider("test", &text).unwrap().0.event.id_signed
+    };
+    assert!(signed("{json:/id}") && signed("{header:x-time}") && signed("{json:/a}-{form:b}"));
+    assert!(
+        !signed("{header:x-id}") && !signed("{json:/id}-{header:x-id}") && !signed("{query:id}")
+    );
+    let key = |key: &str| {
+        rule(&stripe_and(&format!("[inbox]\nkey = \"{key}\"")))
+            .inbox
+            .key_signed
+    };
+    assert!(key("{json:/data/object/id}:{json:/type}"));
+    assert!(!key("{json:/id}:{header:x-id}") && !key("{path}"));
+    assert_eq!(
+        codes(&stripe_and("[inbox]\nkey = \"always\"")),
+        ["constant_id"]
+    );
+    assert_eq!(
+        codes(&stripe_and("[inbox]\nkey = \"{url}\"")),
+        ["constant_id"]
+    );
+}
+
+#[test]
+fn l9_parameters_that_are_left_out_are_not_signed() {
+    let alipay = |id: &str| {
+        let text = crate::rule::catalogue::text("alipay").unwrap();
+        let text = text.replace("{form:notify_id}", id);
+        compile_provider("alipay", &text).unwrap().0.event.id_signed
+    };
+    assert!(alipay("{form:notify_id}") && alipay("{form:trade_no}"));
+    // Left out in one of the variants, and in both.
+    assert!(!alipay("{form:sign_type}") && !alipay("{form:sign}"));
+}
+
+#[test]
+fn l11_a_tolerance_of_days_is_warned_of_and_one_without_a_timestamp_refused() {
+    assert_eq!(
+        codes(&stripe_and("[freshness]\ntolerance = \"2d\"")),
+        ["long_tolerance"]
+    );
+    assert_eq!(
+        codes(&stripe_and("[freshness]\ntolerance = \"1h\"")),
+        [""; 0]
+    );
+    let github = STRIPE.replace("\"stripe\"", "\"github\"");
+    assert_eq!(
+        codes(&format!("{github}[freshness]\ntolerance = \"5m\"\n")),
+        ["no_timestamp"]
+    );
+}
+
+#[test]
+fn l12_only_signed_bytes_are_sent_back() {
+    let challenge = |is: &str, reply: &str| {
+        provider(
+            BODY,
+            &format!(
+                "[challenge]\nwhen = [{{ is = \"{is}\", equals = \"x\" }}]\nreply = \"{reply}\"\n"
+            ),
+        )
+    };
+    assert_eq!(
+        provider_codes(&challenge("{json:/type}", "{json:/challenge}")),
+        [""; 0]
+    );
+    assert_eq!(
+        provider_codes(&challenge("{json:/type}", "{header:x-echo}")),
+        ["challenge_unsigned"]
+    );
+    assert_eq!(
+        provider_codes(&challenge("{query:type}", "{json:/x}")),
+        ["challenge_unsigned"]
+    );
+    let html = challenge("{json:/type}", "{json:/c}")
+        .replace("reply =", "content_type = \"text/html\"\nreply =");
+    assert_eq!(provider_codes(&html), ["bad_value"]);
+}
+
+#[test]
+fn l13_our_own_faults_are_answered_so_that_the_provider_tries_again() {
+    let overloaded = |status: u16| {
+        provider_codes(&provider(
+            BODY,
+            &format!("[answer]\noverloaded = {{ status = {status} }}\n"),
+        ))
+    };
+    assert_eq!(overloaded(503), [""; 0]);
+    assert_eq!(overloaded(429), [""; 0]);
+    assert_eq!(overloaded(400), ["no_retry"]);
+    assert_eq!(overloaded(200), ["no_retry"]);
+}
+
+#[test]
+fn l14_nothing_is_forgotten_while_it_can_come_again() {
+    let keep = |provider: &str, keep: &str, more: &str| {
+        let text = STRIPE.replace("\"stripe\"", &format!("\"{provider}\""));
+        codes(&format!("{text}[inbox]\nkeep = \"{keep}\"\n{more}"))
+    };
+    assert_eq!(keep("stripe", "3d", ""), [""; 0]);
+    // Both the provider's three days and our own.
+    assert_eq!(keep("stripe", "71h", ""), ["short_memory", "short_memory"]);
+    let soon = "[relay]\nretry = { give_up_after = \"1h\" }\n";
+    assert_eq!(keep("alipay", "25h", soon), [""; 0]);
+    assert_eq!(keep("alipay", "24h", soon), ["short_memory"]);
+    let wide = format!("{soon}[freshness]\ntolerance = \"50m\"\n");
+    assert_eq!(keep("generic-hmac", "90m", &wide), ["short_memory"]);
+    assert_eq!(keep("generic-hmac", "100m", &wide), [""; 0]);
+    // Left out, it is as long as it must be.
+    let long = rule(&stripe_and("[relay]\nretry = { give_up_after = \"30d\" }"));
+    assert_eq!(long.inbox.keep, Duration::from_secs(30 * 86_400));
+}
+
+#[test]
+fn l15_a_forgery_is_never_answered_with_success() {
+    let rejected = |status: u16| {
+        provider_codes(&provider(
+            BODY,
+            &format!("[answer]\nrejected = {{ status = {status} }}\n"),
+        ))
+    };
+    assert_eq!(rejected(401), [""; 0]);
+    assert_eq!(rejected(200), ["success_for_a_forgery"]);
+    assert_eq!(rejected(302), ["success_for_a_forgery"]);
+    let accepted = provider(BODY, "[answer]\naccepted = { status = 302 }\n");
+    assert_eq!(provider_codes(&accepted), ["not_a_success"]);
+}
+
+#[test]
+fn provider_files_are_held_to_their_own_words() {
+    let bad = [
+        ("message = \"{config:id}.{body}\"", "", "template"),
+        ("message = \"{secret:id}.{body}\"", "", "template"),
+        ("message = \"{sig:t}.{body}\"", "", "template"),
+        (
+            "message = \"{params}\"\nbody_unsigned = true",
+            "",
+            "template",
+        ),
+        (
+            BODY,
+            "[event]\nid = \"{secret:x}\"\n[secrets]\nx = \"X\"\n",
+            "template",
+        ),
+        (
+            "message = \"constant\"\nbody_unsigned = true",
+            "",
+            "bad_value",
+        ),
+        (
+            "message = \"{body}\"\nany_of = [\"{body}\"]",
+            "",
+            "bad_value",
+        ),
+        ("message = \"{body}\"\nkeyid = \"x\"", "", "unknown_key"),
+        (
+            BODY,
+            "verify = \"none\"\nverify_reason = \"x\"\n",
+            "bad_value",
+        ),
+        (
+            BODY,
+            "[contract]\nhorizon = \"1h\"\nretries = [\"2h\"]\n",
+            "bad_value",
+        ),
+        (
+            BODY,
+            "[[example]]\nname = \"a\"\nlike = \"b\"\n",
+            "bad_value",
+        ),
+    ];
+    for (signature, rest, code) in bad {
+        let found = provider_codes(&provider(signature, rest));
+        assert!(found.contains(&code), "{signature} {rest}: {found:?}");
+    }
+    let none = "title = \"T\"\ndocs = \"d\"\n";
+    assert_eq!(provider_codes(none), ["no_verifier"]);
+    assert_eq!(
+        provider_codes(&format!("{none}verify = \"none\"")),
+        ["missing_key"]
+    );
+    let open = format!("{none}verify = \"none\"\nverify_reason = \"it signs nothing\"");
+    assert_eq!(provider_codes(&open), [""; 0]);
+}
+
+#[test]
+fn the_value_is_one_value_from_the_request() {
+    for value in [
+        "x{body}",
+        "{header:a}{header:b}",
+        "abc",
+        "{config:a}",
+        "{url}",
+    ] {
+        let text = provider(BODY, "[config]\na = \"A\"\n").replace("{header:x-sig}", value);
+        assert_eq!(provider_codes(&text), ["bad_value"], "{value}");
+    }
+}
+
+#[test]
+fn a_provider_on_disk_comes_before_the_built_in_one() {
+    let own = provider(BODY, "").replace("title = \"T\"", "title = \"Ours\"");
+    let mut files = files(&[("shop", STRIPE)]);
+    files
+        .providers
+        .push(file("rules/providers", "stripe", &own));
+    let (set, _) = compile(files.clone()).unwrap();
+    assert_eq!(set.rules[0].provider.title, "Ours");
+    // Its faults are shown in its own file, and once.
+    files.providers[0].text = own
+        .replace("encoding = \"hex\"", "encoding = \"hax\"")
+        .into();
+    let faults = compile(files).unwrap_err();
+    let found: Vec<(&str, &str)> = faults.iter().map(|f| (f.file.as_str(), f.code)).collect();
+    assert_eq!(
+        found,
+        [
+            ("rules/providers/stripe.toml", "bad_value"),
+            ("rules/shop.toml", "faulty_provider")
+        ]
+    );
+}
+
+#[test]
+fn what_a_provider_asks_for_must_be_set() {
+    let asking = provider(
+        "message = \"{config:merchant}.{url}.{body}\"",
+        "[config]\nmerchant = \"your number\"\n",
+    );
+    let with = |more: &str| {
+        let mut files = files(&[("shop", &format!("{STRIPE}{more}"))]);
+        files
+            .providers
+            .push(file("rules/providers", "stripe", &asking));
+        match compile(files) {
+            Ok((set, _)) => (set.rules.len(), Vec::new()),
+            Err(faults) => (0, faults.iter().map(|f| f.message.clone()).collect()),
+        }
+    };
+    let url = "url = \"https://pay.example.com/x\"\n";
+    assert_eq!(
+        with("").1,
+        ["`url` is missing", "`config.merchant` is missing"]
+    );
+    assert_eq!(with(&format!("{url}[config]\nmerchant = \"7\"\n")).0, 1);
+    let extra = with(&format!(
+        "{url}[config]\nmerchant = \"7\"\nmerchnt = \"8\"\n"
+    ))
+    .1;
+    assert_eq!(extra, ["the provider has no use for `config.merchnt`"]);
+}
+
+#[test]
+fn the_digest_tells_sets_apart() {
+    let digest = |sources: &[(&str, &str)]| compile(files(sources)).unwrap().0.digest;
+    let one = digest(&[("a", STRIPE)]);
+    assert_eq!(one, digest(&[("a", STRIPE)]));
+    assert_ne!(one, digest(&[("b", STRIPE)]));
+    assert_ne!(one, digest(&[("a", &stripe_and("# a remark"))]));
+    assert_ne!(one, digest(&[]));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_compiler_panic(text in "[a-z\\[\\]{}=\"'.,#\\n 0-9-]{0,200}") {
+        let _ = compile(files(&[("shop", &text)]));
+        let _ = compile_provider("test", &text);
+    }
+
+    #[test]
+    fn no_change_to_a_file_makes_the_compiler_panic(at in 0usize..4000, cut in 0usize..20, put in "\\PC{0,6}") {
+        for (name, text) in crate::rule::catalogue::PROVIDERS {
+            let start = (0..=at % text.len()).rev().find(|n| text.is_char_boundary(*n)).unwrap_or(0);
+            let end = (start + cut..=text.len()).find(|n| text.is_char_boundary(*n)).unwrap_or(text.len());
+            let changed = format!("{}{put}{}", &text[..start], &text[end..]);
+            if let Err(remarks) = compile_provider(name, &changed) {
+                let _ = render(&remarks, Look::Ascii);
+            }
+        }
+    }
+}

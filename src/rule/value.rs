@@ -1,0 +1,447 @@
+//! The values in rule files that are written as text: durations, sizes, rates, networks,
+//! addresses, places of secrets. Each reader either gives the value or says what is wrong.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use toml::value::{Datetime, Offset};
+
+use crate::clock::Timestamp;
+use crate::rule::{Destination, Rate};
+use crate::secret::SecretRef;
+
+/// Why a text is not the value it should be.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Complaint {
+    pub code: &'static str,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl Complaint {
+    pub fn new(message: impl Into<String>) -> Self {
+        Complaint {
+            code: "bad_value",
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// `10s`, `5m`, `72h`, `7d`; never zero.
+pub fn duration(text: &str) -> Result<Duration, Complaint> {
+    let example = "a number and a unit: `500ms`, `10s`, `5m`, `72h`, `7d`";
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err(Complaint::new("a duration of zero").hint(example)),
+        Ok(duration) => Ok(duration),
+        Err(error) => {
+            Err(Complaint::new(format!("`{text}` is not a duration: {error}")).hint(example))
+        }
+    }
+}
+
+/// A pause before another try; `0s` for one that comes at once.
+pub fn pause(text: &str) -> Result<Duration, Complaint> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Ok(Duration::ZERO),
+        Ok(_) | Err(_) => duration(text),
+    }
+}
+
+/// `256 KiB`, `1 MiB`, `4096`.
+pub fn size(text: &str) -> Result<usize, Complaint> {
+    let bad = || {
+        Complaint::new(format!("`{text}` is not a size"))
+            .hint("a number and a unit: `512 B`, `256 KiB`, `4 MiB`")
+    };
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let unit: usize = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1000,
+        "kib" => 1 << 10,
+        "mb" => 1_000_000,
+        "mib" => 1 << 20,
+        _ => return Err(bad()),
+    };
+    number
+        .parse::<usize>()
+        .ok()
+        .and_then(|n| n.checked_mul(unit))
+        .ok_or_else(bad)
+}
+
+/// `20/s`, `600/m burst 50`.
+pub fn rate(text: &str) -> Result<Rate, Complaint> {
+    let bad = || {
+        Complaint::new(format!("`{text}` is not a rate"))
+            .hint("a count and a period, and a burst where it differs: `20/s`, `600/m burst 50`")
+    };
+    let (rate, burst) = match text.split_once("burst") {
+        Some((rate, burst)) => (rate.trim(), Some(burst.trim())),
+        None => (text.trim(), None),
+    };
+    let (count, period) = rate.split_once('/').ok_or_else(bad)?;
+    let count: NonZeroU32 = count.trim().parse().map_err(|_| bad())?;
+    let period = match period.trim() {
+        "s" => Duration::from_secs(1),
+        "m" | "min" => Duration::from_secs(60),
+        "h" => Duration::from_secs(3600),
+        other => humantime::parse_duration(other)
+            .ok()
+            .filter(|p| !p.is_zero())
+            .ok_or_else(bad)?,
+    };
+    let burst = match burst {
+        Some(burst) => burst.parse().map_err(|_| bad())?,
+        None => count,
+    };
+    Ok(Rate {
+        count,
+        period,
+        burst,
+    })
+}
+
+/// `203.0.113.0/24`, `2001:db8::/32`, or one address.
+pub fn network(text: &str) -> Result<IpNet, Complaint> {
+    let parsed = match text.parse::<IpAddr>() {
+        Ok(address) => Ok(IpNet::from(address)),
+        Err(_) => text.parse::<IpNet>(),
+    };
+    let Ok(net) = parsed else {
+        return Err(
+            Complaint::new(format!("`{text}` is neither an address nor a network"))
+                .hint("e.g. `203.0.113.7`, `203.0.113.0/24`, `2001:db8::/32`"),
+        );
+    };
+    if net.prefix_len() == 0 {
+        return Err(Complaint::new(format!("`{text}` is everybody"))
+            .hint("leave `allow` out to let anyone call; the signature is checked all the same"));
+    }
+    if let IpAddr::V6(address) = net.addr()
+        && address.to_ipv4_mapped().is_some()
+    {
+        return Err(
+            Complaint::new(format!("`{text}` is an IPv4 address in IPv6 clothes"))
+                .hint("write it as IPv4; senders are compared in that form"),
+        );
+    }
+    if net.trunc() != net {
+        return Err(
+            Complaint::new(format!("`{text}` names a host, not a network"))
+                .hint(format!("the network is `{}`", net.trunc())),
+        );
+    }
+    Ok(net)
+}
+
+/// Where a secret lies. A file is looked for beside the rule file.
+pub fn secret_ref(text: &str, folder: &Path) -> Result<SecretRef, Complaint> {
+    if let Some(name) = text.strip_prefix("env:") {
+        let good = !name.is_empty()
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        return match good {
+            true => Ok(SecretRef::Env(name.to_owned())),
+            false => Err(Complaint::new("not a name of an environment variable")
+                .hint("letters, digits and underscores after `env:`")),
+        };
+    }
+    match text.strip_prefix("file:") {
+        Some("") => Err(Complaint::new("`file:` needs a path")),
+        Some(path) => Ok(SecretRef::File(folder.join(path))),
+        // What stands here may be the secret: it must not be repeated in the message.
+        None => Err(Complaint {
+            code: "inline_secret",
+            message: "a secret is never written in a rule file".to_owned(),
+            hint: Some("name the place where it lies: `env:NAME` or `file:PATH`".to_owned()),
+        }),
+    }
+}
+
+/// The path of a source: matched byte for byte, so it must be in the form that clients send.
+pub fn path(text: &str) -> Result<String, Complaint> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/_.~-".contains(c);
+    if !text.starts_with('/') {
+        return Err(Complaint::new("a path begins with `/`"));
+    }
+    if let Some(odd) = text.chars().find(|c| !plain(*c)) {
+        return Err(Complaint::new(format!("`{odd}` cannot stand in a path"))
+            .hint("letters, digits and `/ _ . ~ -`; paths are compared byte for byte"));
+    }
+    let mut segments = text.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let last = segments.peek().is_none();
+        if segment == "." || segment == ".." || (segment.is_empty() && !last) {
+            return Err(
+                Complaint::new("a path without `.`, `..` and empty segments is needed")
+                    .hint("what stands between provider and gateway may rewrite such a path"),
+            );
+        }
+    }
+    Ok(text.to_owned())
+}
+
+fn web_address(text: &str) -> Result<http::Uri, Complaint> {
+    let example = "e.g. `http://127.0.0.1:3000/webhooks/stripe`";
+    let bad = |what: &str| Complaint::new(format!("`{text}` {what}")).hint(example);
+    // First, because what stands here may be a password: no other message may repeat it.
+    let authority = text
+        .split("://")
+        .nth(1)
+        .unwrap_or(text)
+        .split(['/', '?'])
+        .next();
+    if authority.is_some_and(|authority| authority.contains('@')) {
+        return Err(Complaint {
+            code: "inline_secret",
+            message: "an address here has no user name and no password".to_owned(),
+            hint: Some("`[relay] sign_with` proves to the application who is calling".to_owned()),
+        });
+    }
+    // The parser drops a fragment in silence.
+    if text.contains('#') {
+        return Err(bad("has a fragment, which is never sent"));
+    }
+    let uri: http::Uri = text
+        .parse()
+        .map_err(|error| bad(&format!("is no address: {error}")))?;
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err(bad("begins neither with `http://` nor with `https://`"));
+    }
+    match uri.host() {
+        Some(host) if !host.is_empty() => Ok(uri),
+        Some(_) | None => Err(bad("names no host")),
+    }
+}
+
+/// Where deliveries go.
+pub fn destination(text: &str) -> Result<Destination, Complaint> {
+    let uri = web_address(text)?;
+    let https = uri.scheme_str() == Some("https");
+    let usual = if https { 443 } else { 80 };
+    let shown = uri.host().unwrap_or_default();
+    // The parser takes a port that is no number for none at all.
+    let rest = uri
+        .authority()
+        .and_then(|a| a.as_str().strip_prefix(shown))
+        .unwrap_or_default();
+    let port = match rest.strip_prefix(':').map(str::parse::<u16>) {
+        None => usual,
+        Some(Ok(port)) if port > 0 => port,
+        Some(_) => return Err(Complaint::new("the port is no number from 1 to 65535")),
+    };
+    let authority = if port == usual {
+        shown.to_owned()
+    } else {
+        format!("{shown}:{port}")
+    };
+    let host = shown
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_owned();
+    let path = uri
+        .path_and_query()
+        .map_or("/", http::uri::PathAndQuery::as_str);
+    let path = if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("/{path}")
+    };
+    Ok(Destination {
+        https,
+        host,
+        port,
+        path,
+        authority,
+    })
+}
+
+/// The address under which the provider calls. Kept exactly as written: it is signed as text.
+pub fn public_url(text: &str) -> Result<String, Complaint> {
+    web_address(text).map(|_| text.to_owned())
+}
+
+/// A TOML date or a date and time with its zone; a date alone means its beginning in UTC.
+pub fn moment(datetime: &Datetime) -> Result<Timestamp, Complaint> {
+    let bad = |message: &str| {
+        Complaint::new(message).hint("e.g. `2027-01-31`, or `2027-01-31T12:00:00Z`")
+    };
+    let date = datetime.date.ok_or_else(|| bad("a time needs its date"))?;
+    let offset = match (datetime.time, datetime.offset) {
+        (None, _) | (Some(_), Some(Offset::Z)) => 0,
+        (Some(_), Some(Offset::Custom { minutes })) => i64::from(minutes),
+        (Some(_), None) => return Err(bad("a time of day needs its zone")),
+    };
+    let (hour, minute, second, nanos) = datetime.time.map_or((0, 0, 0, 0), |t| {
+        (
+            t.hour,
+            t.minute,
+            t.second.unwrap_or(0),
+            t.nanosecond.unwrap_or(0),
+        )
+    });
+    let days = days_from_civil(
+        i64::from(date.year),
+        i64::from(date.month),
+        i64::from(date.day),
+    );
+    let seconds =
+        days * 86_400 + i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second)
+            - offset * 60;
+    let millis = seconds * 1000 + i64::from(nanos / 1_000_000);
+    u64::try_from(millis)
+        .map(Timestamp::from_millis)
+        .map_err(|_| bad("this is before 1970"))
+}
+
+/// Days since 1970-01-01 of a date in the Gregorian calendar. Years are counted from March, so
+/// that the leap day is the last of its year, in eras of 400 years with 146,097 days each.
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_rates() {
+        assert_eq!(size("256 KiB"), Ok(262_144));
+        assert_eq!(size("4MiB"), Ok(4 << 20));
+        assert_eq!(size("512"), Ok(512));
+        assert!(size("lots").is_err() && size("").is_err() && size("1 TiB").is_err());
+        assert!(size("99999999999999999999 MiB").is_err());
+        let twenty = NonZeroU32::new(20).unwrap();
+        let second = Duration::from_secs(1);
+        assert_eq!(
+            rate("20/s"),
+            Ok(Rate {
+                count: twenty,
+                period: second,
+                burst: twenty
+            })
+        );
+        assert_eq!(rate("20/s burst 40").unwrap().burst.get(), 40);
+        assert_eq!(rate("5/10s").unwrap().period, Duration::from_secs(10));
+        for bad in ["20", "0/s", "20/s burst", "-1/s", "20/0s", "20/s burst 0"] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn networks_that_mean_something_else_are_refused() {
+        assert_eq!(
+            network("203.0.113.7").unwrap().to_string(),
+            "203.0.113.7/32"
+        );
+        assert_eq!(
+            network("2001:db8::/32").unwrap().to_string(),
+            "2001:db8::/32"
+        );
+        let bad = [
+            "0.0.0.0/0",
+            "::/0",
+            "::ffff:203.0.113.7",
+            "::ffff:0:0/96",
+            "203.0.113.7/24",
+            "010.0.0.1",
+            "10.0.0/8",
+            "example.com",
+            "",
+        ];
+        for bad in bad {
+            assert!(network(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn destinations_know_their_parts() {
+        let plain = destination("http://127.0.0.1:3000/webhooks/stripe?a=b").unwrap();
+        assert_eq!(plain.host, "127.0.0.1");
+        assert_eq!((plain.port, plain.https), (3000, false));
+        assert_eq!(plain.path, "/webhooks/stripe?a=b");
+        assert_eq!(plain.authority, "127.0.0.1:3000");
+        let v6 = destination("https://[2001:db8::1]").unwrap();
+        assert_eq!(
+            (v6.host.as_str(), v6.port, v6.path.as_str()),
+            ("2001:db8::1", 443, "/")
+        );
+        assert_eq!(v6.authority, "[2001:db8::1]");
+        let query = destination("http://app?x=1").unwrap();
+        assert_eq!(query.path, "/?x=1");
+        let bad = [
+            "app:3000/x",
+            "/x",
+            "ftp://app/x",
+            "http://user:pw@app/",
+            "http://app/#x",
+            "http://",
+            "http://app:0/",
+            "http://app:99999/",
+            "http:// app/",
+        ];
+        for bad in bad {
+            assert!(destination(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_secret_itself_is_refused_and_not_repeated() {
+        let folder = Path::new("rules");
+        assert_eq!(
+            secret_ref("env:A_1", folder),
+            Ok(SecretRef::Env("A_1".into()))
+        );
+        assert_eq!(
+            secret_ref("file:k/a.pem", folder),
+            Ok(SecretRef::File("rules/k/a.pem".into()))
+        );
+        assert_eq!(
+            secret_ref("file:/run/a", folder),
+            Ok(SecretRef::File("/run/a".into()))
+        );
+        let complaint = secret_ref("whsec_canary", folder).unwrap_err();
+        assert_eq!(complaint.code, "inline_secret");
+        assert!(!format!("{complaint:?}").contains("canary"));
+        assert!(secret_ref("env:", folder).is_err() && secret_ref("env:a b", folder).is_err());
+    }
+
+    #[test]
+    fn paths_are_plain() {
+        assert!(path("/stripe").is_ok() && path("/a/b-c/~d/").is_ok() && path("/").is_ok());
+        for bad in [
+            "stripe", "/a//b", "/a/../b", "/a/.", "/a?b", "/%61", "/ä", "", "//",
+        ] {
+            assert!(path(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn moments_count_from_1970_in_utc() {
+        let secs = |text: &str| moment(&text.parse().unwrap()).map(Timestamp::as_secs);
+        assert_eq!(secs("1970-01-01"), Ok(0));
+        assert_eq!(secs("2000-02-29T12:00:00Z"), Ok(951_825_600));
+        assert_eq!(secs("2027-01-31"), Ok(1_801_353_600));
+        assert_eq!(secs("2021-06-24T16:37:26+08:00"), Ok(1_624_523_846));
+        assert!(secs("1969-12-31").is_err());
+        assert!(secs("2027-01-31T12:00:00").is_err());
+        assert!(secs("12:00:00").is_err());
+    }
+}

@@ -1,0 +1,164 @@
+//! Forms and queries: `a=1&b=2`, percent-encoded, `+` for a space. Over bytes: the charset is the
+//! provider's own. A broken escape is refused, because readers differ in what they make of it.
+
+use std::borrow::Cow;
+
+/// Names and values, decoded, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pairs<'a>(Vec<Pair<'a>>);
+
+type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
+/// Where an escape is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FormFault {
+    pub at: usize,
+}
+
+/// A name that stands there more than once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeated;
+
+impl<'a> Pairs<'a> {
+    pub fn parse(text: &'a [u8]) -> Result<Pairs<'a>, FormFault> {
+        let mut pairs = Vec::new();
+        let mut at = 0;
+        for part in text.split(|byte| *byte == b'&') {
+            let mut halves = part.splitn(2, |byte| *byte == b'=');
+            let name = halves.next().unwrap_or_default();
+            let value = halves.next().unwrap_or_default();
+            // `a=1&&b=2` and a trailing `&` are common and mean nothing.
+            if !part.is_empty() {
+                let decoded = decode(name, true).map_err(|off| FormFault { at: at + off })?;
+                let value = decode(value, true).map_err(|off| FormFault {
+                    at: at + name.len() + 1 + off,
+                })?;
+                pairs.push((decoded, value));
+            }
+            at += part.len() + 1;
+        }
+        Ok(Pairs(pairs))
+    }
+
+    /// The value of a name that stands there once.
+    pub fn only(&self, name: &[u8]) -> Result<Option<&[u8]>, Repeated> {
+        let mut found = self.0.iter().filter(|(other, _)| other.as_ref() == name);
+        let first = found.next();
+        if found.next().is_some() {
+            Err(Repeated)
+        } else {
+            Ok(first.map(|(_, v)| v.as_ref()))
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_ref(), value.as_ref()))
+    }
+}
+
+/// Takes percent escapes apart; with `plus`, a plus sign is a space. Gives the place of a broken
+/// escape.
+pub fn decode(text: &[u8], plus: bool) -> Result<Cow<'_, [u8]>, usize> {
+    if !text
+        .iter()
+        .any(|byte| *byte == b'%' || (plus && *byte == b'+'))
+    {
+        return Ok(Cow::Borrowed(text));
+    }
+    let digit = |at: usize| text.get(at).and_then(|b| (*b as char).to_digit(16));
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'%' => {
+                let (Some(high), Some(low)) = (digit(at + 1), digit(at + 2)) else {
+                    return Err(at);
+                };
+                // Two digits to the base of 16 fit into a byte.
+                decoded.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            b'+' if plus => {
+                decoded.push(b' ');
+                at += 1;
+            }
+            other => {
+                decoded.push(*other);
+                at += 1;
+            }
+        }
+    }
+    Ok(Cow::Owned(decoded))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pairs(text: &str) -> Vec<(String, String)> {
+        let text_of = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let pairs = Pairs::parse(text.as_bytes()).unwrap();
+        pairs
+            .iter()
+            .map(|(n, v)| (text_of(n), text_of(v)))
+            .collect()
+    }
+
+    #[test]
+    fn names_and_values_are_decoded() {
+        let owned = |list: &[(&str, &str)]| -> Vec<(String, String)> {
+            list.iter()
+                .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+                .collect()
+        };
+        assert_eq!(
+            pairs("a=1&b=x+y%2B%26&c&=d&&e==%3D"),
+            owned(&[
+                ("a", "1"),
+                ("b", "x y+&"),
+                ("c", ""),
+                ("", "d"),
+                ("e", "=="),
+            ])
+        );
+        assert_eq!(pairs(""), []);
+    }
+
+    #[test]
+    fn broken_escapes_are_refused_with_their_place() {
+        for (text, at) in [("a=%", 2), ("a=%2", 2), ("b&a%zz=1", 3), ("x=1&y=1%g0", 7)] {
+            assert_eq!(
+                Pairs::parse(text.as_bytes()),
+                Err(FormFault { at }),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_repeated_name_has_no_value() {
+        let pairs = Pairs::parse(b"a=1&b=2&%61=1").unwrap();
+        assert_eq!(pairs.only(b"a"), Err(Repeated));
+        assert_eq!(pairs.only(b"b"), Ok(Some(&b"2"[..])));
+        assert_eq!(pairs.only(b"c"), Ok(None));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = Pairs::parse(&bytes);
+        }
+
+        #[test]
+        fn what_was_encoded_comes_back(value in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let encoded: String = value.iter().map(|b| format!("%{b:02X}")).collect();
+            let text = format!("k={encoded}");
+            let pairs = Pairs::parse(text.as_bytes()).unwrap();
+            prop_assert_eq!(pairs.only(b"k").unwrap(), Some(&value[..]));
+        }
+    }
+}

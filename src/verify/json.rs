@@ -1,0 +1,515 @@
+//! JSON, strictly: RFC 8259 with nothing beside it, no repeated names, at most 64 levels, no lone
+//! surrogates. A text that two parsers could read differently is refused (threat 14).
+//!
+//! The text is checked once and not turned into a tree: values are found by walking over it, so
+//! that numbers stay as they are written and hostile bodies cost no memory.
+
+use std::borrow::Cow;
+
+use crate::rule::template::Pointer;
+
+const DEEPEST: usize = 64;
+
+/// A checked JSON text.
+#[derive(Clone, Copy, Debug)]
+pub struct Json<'a> {
+    text: &'a str,
+}
+
+/// Where and why a text is no JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JsonFault {
+    pub at: usize,
+    pub what: &'static str,
+}
+
+/// A value that a pointer found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Node<'a> {
+    Null,
+    Text(Cow<'a, str>),
+    /// A number or a boolean as it is written.
+    Literal(&'a str),
+    /// An object or an array as it is written.
+    Composite(&'a str),
+}
+
+impl<'a> Json<'a> {
+    pub fn parse(bytes: &'a [u8]) -> Result<Json<'a>, JsonFault> {
+        let text = std::str::from_utf8(bytes).map_err(|e| JsonFault {
+            at: e.valid_up_to(),
+            what: "not UTF-8",
+        })?;
+        let mut scanner = Scanner {
+            text,
+            at: 0,
+            names: Vec::new(),
+            checking: true,
+        };
+        scanner.blank();
+        scanner.value(0)?;
+        scanner.blank();
+        if scanner.at != text.len() {
+            return Err(scanner.fault("something after the value"));
+        }
+        Ok(Json { text })
+    }
+
+    /// The value at a pointer; none when there is nothing.
+    pub fn get(&self, pointer: &Pointer) -> Option<Node<'a>> {
+        let mut scanner = Scanner {
+            text: self.text,
+            at: 0,
+            names: Vec::new(),
+            checking: false,
+        };
+        scanner.blank();
+        for token in &pointer.0 {
+            // The text is checked already, so a fault here cannot be; it would mean "not found".
+            scanner.enter(token).ok().filter(|found| *found)?;
+        }
+        scanner.node().ok()
+    }
+}
+
+struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+    /// Names of the objects that are open, innermost last.
+    names: Vec<Cow<'a, str>>,
+    /// Look for repeated names; once is enough.
+    checking: bool,
+}
+
+impl<'a> Scanner<'a> {
+    fn fault(&self, what: &'static str) -> JsonFault {
+        JsonFault { at: self.at, what }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn take(&mut self, wanted: u8) -> bool {
+        let found = self.peek() == Some(wanted);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn need(&mut self, wanted: u8, what: &'static str) -> Result<(), JsonFault> {
+        if self.take(wanted) {
+            Ok(())
+        } else {
+            Err(self.fault(what))
+        }
+    }
+
+    fn blank(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn since(&self, start: usize) -> &'a str {
+        self.text.get(start..self.at).unwrap_or("")
+    }
+
+    fn value(&mut self, depth: usize) -> Result<(), JsonFault> {
+        match self.peek() {
+            Some(b'{') => self.object(depth + 1),
+            Some(b'[') => self.array(depth + 1),
+            Some(b'"') => self.string().map(|_| ()),
+            Some(b't') => self.word("true"),
+            Some(b'f') => self.word("false"),
+            Some(b'n') => self.word("null"),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(_) => Err(self.fault("no value begins like this")),
+            None => Err(self.fault("a value is missing")),
+        }
+    }
+
+    fn word(&mut self, word: &'static str) -> Result<(), JsonFault> {
+        let rest = self.text.get(self.at..).unwrap_or("");
+        if !rest.starts_with(word) {
+            return Err(self.fault("no value begins like this"));
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    fn object(&mut self, depth: usize) -> Result<(), JsonFault> {
+        let start = self.at;
+        self.open(b'{', depth)?;
+        let mine = self.names.len();
+        if self.take(b'}') {
+            return Ok(());
+        }
+        loop {
+            let name = self.name()?;
+            if self.checking {
+                self.names.push(name);
+            }
+            self.value(depth)?;
+            self.blank();
+            if self.take(b'}') {
+                break;
+            }
+            self.need(b',', "a comma or a brace is missing")?;
+            self.blank();
+        }
+        if self.checking {
+            let names = self.names.get_mut(mine..).unwrap_or_default();
+            // Sorting costs n log n whatever names an attacker chooses.
+            names.sort_unstable();
+            if names
+                .windows(2)
+                .any(|pair| matches!(pair, [a, b] if a == b))
+            {
+                return Err(JsonFault {
+                    at: start,
+                    what: "a name is repeated in the object",
+                });
+            }
+            self.names.truncate(mine);
+        }
+        Ok(())
+    }
+
+    fn array(&mut self, depth: usize) -> Result<(), JsonFault> {
+        self.open(b'[', depth)?;
+        if self.take(b']') {
+            return Ok(());
+        }
+        loop {
+            self.value(depth)?;
+            self.blank();
+            if self.take(b']') {
+                return Ok(());
+            }
+            self.need(b',', "a comma or a bracket is missing")?;
+            self.blank();
+        }
+    }
+
+    fn open(&mut self, bracket: u8, depth: usize) -> Result<(), JsonFault> {
+        if depth > DEEPEST {
+            return Err(self.fault("too many levels"));
+        }
+        self.need(bracket, "a bracket is missing")?;
+        self.blank();
+        Ok(())
+    }
+
+    /// A name and its colon; stands at the value afterwards.
+    fn name(&mut self) -> Result<Cow<'a, str>, JsonFault> {
+        let name = self.string()?;
+        self.blank();
+        self.need(b':', "a colon is missing")?;
+        self.blank();
+        Ok(name)
+    }
+
+    fn string(&mut self) -> Result<Cow<'a, str>, JsonFault> {
+        self.need(b'"', "a string is missing")?;
+        let start = self.at;
+        let mut unescaped: Option<String> = None;
+        let mut copied = start;
+        loop {
+            match self.peek() {
+                Some(b'"') => {
+                    let rest = self.since(copied);
+                    self.at += 1;
+                    return Ok(match unescaped {
+                        Some(text) => Cow::Owned(text + rest),
+                        None => Cow::Borrowed(rest),
+                    });
+                }
+                Some(b'\\') => {
+                    let before = self.since(copied);
+                    self.at += 1;
+                    let letter = self.escape()?;
+                    let text = unescaped.get_or_insert_default();
+                    text.push_str(before);
+                    text.push(letter);
+                    copied = self.at;
+                }
+                Some(0..0x20) => return Err(self.fault("a control character in a string")),
+                Some(_) => self.at += 1,
+                None => return Err(self.fault("a string does not end")),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<char, JsonFault> {
+        let letter = self.peek().ok_or(self.fault("a string does not end"))?;
+        self.at += 1;
+        Ok(match letter {
+            b'"' => '"',
+            b'\\' => '\\',
+            b'/' => '/',
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => return self.unicode(),
+            _ => return Err(self.fault("no such escape")),
+        })
+    }
+
+    fn unicode(&mut self) -> Result<char, JsonFault> {
+        let lone = "half of a surrogate pair";
+        let first = self.hex()?;
+        let code = match first {
+            0xD800..0xDC00 => {
+                if !(self.take(b'\\') && self.take(b'u')) {
+                    return Err(self.fault(lone));
+                }
+                let second = self.hex()?;
+                if !(0xDC00..0xE000).contains(&second) {
+                    return Err(self.fault(lone));
+                }
+                0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00)
+            }
+            other => other,
+        };
+        char::from_u32(code).ok_or(self.fault(lone))
+    }
+
+    fn hex(&mut self) -> Result<u32, JsonFault> {
+        let digits = self.text.get(self.at..self.at + 4).unwrap_or("");
+        // `from_str_radix` would also take a sign.
+        if digits.len() != 4 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(self.fault("four hexadecimal digits are missing"));
+        }
+        self.at += 4;
+        u32::from_str_radix(digits, 16)
+            .map_err(|_| self.fault("four hexadecimal digits are missing"))
+    }
+
+    fn number(&mut self) -> Result<(), JsonFault> {
+        self.take(b'-');
+        if !self.take(b'0') {
+            self.digits()?;
+        }
+        if self.take(b'.') {
+            self.digits()?;
+        }
+        if self.take(b'e') || self.take(b'E') {
+            let _sign = self.take(b'+') || self.take(b'-');
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), JsonFault> {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+        if self.at == start {
+            Err(self.fault("a digit is missing"))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Moves from a value to what it holds under `token`; false when it holds no such thing.
+    fn enter(&mut self, token: &str) -> Result<bool, JsonFault> {
+        match self.peek() {
+            Some(b'{') => self.enter_object(token),
+            Some(b'[') => self.enter_array(token),
+            Some(_) | None => Ok(false),
+        }
+    }
+
+    fn enter_object(&mut self, token: &str) -> Result<bool, JsonFault> {
+        self.open(b'{', 0)?;
+        if self.take(b'}') {
+            return Ok(false);
+        }
+        loop {
+            if self.name()? == token {
+                return Ok(true);
+            }
+            self.value(0)?;
+            self.blank();
+            if !self.take(b',') {
+                return Ok(false);
+            }
+            self.blank();
+        }
+    }
+
+    fn enter_array(&mut self, token: &str) -> Result<bool, JsonFault> {
+        // As RFC 6901 has it: digits without a leading zero.
+        let canonical = token == "0" || (!token.starts_with('0') && !token.is_empty());
+        let digits = token.bytes().all(|b| b.is_ascii_digit());
+        let Some(index) = token.parse::<usize>().ok().filter(|_| canonical && digits) else {
+            return Ok(false);
+        };
+        self.open(b'[', 0)?;
+        if self.take(b']') {
+            return Ok(false);
+        }
+        for _ in 0..index {
+            self.value(0)?;
+            self.blank();
+            if !self.take(b',') {
+                return Ok(false);
+            }
+            self.blank();
+        }
+        Ok(true)
+    }
+
+    fn node(&mut self) -> Result<Node<'a>, JsonFault> {
+        let start = self.at;
+        if self.peek() == Some(b'"') {
+            return self.string().map(Node::Text);
+        }
+        self.value(0)?;
+        let raw = self.since(start);
+        Ok(match raw.as_bytes().first() {
+            Some(b'n') => Node::Null,
+            Some(b'{' | b'[') => Node::Composite(raw),
+            Some(_) | None => Node::Literal(raw),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn get<'a>(text: &'a str, pointer: &str) -> Option<Node<'a>> {
+        let tokens = pointer.split('/').skip(1).map(str::to_owned).collect();
+        Json::parse(text.as_bytes()).unwrap().get(&Pointer(tokens))
+    }
+
+    #[test]
+    fn values_are_found_as_they_are_written() {
+        let text = r#" {"a": {"b": [1, 1.50, {"c": "x\u00e9\ud83d\ude00\n"}]}, "n": null, "t": true, "": 7} "#;
+        assert_eq!(get(text, "/a/b/1"), Some(Node::Literal("1.50")));
+        assert_eq!(get(text, "/a/b/2/c"), Some(Node::Text("xé😀\n".into())));
+        assert_eq!(get(text, "/n"), Some(Node::Null));
+        assert_eq!(get(text, "/t"), Some(Node::Literal("true")));
+        assert_eq!(get(text, "/"), Some(Node::Literal("7")));
+        assert_eq!(
+            get(text, "/a/b/2"),
+            Some(Node::Composite(r#"{"c": "x\u00e9\ud83d\ude00\n"}"#))
+        );
+        for nothing in [
+            "/a/b/3", "/a/b/01", "/a/b/-", "/a/b/x", "/a/b/", "/b", "/t/x", "/a/b/0/c",
+        ] {
+            assert_eq!(get(text, nothing), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn repeated_names_are_refused_at_every_level_and_in_every_spelling() {
+        for text in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"x":{"a":1,"b":2,"a":3}}"#,
+            r#"[{"a":1,"\u0061":2}]"#,
+            r#"{"a":{"b":1},"b":2,"a":3}"#,
+        ] {
+            let fault = Json::parse(text.as_bytes()).unwrap_err();
+            assert_eq!(fault.what, "a name is repeated in the object", "{text}");
+        }
+        // The same name in different objects is no repetition.
+        assert!(Json::parse(br#"{"a":{"a":{"a":1}},"b":[{"a":1},{"a":1}]}"#).is_ok());
+    }
+
+    #[test]
+    fn what_is_not_quite_json_is_refused() {
+        let deep = "[".repeat(65) + &"]".repeat(65);
+        let bad = [
+            "",
+            " ",
+            "{",
+            "}",
+            "[1,]",
+            "{\"a\":1,}",
+            "{a:1}",
+            "01",
+            "+1",
+            "1.",
+            ".5",
+            "1e",
+            "-",
+            "NaN",
+            "Infinity",
+            "tru",
+            "nulll",
+            "\"a",
+            "\"\t\"",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "\"\\u+123\"",
+            "\"\\ud800\"",
+            "\"\\ud800\\u0041\"",
+            "\"\\udc00\"",
+            "{} {}",
+            "{}x",
+            "\u{feff}{}",
+            "[1 2]",
+            "{\"a\" 1}",
+            "'a'",
+            "/**/1",
+            &deep,
+        ];
+        for text in bad {
+            assert!(Json::parse(text.as_bytes()).is_err(), "{text}");
+        }
+        assert!(Json::parse(b"\"\xff\"").is_err());
+        let deepest = "[".repeat(64) + &"]".repeat(64);
+        for text in [
+            "0",
+            "-0.0e-1",
+            "[]",
+            "{}",
+            "\"\"",
+            "\"\\ud83d\\ude00\"",
+            &deepest,
+        ] {
+            assert!(Json::parse(text.as_bytes()).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_body_takes_linear_time() {
+        let names: Vec<String> = (0..200_000).map(|n| format!("\"k{n}\":0")).collect();
+        let text = format!("{{{}}}", names.join(","));
+        assert!(Json::parse(text.as_bytes()).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_serde_json(text in r#"[\[\]{}",:0-9a-c\\ue.\- ]{0,40}"#) {
+            let ours = Json::parse(text.as_bytes());
+            let theirs = serde_json::from_str::<serde_json::Value>(&text);
+            match ours {
+                Ok(_) => prop_assert!(theirs.is_ok() || theirs.unwrap_err().to_string().contains("out of range")),
+                // serde_json lets repeated names pass.
+                Err(fault) => prop_assert!(theirs.is_err() || fault.what.contains("repeated"), "{:?}", fault),
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80), token in "[a-z0-9/~]{0,4}") {
+            if let Ok(json) = Json::parse(&bytes) {
+                let _ = json.get(&Pointer(vec![token]));
+            }
+        }
+
+        #[test]
+        fn strings_come_back_as_they_were(text in "\\PC{0,20}", control in 0u8..32) {
+            let value = format!("{text}{}", control as char);
+            let written = serde_json::to_string(&serde_json::json!({ "k": value })).unwrap();
+            prop_assert_eq!(get(&written, "/k"), Some(Node::Text(value.into())));
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! kill -9 under load, then a restart: nothing acknowledged is lost, nothing is accepted twice.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::harness::sign::{self};
+use crate::harness::{App, Client, Site, app, eventually};
+
+/// A body that is known again by its id, of some size, with every byte value in it.
+fn body(id: &str, size: usize) -> Vec<u8> {
+    let mut body = format!("{{\"id\":\"{id}\",\"type\":\"t\",\"fill\":\"").into_bytes();
+    body.extend((0..size).map(|n| b'a' + (n % 26) as u8));
+    body.extend_from_slice(b"\"}");
+    body
+}
+
+/// Sends until the connection breaks or `stop`; what was acknowledged goes into `acknowledged`.
+fn load(
+    client: Client,
+    name: String,
+    stop: Arc<AtomicBool>,
+    acknowledged: Arc<Mutex<HashMap<String, Vec<u8>>>>,
+) {
+    let mut n = 0;
+    'connections: while !stop.load(Ordering::SeqCst) {
+        let Ok(mut stream) = client.try_connect(None, &[]) else {
+            return;
+        };
+        loop {
+            if stop.load(Ordering::SeqCst) {
+                return;
+            }
+            let id = format!("{name}_{n}");
+            n += 1;
+            let body = body(&id, [10, 500, 5_000, 60_000][n % 4]);
+            let request =
+                crate::harness::client::request("POST", "/stripe", &sign::stripe(&body), &body);
+            match crate::harness::client::exchange(&mut stream, &request) {
+                Ok(answer) => {
+                    assert_eq!(answer.status, 200);
+                    acknowledged.lock().unwrap().insert(id, body);
+                }
+                Err(_) => continue 'connections,
+            }
+        }
+    }
+}
+
+#[test]
+fn kill_minus_9_under_load_loses_nothing_that_was_acknowledged() {
+    // The application stumbles, so that deliveries are owed and under way when the kill comes.
+    let app = App::replying(|d| app::status(if d.body.len() % 3 == 0 { 503 } else { 200 }));
+    let site = Site::new();
+    let retry = "[relay]\nretry = { first = \"50ms\", factor = 2.0, max = \"1s\", give_up_after = \"1h\", jitter = \"full\" }\n";
+    site.stripe(&app.url("/"), retry);
+    let acknowledged = Arc::new(Mutex::new(HashMap::new()));
+    for round in 0..5 {
+        let gateway = site.start();
+        let stop = Arc::new(AtomicBool::new(false));
+        let senders: Vec<_> = (0..8)
+            .map(|sender| {
+                let (client, stop, acknowledged) =
+                    (gateway.client(), stop.clone(), acknowledged.clone());
+                let name = format!("evt_{round}_{sender}");
+                std::thread::spawn(move || load(client, name, stop, acknowledged))
+            })
+            .collect();
+        let before = acknowledged.lock().unwrap().len();
+        eventually("some load", || {
+            (acknowledged.lock().unwrap().len() > before + 200).then_some(())
+        });
+        gateway.kill();
+        stop.store(true, Ordering::SeqCst);
+        for sender in senders {
+            sender.join().unwrap();
+        }
+        if round == 2 {
+            // The index is only an index: without it the journal is read again from its beginning.
+            std::fs::remove_dir_all(site.data().join("index")).unwrap();
+        }
+    }
+    let gateway = site.start();
+    let acknowledged = acknowledged.lock().unwrap().clone();
+    assert!(acknowledged.len() > 1000);
+    let events = gateway.events();
+    let mut stored: HashMap<&str, usize> = HashMap::new();
+    for event in &events {
+        *stored.entry(event["key"].as_str().unwrap()).or_default() += 1;
+    }
+    for id in acknowledged.keys() {
+        assert_eq!(stored.get(id.as_str()), Some(&1), "{id}");
+    }
+    assert!(
+        stored.values().all(|count| *count == 1),
+        "an event was accepted twice"
+    );
+    // Byte for byte, from the disk.
+    for event in events.iter().step_by(7) {
+        let Some(body) = acknowledged.get(event["key"].as_str().unwrap()) else {
+            continue;
+        };
+        let raw = gateway.ask(
+            "GET",
+            &format!("/v1/events/{}/body", event["id"].as_str().unwrap()),
+        );
+        assert_eq!(&raw.body, body);
+    }
+    // The provider sends again what it was told is received: all duplicates.
+    let client = gateway.client();
+    let mut stream = client.connect();
+    for body in acknowledged.values().step_by(11) {
+        let request = crate::harness::client::request("POST", "/stripe", &sign::stripe(body), body);
+        assert_eq!(
+            crate::harness::client::exchange(&mut stream, &request)
+                .unwrap()
+                .status,
+            200
+        );
+    }
+    assert_eq!(gateway.events().len(), events.len());
+    // And every event reached the application, unchanged, under one id.
+    let owed = |state: &str| {
+        gateway.get(&format!("/v1/events?state={state}&limit=1"))["events"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    let refused: HashSet<&String> = acknowledged
+        .iter()
+        .filter(|(_, b)| b.len() % 3 == 0)
+        .map(|(id, _)| id)
+        .collect();
+    eventually("all that the application takes", || {
+        let taken: HashSet<Vec<u8>> = app.deliveries().into_iter().map(|d| d.body).collect();
+        acknowledged
+            .values()
+            .all(|body| taken.contains(body))
+            .then_some(())
+    });
+    assert_eq!(owed("owed") > 0, !refused.is_empty());
+    let mut ids: HashMap<Vec<u8>, HashSet<String>> = HashMap::new();
+    for delivery in app.deliveries() {
+        ids.entry(delivery.body.clone())
+            .or_default()
+            .insert(delivery.event().to_owned());
+    }
+    assert!(
+        ids.values().all(|ids| ids.len() == 1),
+        "an event changed its id"
+    );
+}
+
+#[test]
+fn killed_while_starting_it_starts_again() {
+    let app = App::start();
+    let site = Site::new();
+    site.stripe(&app.url("/"), "");
+    let gateway = site.start();
+    let first = body("evt_before", 100);
+    assert_eq!(
+        gateway
+            .client()
+            .post("/stripe", &sign::stripe(&first), &first)
+            .status,
+        200
+    );
+    gateway.kill();
+    for delay in [0, 2, 5, 10, 20, 40] {
+        let mut command = site.command(&["serve"]);
+        let mut child = command
+            .stderr(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(delay));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let gateway = site.start();
+    assert_eq!(gateway.events().len(), 1);
+    assert_eq!(
+        gateway
+            .client()
+            .post("/stripe", &sign::stripe(&first), &first)
+            .status,
+        200
+    );
+    assert_eq!(gateway.events().len(), 1);
+}

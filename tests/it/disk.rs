@@ -1,0 +1,240 @@
+//! A disk that is full, an index that is broken, a clock that jumps.
+
+use std::time::Duration;
+
+use crate::harness::gateway::Gateway;
+use crate::harness::sign::{self, stripe_event};
+use crate::harness::{App, Site, eventually};
+
+fn post(gateway: &Gateway, id: &str) -> crate::harness::Response {
+    let body = stripe_event(id);
+    gateway
+        .client()
+        .post("/stripe", &sign::stripe(&body), &body)
+}
+
+#[test]
+fn below_the_low_water_mark_the_answer_is_503_and_the_admin_port_goes_on() {
+    let app = App::start();
+    let inbox = "[inbox]\nsegment = \"8 MiB\"\nballast = \"0\"\nlow_water = \"16000000 MiB\"\n";
+    let site = Site::with_settings(inbox);
+    site.stripe(&app.url("/"), "");
+    let gateway = site.start();
+    let answer = post(&gateway, "evt_full");
+    assert_eq!(answer.status, 503);
+    assert!(
+        answer
+            .header("retry-after")
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+            > 0
+    );
+    assert_eq!(gateway.reasons(), ["disk_low"]);
+    assert_eq!(gateway.ask("GET", "/readyz").status, 503);
+    assert_eq!(gateway.ask("GET", "/healthz").status, 200);
+    assert!(gateway.events().is_empty());
+    assert_eq!(app.count(), 0);
+    assert_eq!(gateway.terminate().code(), Some(0));
+}
+
+/// A file system of 40 MiB, filled up and freed again. Needs the right to mount; says so where it
+/// is missing (the store's own tests do the same with a simulated disk).
+#[test]
+fn a_full_disk_gives_503_and_recovers_without_a_restart() {
+    let app = App::start();
+    let inbox = "[inbox]\nsegment = \"8 MiB\"\nballast = \"2 MiB\"\nlow_water = \"8 MiB\"\n";
+    let site = Site::with_settings(inbox);
+    site.stripe(&app.url("/"), "[guard]\nbody_max = \"1 MiB\"\n");
+    std::fs::create_dir(site.data()).unwrap();
+    let mount = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=48m,mode=0700", "tmpfs"])
+        .arg(site.data())
+        .output();
+    if !mount.is_ok_and(|m| m.status.success()) {
+        eprintln!("skipped: this needs the right to mount a tmpfs");
+        return;
+    }
+    struct Unmount(std::path::PathBuf);
+    impl Drop for Unmount {
+        fn drop(&mut self) {
+            let _ = std::process::Command::new("umount")
+                .arg("-l")
+                .arg(&self.0)
+                .output();
+        }
+    }
+    let _unmount = Unmount(site.data());
+    let gateway = site.start();
+    assert_eq!(post(&gateway, "evt_room").status, 200);
+    let hog = site.data().join("hog");
+    let free = || {
+        let stat = rustix::fs::statvfs(&site.data()).unwrap();
+        stat.f_bavail * stat.f_frsize
+    };
+    let spare = usize::try_from(free()).unwrap() - (4 << 20);
+    std::fs::write(&hog, vec![1u8; spare]).unwrap();
+    eventually("503", || {
+        (post(&gateway, &format!("evt_full_{}", free())).status == 503).then_some(())
+    });
+    assert_eq!(gateway.ask("GET", "/readyz").status, 503);
+    let stored = gateway.events().len();
+    std::fs::remove_file(&hog).unwrap();
+    eventually("recovery", || {
+        (post(&gateway, "evt_again").status == 200).then_some(())
+    });
+    assert_eq!(gateway.events().len(), stored + 1);
+    app.wait_for(stored + 1);
+    assert_eq!(gateway.terminate().code(), Some(0));
+}
+
+#[test]
+fn a_missing_or_broken_index_is_rebuilt_from_the_journal() {
+    let app = App::start();
+    let site = Site::new();
+    site.stripe(&app.url("/"), "");
+    let gateway = site.start();
+    for n in 0..30 {
+        assert_eq!(post(&gateway, &format!("evt_{n}")).status, 200);
+    }
+    app.wait_for(30);
+    eventually("all settled", || {
+        gateway
+            .events()
+            .iter()
+            .all(|e| e["state"] == "delivered")
+            .then_some(())
+    });
+    let before = gateway.events();
+    assert_eq!(gateway.terminate().code(), Some(0));
+    let index = site.data().join("index");
+    for harm in 0..3 {
+        match harm {
+            0 => std::fs::remove_dir_all(&index).unwrap(),
+            1 => {
+                for file in std::fs::read_dir(&index)
+                    .unwrap()
+                    .flatten()
+                    .filter(|f| f.path().is_file())
+                {
+                    std::fs::write(file.path(), b"garbage, not an index").unwrap();
+                }
+            }
+            _ => {
+                let db = index.join("db");
+                let mut bytes = std::fs::read(&db).unwrap();
+                for at in (0..bytes.len()).step_by(97) {
+                    bytes[at] ^= 0x55;
+                }
+                std::fs::write(&db, bytes).unwrap();
+            }
+        }
+        let gateway = site.start();
+        assert_eq!(gateway.events(), before, "harm {harm}");
+        assert_eq!(post(&gateway, "evt_7").status, 200);
+        assert_eq!(gateway.events().len(), 30);
+        assert_eq!(gateway.terminate().code(), Some(0));
+    }
+    assert_eq!(app.count(), 30);
+}
+
+/// A record half on disk, as a power cut leaves it: what was acknowledged before it stays.
+#[test]
+fn a_torn_last_record_costs_nothing_that_was_acknowledged() {
+    let site = Site::new();
+    site.stripe("http://127.0.0.1:9/", "[relay]\nretry = { first = \"1h\", factor = 1.0, max = \"1h\", give_up_after = \"72h\", jitter = \"none\" }\n");
+    let gateway = site.start();
+    for n in 0..5 {
+        assert_eq!(post(&gateway, &format!("evt_{n}")).status, 200);
+    }
+    eventually("five attempts", || {
+        gateway
+            .events()
+            .iter()
+            .all(|e| e["attempts"] == 1)
+            .then_some(())
+    });
+    gateway.kill();
+    let segment = std::fs::read_dir(site.data().join("journal"))
+        .unwrap()
+        .flatten()
+        .map(|f| f.path())
+        .min()
+        .unwrap();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let end = bytes.iter().rposition(|b| *b != 0).unwrap();
+    // A frame's beginning and no end behind the last record; and an hour's garbage after it.
+    bytes[end + 9..end + 40].fill(0xab);
+    std::fs::write(&segment, bytes).unwrap();
+    let gateway = site.start();
+    assert_eq!(gateway.events().len(), 5);
+    assert_eq!(post(&gateway, "evt_3").status, 200);
+    assert_eq!(post(&gateway, "evt_new").status, 200);
+    gateway.kill();
+    assert_eq!(site.start().events().len(), 6);
+}
+
+/// Threat 11: the clock is set back and forth between runs. Nothing is lost, accepted twice or
+/// delivered twice; freshness goes by the clock that is there.
+#[test]
+fn a_clock_that_jumps_makes_no_duplicates() {
+    let app = App::start();
+    let site = Site::new();
+    site.stripe(&app.url("/"), "[freshness]\ntolerance = \"5m\"\n");
+    let Some(library) = faketime() else {
+        eprintln!(
+            "skipped: libfaketime is not installed (the relay's and store's own tests move their clocks)"
+        );
+        return;
+    };
+    for (round, shift) in ["+0", "+2d", "-2d", "+0"].iter().enumerate() {
+        let mut serve = site.command(&["serve"]);
+        serve
+            .env("LD_PRELOAD", &library)
+            .env("FAKETIME", shift)
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        let gateway = site.start_with(serve);
+        let now = crate::harness::now();
+        let shifted = match *shift {
+            "+2d" => now + 172_800,
+            "-2d" => now - 172_800,
+            _ => now,
+        };
+        let body = stripe_event("evt_clock");
+        let signed = sign::stripe_with(crate::harness::gateway::STRIPE_SECRET, shifted, &body);
+        assert_eq!(
+            gateway.client().post("/stripe", &signed, &body).status,
+            200,
+            "{shift}"
+        );
+        if *shift != "+0" {
+            assert_eq!(
+                gateway
+                    .client()
+                    .post("/stripe", &sign::stripe(&body), &body)
+                    .status,
+                401,
+                "{shift}"
+            );
+        }
+        app.wait_for(1);
+        eventually("settled", || {
+            (gateway.events()[0]["state"] == "delivered").then_some(())
+        });
+        assert_eq!(gateway.events().len(), 1, "round {round}");
+        assert_eq!(gateway.terminate().code(), Some(0));
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(app.count(), 1);
+}
+
+fn faketime() -> Option<std::path::PathBuf> {
+    let places = [
+        "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
+        "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
+    ];
+    places
+        .iter()
+        .map(std::path::PathBuf::from)
+        .find(|p| p.exists())
+}

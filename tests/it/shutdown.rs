@@ -1,0 +1,77 @@
+//! SIGTERM: stop accepting, finish what is under way, sync, exit 0.
+
+use std::io::Write;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::harness::client::{read_response, request};
+use crate::harness::sign::{self, stripe_event};
+use crate::harness::{App, Site, app, eventually};
+
+#[test]
+fn what_is_under_way_is_finished_and_the_exit_code_is_0() {
+    let app = App::replying(|_| {
+        std::thread::sleep(Duration::from_millis(400));
+        app::status(200)
+    });
+    let site = Site::new();
+    site.stripe(&app.url("/"), "");
+    let mut gateway = site.start();
+    let client = gateway.client();
+    let body = stripe_event("evt_term");
+    let bytes = request("POST", "/stripe", &sign::stripe(&body), &body);
+    // Half a request is on the wire when the signal comes.
+    let mut half = client.connect();
+    half.write_all(&bytes[..bytes.len() - 5]).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    gateway.signal(Signal::TERM);
+    eventually("the port to close", || {
+        client.try_connect(None, &[]).is_err().then_some(())
+    });
+    assert_eq!(gateway.ask("GET", "/readyz").status, 503);
+    half.write_all(&bytes[bytes.len() - 5..]).unwrap();
+    assert_eq!(read_response(&mut half).unwrap().status, 200);
+    assert_eq!(gateway.wait().code(), Some(0));
+    assert!(
+        gateway.log().contains("everything acknowledged is on disk"),
+        "{}",
+        gateway.log()
+    );
+    // Delivered before the end, or owed after it; never neither, never twice.
+    let again = site.start();
+    app.wait_for(1);
+    eventually("delivery", || {
+        (again.events()[0]["state"] == "delivered").then_some(())
+    });
+    assert_eq!(app.count(), 1);
+}
+
+#[test]
+fn a_stuck_application_does_not_hold_up_the_end() {
+    let app = App::replying(|_| {
+        std::thread::sleep(Duration::from_secs(60));
+        app::status(200)
+    });
+    let site = Site::with_settings("[limits]\ndrain_timeout = \"500ms\"\n");
+    site.stripe(&app.url("/"), "[relay]\ntimeout = \"50s\"\n");
+    let gateway = site.start();
+    let body = stripe_event("evt_stuck");
+    assert_eq!(
+        gateway
+            .client()
+            .post("/stripe", &sign::stripe(&body), &body)
+            .status,
+        200
+    );
+    app_is_busy(&gateway);
+    assert_eq!(gateway.terminate().code(), Some(0));
+    let again = site.start();
+    assert_eq!(again.events()[0]["state"], "owed");
+}
+
+fn app_is_busy(gateway: &crate::harness::Gateway) {
+    eventually("an attempt under way", || {
+        (gateway.get("/v1/sources")["sources"][0]["under_way"] == 1).then_some(())
+    });
+}
