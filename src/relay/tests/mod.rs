@@ -3,9 +3,11 @@
 mod application;
 mod failing;
 mod hostile;
+mod logging;
 mod operating;
 mod proxies;
 mod scheduling;
+mod simulation;
 mod stage;
 mod tls;
 mod wire;
