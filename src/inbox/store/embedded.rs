@@ -165,6 +165,11 @@ impl Embedded {
         &self.report
     }
 
+    #[cfg(test)]
+    pub(super) fn shared_for_tests(&self) -> &Shared {
+        &self.shared
+    }
+
     fn usable(&self) -> Result<(), StoreError> {
         if self.shared.flags.closed.load(Ordering::SeqCst) {
             Err(StoreError::Closed)

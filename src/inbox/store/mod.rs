@@ -33,6 +33,12 @@ pub mod steps;
 pub mod embedded;
 #[cfg(test)]
 pub mod plain;
+#[cfg(test)]
+pub(crate) mod contract;
+#[cfg(test)]
+mod faulty;
+#[cfg(test)]
+mod tests;
 
 /// What a store's methods return: they may wait for a disk or a database.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

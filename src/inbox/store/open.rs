@@ -447,6 +447,7 @@ fn replay(
     let mut why = "it was not there".to_owned();
     if config.index && path.exists() {
         let mut replay = Replay::new(new_shared(), files);
+        replay.in_index = true;
         let loaded = Index::open(&path, config.index_cache_bytes)
             .and_then(|index| replay.load(Arc::new(index)))
             .and_then(|next| replay.journal(files, next));
@@ -535,7 +536,6 @@ impl Replay {
 
     /// Takes over what the index knows; from which segment on the journal must be replayed.
     fn load(&mut self, index: Arc<Index>) -> Result<u32, IndexError> {
-        self.in_index = true;
         let shared = Arc::clone(&self.shared);
         let next = index
             .checkpoint(&shared.identity.id)?

@@ -14,11 +14,10 @@ use crate::clock::Clock;
 use crate::random::Random;
 
 pub const SUFFIX: &str = ".seg";
-/// A segment in the making. It is given its own name when it is taken into use, so that the
-/// segment with the highest number is always the one that is written to.
-const NEXT: &str = "next.tmp";
-/// The same, for a segment made out of the ballast.
-const SPARE: &str = "spare.tmp";
+/// Of a segment in the making. It is given its own name when it is taken into use, so that the
+/// segment with the highest number is always the one that is written to. Its number is in this
+/// name, too: while one is being renamed, the next may be in the making.
+const MAKING: &str = ".tmp";
 const BALLAST: &str = "ballast";
 
 pub struct RoomSettings {
@@ -98,8 +97,10 @@ impl Room {
 
     /// Removes what an earlier process left half made, and looks at the disk for the first time.
     pub fn begin(&self, wanted: u32) {
-        for left in [NEXT, SPARE] {
-            let _ = self.disk.remove(&self.settings.journal.join(left));
+        for name in self.disk.list(&self.settings.journal).unwrap_or_default() {
+            if name.ends_with(MAKING) {
+                let _ = self.disk.remove(&self.settings.journal.join(name));
+            }
         }
         let ballast = self
             .disk
@@ -218,7 +219,12 @@ impl Room {
         let mut state = self.lock();
         match made {
             // Its number was given to a segment out of the ballast meanwhile: make another.
-            Ok(_) if state.wanted != wanted => return,
+            Ok(_) if state.wanted != wanted => {
+                let _ = self
+                    .disk
+                    .remove(&making_path(&self.settings.journal, wanted));
+                return;
+            }
             Ok(file) => {
                 state.next = Some(file);
                 state.stuck = false;
@@ -239,11 +245,11 @@ impl Room {
         {
             return Err(Unavailable::DiskLow);
         }
-        self.create(NEXT, number, settings.segment_bytes)
+        self.create(number, settings.segment_bytes)
     }
 
-    fn create(&self, name: &str, number: u32, length: u64) -> Result<SegmentFile, Unavailable> {
-        let path = self.settings.journal.join(name);
+    fn create(&self, number: u32, length: u64) -> Result<SegmentFile, Unavailable> {
+        let path = making_path(&self.settings.journal, number);
         let header = Header {
             number,
             identity: self.identity,
@@ -265,7 +271,7 @@ impl Room {
                 state.stuck = false;
                 drop(state);
                 self.changed.notify_all();
-                return self.name(NEXT, next);
+                return self.name(next);
             }
             if let Some(why) = state.failed {
                 state.stuck = true;
@@ -289,7 +295,8 @@ impl Room {
             if !std::mem::take(&mut state.ballast) {
                 return Err(NoRoom::Unavailable(Unavailable::DiskLow));
             }
-            state.wanted += 1;
+            // Not the number that may be in the making right now.
+            state.wanted += 2;
             state.wanted - 1
         };
         tracing::warn!("disk full: giving up the ballast so that deliveries can be settled");
@@ -302,20 +309,21 @@ impl Room {
         }
         let length = (self.settings.ballast_bytes / 2)
             .clamp(4 * u64::from(HEADER), self.settings.segment_bytes);
-        let file = self
-            .create(SPARE, number, length)
-            .map_err(NoRoom::Unavailable)?;
-        self.name(SPARE, file)
+        let file = self.create(number, length).map_err(NoRoom::Unavailable)?;
+        self.name(file)
     }
 
-    fn name(&self, from: &str, file: SegmentFile) -> Result<Taken, NoRoom> {
+    fn name(&self, file: SegmentFile) -> Result<Taken, NoRoom> {
         let journal = &self.settings.journal;
         let bytes = file
             .file
             .len()
             .map_err(|e| NoRoom::Unavailable(unavailable(&e)))?;
         self.disk
-            .rename(&journal.join(from), &segment_path(journal, file.number()))
+            .rename(
+                &making_path(journal, file.number()),
+                &segment_path(journal, file.number()),
+            )
             .map_err(|e| NoRoom::Unavailable(unavailable(&e)))?;
         self.disk
             .sync_dir(journal)
@@ -325,7 +333,7 @@ impl Room {
 
     /// The first segment of a new store (or after one that cannot be read), made on the spot.
     pub fn first(&self, number: u32) -> io::Result<Taken> {
-        let path = self.settings.journal.join(NEXT);
+        let path = making_path(&self.settings.journal, number);
         let header = Header {
             number,
             identity: self.identity,
@@ -353,6 +361,10 @@ fn unavailable(e: &io::Error) -> Unavailable {
 
 pub fn segment_path(journal: &Path, number: u32) -> PathBuf {
     journal.join(format!("{number:010}{SUFFIX}"))
+}
+
+fn making_path(journal: &Path, number: u32) -> PathBuf {
+    journal.join(format!("{number:010}{MAKING}"))
 }
 
 /// The number in a segment file's name.
