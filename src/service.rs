@@ -50,7 +50,7 @@ pub struct Surroundings {
 #[derive(Debug)]
 pub enum Fault {
     /// In a rule or settings file, with its place.
-    File(Diagnostic),
+    File(Box<Diagnostic>),
     Key {
         source: String,
         error: KeyError,
@@ -100,6 +100,12 @@ impl fmt::Display for Fault {
     }
 }
 
+impl From<Diagnostic> for Fault {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Fault::File(Box::new(diagnostic))
+    }
+}
+
 /// Rules with their keys: compiled, loaded, and ready to be put in place.
 pub struct Prepared {
     pub loaded: Loaded,
@@ -115,7 +121,7 @@ pub fn prepare(
     before: Option<&Loaded>,
 ) -> Result<Prepared, Vec<Fault>> {
     let files =
-        |diagnostics: Vec<Diagnostic>| diagnostics.into_iter().map(Fault::File).collect::<Vec<_>>();
+        |diagnostics: Vec<Diagnostic>| diagnostics.into_iter().map(Fault::from).collect::<Vec<_>>();
     let read = RuleFiles::read(&settings.rules).map_err(files)?;
     let (rules, warnings) = compile::compile(read).map_err(files)?;
     let mut faults = Vec::new();
@@ -426,7 +432,7 @@ impl Gateway {
             .map_err(|error| faults.push(Fault::Tls(error)))
             .ok();
         if let Err(found) = self.check_settings() {
-            faults.extend(found.into_iter().map(Fault::File));
+            faults.extend(found.into_iter().map(Fault::from));
         }
         let (Some(prepared), Some(identity), true) = (prepared, identity, faults.is_empty()) else {
             return Err(faults);

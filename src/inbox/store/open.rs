@@ -197,6 +197,8 @@ impl fmt::Display for Report {
             )?;
         }
         match &self.index {
+            // A new store has none to begin with.
+            IndexUse::Rebuilt(_) if self.events == 0 => {}
             IndexUse::Loaded => {}
             IndexUse::Rebuilt(why) => write!(f, "; index rebuilt: {why}")?,
             IndexUse::Without => f.write_str("; running without an index")?,
