@@ -119,6 +119,12 @@ impl Room {
         !state.low && !state.stuck
     }
 
+    /// The next segment is ready.
+    #[cfg(test)]
+    pub(super) fn ready(&self) -> bool {
+        self.lock().next.is_some()
+    }
+
     pub fn above_low_water(&self) -> bool {
         !self.low.load(Ordering::Relaxed)
     }
