@@ -89,7 +89,7 @@ const BUCKETS: usize = 1 << 16;
 impl Default for Claims {
     fn default() -> Self {
         Claims {
-            buckets: vec![Vec::new(); BUCKETS],
+            buckets: std::iter::repeat_with(Vec::new).take(BUCKETS).collect(),
             length: 0,
         }
     }

@@ -114,8 +114,8 @@ impl Writer {
     /// lost page once). This process must end; the next one reads what is really there.
     pub(super) fn fail(&mut self) {
         self.shared.flags.failed.store(true, Ordering::SeqCst);
-        self.undo(&StoreError::Unknown);
         (self.on_fatal)();
+        self.undo(&StoreError::Unknown);
     }
 
     /// Goes on in the next segment. `for_step`: it is for what follows from a delivery, which may

@@ -57,8 +57,9 @@ struct Running {
 
 impl Embedded {
     /// Opens the store in a directory, or makes one there. Reads what the last process left, which
-    /// takes a while after a crash. `on_fatal` is called, from a thread of the store, when a sync
-    /// failed: the process must end then.
+    /// takes a while after a crash. `on_fatal` is called, from a thread of the store and before
+    /// those who wait hear [`StoreError::Unknown`], when a sync failed: the process must end then.
+    /// It must return at once.
     pub fn open(
         config: EmbeddedConfig,
         clock: Arc<dyn Clock>,

@@ -225,8 +225,10 @@ async fn lives(seed: u64, segment_bytes: u32, largest: u64, rounds: u64) {
 #[test]
 fn power_cuts_lose_nothing_that_was_acknowledged() {
     let runtime = runtime();
-    for seed in 0..400 {
-        runtime.block_on(lives(seed, SEGMENT, 100_000, 40));
+    // CALLSEAL_SEEDS for a longer search; a failure names its seed.
+    let seeds = std::env::var("CALLSEAL_SEEDS").map_or(400, |seeds| seeds.parse().unwrap());
+    for seed in 0..seeds {
+        runtime.block_on(lives(seed, SEGMENT, 60_000, 16));
     }
 }
 
@@ -251,7 +253,7 @@ async fn with_fault(nth: u64, fault: Fault, counted: Counted, lasting: bool) -> 
         disk.plan(nth, fault, counted);
     }
     if let Ok(store) = open_on(&disk, nth, &fatal) {
-        for _ in 0..25 {
+        for _ in 0..12 {
             known.work(&store, &random, 50_000).await;
         }
         let failed = store.stats().failed;
@@ -276,12 +278,16 @@ async fn with_fault(nth: u64, fault: Fault, counted: Counted, lasting: bool) -> 
 fn any_operation_may_fail_once() {
     let runtime = runtime();
     let mut hits = 0;
-    for nth in (1..120).chain((120..500).step_by(7)) {
+    for nth in (1..100).chain((100..500).step_by(7)) {
+        let before = hits;
         for fault in [Fault::Eio, Fault::Full, Fault::Short, Fault::Interrupted] {
             hits += usize::from(runtime.block_on(with_fault(nth, fault, Counted::All, false)));
         }
+        if hits == before {
+            break;
+        }
     }
-    assert!(hits > 400, "{hits}");
+    assert!(hits > 300, "{hits}");
 }
 
 #[test]
@@ -394,6 +400,7 @@ async fn what_a_failed_write_left_does_not_come_back() {
         disk.plan_lying_write(nth);
         let results = join_all(offers).await;
         let lost = results.iter().filter(|r| r.is_err()).count();
+        disk.forget_plan();
         accept(&store, "after", "1").await;
         drop(store);
         let store = open_on(&disk.copy(), 2, &fatal).unwrap();
