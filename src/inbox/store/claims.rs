@@ -96,7 +96,7 @@ impl Default for Claims {
 }
 
 impl Claims {
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.length
     }
 
@@ -263,7 +263,7 @@ mod tests {
             }
             let asked = hash();
             assert_eq!(claims.get(&asked), model.get(&asked).copied());
-            assert_eq!(claims.len(), model.len());
+            assert_eq!(claims.count(), model.len());
         }
     }
 }

@@ -92,7 +92,7 @@ impl Embedded {
         shared
             .flags
             .claims
-            .store(opened.claims.len() as u64, Ordering::Relaxed);
+            .store(opened.claims.count() as u64, Ordering::Relaxed);
         let writer = Writer {
             shared: Arc::clone(&shared),
             queue: Arc::clone(&queue),
@@ -104,6 +104,7 @@ impl Embedded {
             sweep: None,
             file: opened.active,
             file_bytes,
+            steps_only: file_bytes < config.segment_bytes,
             head: opened.end,
             dirty_to: 0,
             group: Default::default(),

@@ -381,7 +381,7 @@ impl DiskFile for FaultyFile {
         Ok(())
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         let (sim, _) = self.disk.operate(Doing::Other)?;
         Ok(sim.files[self.file].now.len() as u64)
     }

@@ -130,6 +130,10 @@ pub enum FrameRead {
 
 /// An accepted event without its headers and body.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it is made, and nearly always good"
+)]
 pub enum MetaRead {
     Good(Meta, Option<EventId>),
     Damaged,
@@ -185,7 +189,7 @@ impl SegmentFile {
         };
         let whole = FRAME_HEAD + head.length as usize;
         if whole > read && read == FIRST_READ {
-            if u64::from(offset) + whole as u64 > self.file.len()? {
+            if u64::from(offset) + whole as u64 > self.file.length()? {
                 return Ok(FrameRead::BadPayload(head));
             }
             bytes.resize(whole, 0);
@@ -277,7 +281,7 @@ pub struct Tail {
 
 impl<'a> Walk<'a> {
     pub fn new(segment: &'a SegmentFile) -> io::Result<Self> {
-        let length = u32::try_from(segment.file.len()?).unwrap_or(u32::MAX);
+        let length = u32::try_from(segment.file.length()?).unwrap_or(u32::MAX);
         Ok(Walk {
             segment,
             window: Window::new(&*segment.file, length),

@@ -87,7 +87,7 @@ impl Known {
             self.happened(id, state, settled.is_ok());
             works &= settled.is_ok();
         }
-        if random.next_u64() % 5 == 0
+        if random.next_u64().is_multiple_of(5)
             && let Some(id) = self.states.keys().next().copied()
         {
             let redriven = store.redrive(id, at(5)).await;
@@ -198,7 +198,11 @@ async fn lives(seed: u64, segment_bytes: u32, largest: u64, rounds: u64) {
     config.index = false;
     config.segment_bytes = segment_bytes;
     for life in 0..3 {
-        let span = if random.next_u64() % 3 == 0 { 40 } else { 400 };
+        let span = if random.next_u64().is_multiple_of(3) {
+            40
+        } else {
+            400
+        };
         disk.plan(1 + random.next_u64() % span, Fault::PowerCut, Counted::All);
         if let Ok(store) = open_on_with(&disk, config.clone(), random.next_u64(), &fatal) {
             for _ in 0..rounds {
