@@ -46,6 +46,10 @@ impl Known {
             let key = format!("k{}", self.serial);
             let new = event(&key, &Known::body(random, largest), at(0));
             self.offered.insert(key.clone(), new.clone());
+            if random.next_u64().is_multiple_of(3) {
+                // The provider is impatient: whoever hears "duplicate" counts on it, too.
+                offers.push((key.clone(), store.accept(new.clone())));
+            }
             offers.push((key, store.accept(new)));
         }
         // Offered at once, so that groups have more than one.
@@ -53,8 +57,14 @@ impl Known {
         for (key, result) in keys.into_iter().zip(join_all(futures).await) {
             match result {
                 Ok(Acceptance::New(id)) => {
-                    self.acknowledged.insert(key, id);
+                    let before = self.acknowledged.insert(key, id);
+                    assert!(before.is_none_or(|before| before == id));
                     self.states.insert(id, (State::Owed, Vec::new()));
+                }
+                Ok(Acceptance::Duplicate(id)) => {
+                    let before = self.acknowledged.insert(key, id);
+                    assert!(before.is_none_or(|before| before == id));
+                    self.states.entry(id).or_insert((State::Owed, Vec::new()));
                 }
                 Ok(other) => panic!("{key}: {other:?}"),
                 Err(_) => works = false,
