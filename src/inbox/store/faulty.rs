@@ -246,15 +246,23 @@ impl Sim {
 }
 
 impl Content {
+    fn grow(bytes: &mut Vec<u8>, length: usize) {
+        if bytes.len() < length {
+            // Not `resize`: without optimisation that goes byte by byte.
+            bytes.extend_from_slice(&vec![0; length - bytes.len()]);
+        }
+    }
+
     fn apply(bytes: &mut Vec<u8>, change: &Change) {
         match change {
             Change::Write(at, data) => {
-                if bytes.len() < at + data.len() {
-                    bytes.resize(at + data.len(), 0);
-                }
+                Content::grow(bytes, at + data.len());
                 bytes[*at..at + data.len()].copy_from_slice(data);
             }
-            Change::Length(length) => bytes.resize(*length, 0),
+            Change::Length(length) => {
+                bytes.truncate(*length);
+                Content::grow(bytes, *length);
+            }
         }
     }
 
@@ -373,7 +381,7 @@ impl DiskFile for FaultyFile {
         Ok(())
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         let (sim, _) = self.disk.operate(Doing::Other)?;
         Ok(sim.files[self.file].now.len() as u64)
     }

@@ -601,7 +601,7 @@ impl Replay {
             self.conflicts = true;
             let mut inner = shared.catalog.lock();
             if let Some(live) = inner.segments.get_mut(&number) {
-                live.bytes = file.file.len()?;
+                live.bytes = file.file.length()?;
                 live.end = segment.end;
                 live.sealed = true;
                 live.summary = segment.summary;
@@ -638,7 +638,7 @@ impl Replay {
         for file in files.iter().filter(|f| f.number() >= next) {
             let gaps = self.report.damage.len();
             self.segment(file)?;
-            let bytes = file.file.len()?;
+            let bytes = file.file.length()?;
             let sealed = file.number() != newest;
             if sealed && self.tail.dirty_to > self.tail.end {
                 let Tail { end, dirty_to } = self.tail;
@@ -801,7 +801,7 @@ impl Replay {
                 ))?;
         }
         self.report.index = index;
-        let active_bytes = active.file.len().map_err(io_error(
+        let active_bytes = active.file.length().map_err(io_error(
             "asking the length of a segment in",
             &self.shared.journal,
         ))?;

@@ -323,7 +323,7 @@ impl Room {
         let journal = &self.settings.journal;
         let bytes = file
             .file
-            .len()
+            .length()
             .map_err(|e| NoRoom::Unavailable(unavailable(&e)))?;
         self.disk
             .rename(

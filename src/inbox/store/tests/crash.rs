@@ -46,6 +46,10 @@ impl Known {
             let key = format!("k{}", self.serial);
             let new = event(&key, &Known::body(random, largest), at(0));
             self.offered.insert(key.clone(), new.clone());
+            if random.next_u64().is_multiple_of(3) {
+                // The provider is impatient: whoever hears "duplicate" counts on it, too.
+                offers.push((key.clone(), store.accept(new.clone())));
+            }
             offers.push((key, store.accept(new)));
         }
         // Offered at once, so that groups have more than one.
@@ -53,8 +57,14 @@ impl Known {
         for (key, result) in keys.into_iter().zip(join_all(futures).await) {
             match result {
                 Ok(Acceptance::New(id)) => {
-                    self.acknowledged.insert(key, id);
+                    let before = self.acknowledged.insert(key, id);
+                    assert!(before.is_none_or(|before| before == id));
                     self.states.insert(id, (State::Owed, Vec::new()));
+                }
+                Ok(Acceptance::Duplicate(id)) => {
+                    let before = self.acknowledged.insert(key, id);
+                    assert!(before.is_none_or(|before| before == id));
+                    self.states.entry(id).or_insert((State::Owed, Vec::new()));
                 }
                 Ok(other) => panic!("{key}: {other:?}"),
                 Err(_) => works = false,
@@ -87,7 +97,7 @@ impl Known {
             self.happened(id, state, settled.is_ok());
             works &= settled.is_ok();
         }
-        if random.next_u64() % 5 == 0
+        if random.next_u64().is_multiple_of(5)
             && let Some(id) = self.states.keys().next().copied()
         {
             let redriven = store.redrive(id, at(5)).await;
@@ -198,7 +208,11 @@ async fn lives(seed: u64, segment_bytes: u32, largest: u64, rounds: u64) {
     config.index = false;
     config.segment_bytes = segment_bytes;
     for life in 0..3 {
-        let span = if random.next_u64() % 3 == 0 { 40 } else { 400 };
+        let span = if random.next_u64().is_multiple_of(3) {
+            40
+        } else {
+            400
+        };
         disk.plan(1 + random.next_u64() % span, Fault::PowerCut, Counted::All);
         if let Ok(store) = open_on_with(&disk, config.clone(), random.next_u64(), &fatal) {
             for _ in 0..rounds {
@@ -225,8 +239,10 @@ async fn lives(seed: u64, segment_bytes: u32, largest: u64, rounds: u64) {
 #[test]
 fn power_cuts_lose_nothing_that_was_acknowledged() {
     let runtime = runtime();
-    for seed in 0..400 {
-        runtime.block_on(lives(seed, SEGMENT, 100_000, 40));
+    // CALLSEAL_SEEDS for a longer search; a failure names its seed.
+    let seeds = std::env::var("CALLSEAL_SEEDS").map_or(400, |seeds| seeds.parse().unwrap());
+    for seed in 0..seeds {
+        runtime.block_on(lives(seed, SEGMENT, 60_000, 16));
     }
 }
 
@@ -251,7 +267,7 @@ async fn with_fault(nth: u64, fault: Fault, counted: Counted, lasting: bool) -> 
         disk.plan(nth, fault, counted);
     }
     if let Ok(store) = open_on(&disk, nth, &fatal) {
-        for _ in 0..25 {
+        for _ in 0..12 {
             known.work(&store, &random, 50_000).await;
         }
         let failed = store.stats().failed;
@@ -276,12 +292,16 @@ async fn with_fault(nth: u64, fault: Fault, counted: Counted, lasting: bool) -> 
 fn any_operation_may_fail_once() {
     let runtime = runtime();
     let mut hits = 0;
-    for nth in (1..120).chain((120..500).step_by(7)) {
+    for nth in (1..100).chain((100..500).step_by(7)) {
+        let before = hits;
         for fault in [Fault::Eio, Fault::Full, Fault::Short, Fault::Interrupted] {
             hits += usize::from(runtime.block_on(with_fault(nth, fault, Counted::All, false)));
         }
+        if hits == before {
+            break;
+        }
     }
-    assert!(hits > 400, "{hits}");
+    assert!(hits > 300, "{hits}");
 }
 
 #[test]
@@ -394,6 +414,7 @@ async fn what_a_failed_write_left_does_not_come_back() {
         disk.plan_lying_write(nth);
         let results = join_all(offers).await;
         let lost = results.iter().filter(|r| r.is_err()).count();
+        disk.forget_plan();
         accept(&store, "after", "1").await;
         drop(store);
         let store = open_on(&disk.copy(), 2, &fatal).unwrap();
