@@ -119,7 +119,7 @@ impl Pipeline {
         }
         let answer = answer(rule, outcome);
         self.note(source, verdict, reason, detail, seen);
-        log(rule, verdict, reason, event, &answer, seen);
+        log(rule, verdict, reason, event, Some(&answer), seen);
         answer
     }
 
@@ -172,7 +172,7 @@ impl Pipeline {
 impl Handler for Pipeline {
     async fn handle(self: Rc<Self>, incoming: Incoming) -> Answer {
         let head = &incoming.head;
-        let mut seen = Seen {
+        let seen = Seen {
             peer: head.peer,
             method: head.method.clone(),
             path: head.path.clone(),
@@ -181,8 +181,15 @@ impl Handler for Pipeline {
         };
         let loaded = self.shared.loaded.load_full();
         let rule = loaded.guards.route(&head.path).cloned();
-        let outcome = self.run(&loaded, incoming, &mut seen).await;
-        self.conclude(rule.as_ref(), outcome, &seen)
+        let mut waiting = Waiting {
+            pipeline: &self,
+            rule,
+            seen,
+            answered: false,
+        };
+        let outcome = self.run(&loaded, incoming, &mut waiting.seen).await;
+        waiting.answered = true;
+        self.conclude(waiting.rule.as_ref(), outcome, &waiting.seen)
     }
 
     fn malformed(&self, peer: IpAddr, why: Malformed) -> Answer {
@@ -196,8 +203,32 @@ impl Handler for Pipeline {
         };
         let answer = Answer::empty(malformed_status(why));
         self.note(String::new(), "malformed", why.code(), String::new(), &seen);
-        log(None, "malformed", why.code(), None, &answer, &seen);
+        log(None, "malformed", why.code(), None, Some(&answer), &seen);
         answer
+    }
+}
+
+/// A sender that waits for its answer. When its connection ends before that, the rest of the
+/// pipeline is dropped with it: what had reached the store is kept all the same, and the sender
+/// will come again. That it heard nothing is what then remains to be told.
+struct Waiting<'p> {
+    pipeline: &'p Pipeline,
+    rule: Option<Arc<Rule>>,
+    seen: Seen,
+    answered: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
+        let (verdict, reason) = ("unheard", "connection_ended");
+        let rule = self.rule.as_ref();
+        let source = rule.map_or(String::new(), |rule| rule.name.to_string());
+        self.pipeline
+            .note(source, verdict, reason, String::new(), &self.seen);
+        log(rule, verdict, reason, None, None, &self.seen);
     }
 }
 
@@ -206,7 +237,7 @@ fn log(
     verdict: &str,
     reason: &str,
     event: Option<EventId>,
-    answer: &Answer,
+    answer: Option<&Answer>,
     seen: &Seen,
 ) {
     let took_us = u64::try_from(seen.began.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -218,7 +249,7 @@ fn log(
         reason,
         event,
         peer = %seen.peer,
-        status = answer.status.as_u16(),
+        status = answer.map(|answer| answer.status.as_u16()),
         body_bytes = seen.body_bytes,
         took_us,
         "callback"
@@ -262,7 +293,8 @@ fn malformed_status(why: Malformed) -> StatusCode {
         | Malformed::TargetForm
         | Malformed::TargetCharacters
         | Malformed::UnderscoreTwin
-        | Malformed::Upgrade => StatusCode::BAD_REQUEST,
+        | Malformed::Upgrade
+        | Malformed::Unreadable => StatusCode::BAD_REQUEST,
     }
 }
 

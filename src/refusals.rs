@@ -16,10 +16,11 @@ pub struct Refused {
     /// Name of the source; empty when none was matched.
     pub source: String,
     pub peer: IpAddr,
+    /// At most [`METHOD_MAX`] bytes of it.
     pub method: String,
     /// At most [`PATH_MAX`] bytes of it.
     pub path: String,
-    /// Which stage said no: `malformed`, `refused`, `rejected`, `overloaded`.
+    /// Which stage said no: `malformed`, `refused`, `rejected`, `overloaded`; or `unheard`.
     pub stage: &'static str,
     /// Stable reason code.
     pub reason: &'static str,
@@ -29,6 +30,9 @@ pub struct Refused {
 
 /// Longest path that is kept.
 pub const PATH_MAX: usize = 256;
+
+/// Longest method that is kept: any word is one, as long as a head may be.
+pub const METHOD_MAX: usize = 32;
 
 #[derive(Debug)]
 pub struct Refusals {
@@ -52,13 +56,8 @@ impl Refusals {
 
     /// Adds one; its number is set here.
     pub fn push(&self, mut refused: Refused) {
-        if refused.path.len() > PATH_MAX {
-            let end = (0..=PATH_MAX)
-                .rev()
-                .find(|at| refused.path.is_char_boundary(*at))
-                .unwrap_or(0);
-            refused.path.truncate(end);
-        }
+        cut(&mut refused.path, PATH_MAX);
+        cut(&mut refused.method, METHOD_MAX);
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         ring.count += 1;
         refused.number = ring.count;
@@ -82,6 +81,15 @@ impl Refusals {
             .rev()
             .filter(|r| before.is_none_or(|before| r.number < before));
         older.filter(|r| keep(r)).take(limit).cloned().collect()
+    }
+}
+
+fn cut(text: &mut String, max: usize) {
+    if text.len() > max {
+        let end = (0..=max).rev().find(|at| text.is_char_boundary(*at));
+        text.truncate(end.unwrap_or(0));
+        // What was cut off would stay in memory otherwise.
+        text.shrink_to_fit();
     }
 }
 
@@ -121,5 +129,9 @@ mod tests {
         );
         refusals.push(refused(&"ä".repeat(400)));
         assert_eq!(refusals.list(None, 1, |_| true)[0].path.len(), PATH_MAX);
+        let mut long = refused("/");
+        long.method = "A".repeat(20_000);
+        refusals.push(long);
+        assert_eq!(refusals.list(None, 1, |_| true)[0].method.len(), METHOD_MAX);
     }
 }

@@ -33,7 +33,7 @@ use crate::rule::compile;
 use crate::rule::diagnostic::Diagnostic;
 use crate::rule::document::RuleFiles;
 use crate::secret::SecretRef;
-use crate::settings::Settings;
+use crate::settings::{Limits, Settings};
 use crate::telemetry::{Metrics, ResultLabel};
 use crate::verify::{KeyError, Keyring, Verifier};
 
@@ -76,6 +76,10 @@ pub enum Fault {
     Thread {
         cause: io::Error,
     },
+    /// A reload would leave no source at all: a volume that is gone looks just so.
+    NoSources {
+        rules: PathBuf,
+    },
 }
 
 impl fmt::Display for Fault {
@@ -96,6 +100,36 @@ impl fmt::Display for Fault {
                 cause,
             } => write!(f, "{what} port {address}: {cause}"),
             Fault::Thread { cause } => write!(f, "a thread could not be started: {cause}"),
+            Fault::NoSources { rules } => write!(
+                f,
+                "{} holds no source any more; to run without any, restart",
+                rules.display()
+            ),
+        }
+    }
+}
+
+impl Fault {
+    /// The file that someone has to mend or to put there, where it is a key.
+    fn key_file(&self) -> Option<PathBuf> {
+        match self {
+            Fault::Key { error, .. } => error.place.strip_prefix("file:").map(PathBuf::from),
+            Fault::SignWith {
+                place: SecretRef::File(path),
+                ..
+            } => Some(path.clone()),
+            Fault::SignWith {
+                place: SecretRef::Env(_),
+                ..
+            }
+            | Fault::File(_)
+            | Fault::Tls(_)
+            | Fault::Store(_)
+            | Fault::Token(_)
+            | Fault::Directory { .. }
+            | Fault::Bind { .. }
+            | Fault::Thread { .. }
+            | Fault::NoSources { .. } => None,
         }
     }
 }
@@ -122,6 +156,17 @@ pub fn prepare(
 ) -> Result<Prepared, Vec<Fault>> {
     let files =
         |diagnostics: Vec<Diagnostic>| diagnostics.into_iter().map(Fault::from).collect::<Vec<_>>();
+    // The default may be missing: then there are no sources yet. A directory that someone named
+    // and that is not there is a mistake, and would answer every callback with 404.
+    if settings.rules != Settings::default().rules && !settings.rules.is_dir() {
+        return Err(vec![Fault::Directory {
+            path: settings.rules.clone(),
+            cause: io::Error::new(
+                io::ErrorKind::NotFound,
+                "there is no such directory of rules",
+            ),
+        }]);
+    }
     let read = RuleFiles::read(&settings.rules).map_err(files)?;
     let (rules, warnings) = compile::compile(read).map_err(files)?;
     let mut faults = Vec::new();
@@ -158,6 +203,11 @@ pub fn prepare(
             }),
             Err(fault) => faults.push(fault),
         }
+    }
+    if rules.rules.is_empty() && before.is_some_and(|before| !before.rules.rules.is_empty()) {
+        faults.push(Fault::NoSources {
+            rules: settings.rules.clone(),
+        });
     }
     if !faults.is_empty() {
         return Err(faults);
@@ -210,9 +260,11 @@ pub struct Gateway {
     draining: Arc<AtomicBool>,
     stop: watch::Sender<bool>,
     stop_admin: watch::Sender<bool>,
+    broken: watch::Sender<Option<&'static str>>,
     cores: Vec<JoinHandle<()>>,
     admin_thread: Option<JoinHandle<()>>,
-    reloading: std::sync::Mutex<()>,
+    /// One reload at a time; and the key files for which the last one failed.
+    reloading: std::sync::Mutex<Vec<PathBuf>>,
 }
 
 impl Gateway {
@@ -309,6 +361,7 @@ impl Gateway {
 
         let (stop, _) = watch::channel(false);
         let (stop_admin, _) = watch::channel(false);
+        let (broken, _) = watch::channel(None);
         let draining = Arc::new(AtomicBool::new(false));
         let listening = Arc::new(listening(&settings, tls, metrics));
         let token_file = tokens.file().map(PathBuf::from);
@@ -336,9 +389,10 @@ impl Gateway {
             draining,
             stop,
             stop_admin,
+            broken,
             cores: Vec::new(),
             admin_thread: None,
-            reloading: std::sync::Mutex::new(()),
+            reloading: std::sync::Mutex::default(),
         };
         gateway
             .run(listeners, listening, admin_listener, admin_state)
@@ -362,13 +416,34 @@ impl Gateway {
                 drain: self.settings.limits.drain_timeout,
             };
             let thread = std::thread::Builder::new().name(format!("core-{number}"));
-            self.cores.push(thread.spawn(move || core.run(listener))?);
+            let part = self.part("a core", &self.stop);
+            self.cores.push(thread.spawn(move || {
+                let _part = part;
+                core.run(listener);
+            })?);
         }
         let stop = self.stop_admin.subscribe();
         let thread = std::thread::Builder::new().name("admin".to_owned());
-        self.admin_thread =
-            Some(thread.spawn(move || admin::serve::run(admin_listener, admin_state, stop))?);
+        let part = self.part("the admin port", &self.stop_admin);
+        self.admin_thread = Some(thread.spawn(move || {
+            let _part = part;
+            admin::serve::run(admin_listener, admin_state, stop);
+        })?);
         Ok(())
+    }
+
+    fn part(&self, name: &'static str, stop: &watch::Sender<bool>) -> Part {
+        Part {
+            name,
+            stop: stop.subscribe(),
+            broken: self.broken.clone(),
+        }
+    }
+
+    /// Turns to the name of a part that has ended and should not have. Half a gateway is worse
+    /// than none: whoever runs it then stops it, and a restart begins whole.
+    pub fn broken(&self) -> watch::Receiver<Option<&'static str>> {
+        self.broken.subscribe()
     }
 
     /// The address of the public port.
@@ -410,16 +485,26 @@ impl Gateway {
     /// Reads rules, keys and certificate anew and exchanges them all at once; on any fault the old
     /// ones stay. Requests under way finish with what they began with.
     pub fn reload(&self) -> Result<Vec<Diagnostic>, Vec<Fault>> {
-        let _one_at_a_time = self
-            .reloading
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut missed = self.reloading();
         let result = self.try_reload();
+        let faults = result.as_ref().err();
+        *missed = faults
+            .into_iter()
+            .flatten()
+            .filter_map(Fault::key_file)
+            .collect();
+        drop(missed);
         let label = ResultLabel {
             result: if result.is_ok() { "done" } else { "failed" },
         };
         self.shared.metrics.reloads.get_or_create(&label).inc();
         result
+    }
+
+    fn reloading(&self) -> std::sync::MutexGuard<'_, Vec<PathBuf>> {
+        self.reloading
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn try_reload(&self) -> Result<Vec<Diagnostic>, Vec<Fault>> {
@@ -466,6 +551,8 @@ impl Gateway {
             self.certificate.key.clone(),
         ];
         paths.extend(self.settings_file.clone());
+        // Keys of rules that are not in force, since these files were missing or wrong.
+        paths.extend(self.reloading().iter().cloned());
         for rule in &self.loaded().rules.rules {
             let secrets = rule
                 .keys
@@ -510,6 +597,21 @@ fn block_on<T>(future: impl Future<Output = Result<T, StoreError>>) -> Result<T,
     }
 }
 
+/// Held by a thread that must run until it is told to stop.
+struct Part {
+    name: &'static str,
+    stop: watch::Receiver<bool>,
+    broken: watch::Sender<Option<&'static str>>,
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if std::thread::panicking() || !*self.stop.borrow() {
+            self.broken.send_replace(Some(self.name));
+        }
+    }
+}
+
 /// What one core's thread runs with.
 struct Core {
     shared: Arc<pipeline::Shared>,
@@ -535,12 +637,22 @@ impl Core {
             let worker = self.relay.worker();
             let waker = worker.waker();
             let (stop_relay, relay_stopped) = watch::channel(false);
-            let relay = tokio::task::spawn_local(worker.run(relay_stopped, self.drain));
+            // Half of the time is the listener's and half the relay's: together they must not
+            // take longer than whoever told us to stop was promised.
+            let half = self.drain / 2;
+            let mut relay = tokio::task::spawn_local(worker.run(relay_stopped, half));
             let pipeline = Pipeline::new(self.shared, waker);
-            if let Err(error) =
-                serve::run(listener, self.listening, pipeline, self.stop, self.drain).await
-            {
-                tracing::error!(%error, "the listener ended");
+            tokio::select! {
+                served = serve::run(listener, self.listening, pipeline, self.stop, half) => {
+                    if let Err(error) = served {
+                        tracing::error!(%error, "the listener ended");
+                    }
+                }
+                // A core that accepts and never delivers: its end is the end of the thread.
+                _ = &mut relay => {
+                    tracing::error!("the relay of a core ended");
+                    return;
+                }
             }
             // Only now: what the last callbacks brought may still go out at once.
             let _ = stop_relay.send(true);
@@ -570,12 +682,38 @@ fn listening(
             bytes: limits.header_bytes,
             target: limits.target_bytes,
         },
-        caps: ConnectionCaps::new(limits.connections, limits.connections_per_address),
+        caps: ConnectionCaps::new(connections(limits), limits.connections_per_address),
         bodies: ByteBudget::new(limits.bytes_in_flight),
         trusted: AddressSet::new(&settings.listen.trusted_proxies),
         proxy_protocol: settings.listen.proxy_protocol,
         metrics,
     }
+}
+
+/// As many connections as the settings say, if there are files for them; a quarter of those stays
+/// for the journal and for the way to the applications, which strangers must not starve.
+fn connections(limits: &Limits) -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let had = getrlimit(Resource::Nofile);
+    let wanted = Rlimit {
+        current: had.maximum,
+        maximum: had.maximum,
+    };
+    // Usually 1024 is what one begins with, and many times that is what one may have.
+    let files = match setrlimit(Resource::Nofile, wanted) {
+        Ok(()) => had.maximum,
+        Err(_) => had.current,
+    };
+    let files = files.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+    let affordable = files - files / 4;
+    if affordable < limits.connections {
+        tracing::warn!(
+            files,
+            "limits.connections is {}, but there are files for {affordable} only: raise the limit (ulimit -n, LimitNOFILE=)",
+            limits.connections
+        );
+    }
+    limits.connections.min(affordable)
 }
 
 /// The data directory holds event bodies and the admin token: it is the owner's alone.
@@ -589,4 +727,35 @@ fn make_directory(path: &std::path::Path) -> Result<(), Fault> {
         path: path.to_owned(),
         cause,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A thread that panics, or ends by itself, is noticed; one that was told to stop is not.
+    #[test]
+    fn a_part_that_ends_untold_is_told_of() {
+        let ends = |told: bool, panics: bool| {
+            let (broken, heard) = watch::channel(None);
+            let (stop, stopped) = watch::channel(told);
+            let part = Part {
+                name: "a core",
+                stop: stopped,
+                broken,
+            };
+            let ended = std::thread::spawn(move || {
+                let _part = part;
+                assert!(!panics);
+            })
+            .join();
+            drop(stop);
+            assert_eq!(ended.is_err(), panics);
+            *heard.borrow()
+        };
+        assert_eq!(ends(true, false), None);
+        assert_eq!(ends(false, false), Some("a core"));
+        assert_eq!(ends(false, true), Some("a core"));
+        assert_eq!(ends(true, true), Some("a core"));
+    }
 }

@@ -285,6 +285,20 @@ pub fn start_logging(format: LogFormat) {
     };
 }
 
+/// Says of a panic where it was, and not what it says: it may quote what it choked on, which can
+/// be a body or a key.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let thread = std::thread::current();
+        tracing::error!(
+            place,
+            thread = thread.name().unwrap_or_default(),
+            "a panic: this is a bug in callseal"
+        );
+    }));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
 //! The admin port's thread: accepts, serves, keeps the gauges fresh, and lets the store give back
 //! what is past its time.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,15 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::admin::{State, health, router};
+use crate::inbox::store::{self, Filter};
+use crate::listener::io::{Screen, ScreenedIo};
+use crate::message::SourceName;
 
 /// Connections at once; an operator and a scraper need a handful.
 const CONNECTIONS: usize = 64;
+/// For a head, and for a write that makes no progress: who neither asks nor listens gives its
+/// place to who does.
+const PATIENCE: Duration = Duration::from_secs(10);
 const GAUGES_EVERY: Duration = Duration::from_secs(10);
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
@@ -28,10 +35,15 @@ pub fn run(listener: std::net::TcpListener, state: State, stop: watch::Receiver<
             return;
         }
     };
-    runtime.block_on(async move {
-        tokio::spawn(housekeeping(state.clone()));
-        if let Err(error) = accept(listener, state, stop).await {
-            tracing::error!(%error, "the admin port ended");
+    tokio::task::LocalSet::new().block_on(&runtime, async move {
+        // Without it nothing expires and the disk fills: its end is the end of this thread, which
+        // the gateway notices.
+        let housekeeping = tokio::task::spawn_local(housekeeping(state.clone()));
+        tokio::select! {
+            ended = accept(listener, state, stop) => if let Err(error) = ended {
+                tracing::error!(%error, "the admin port ended");
+            },
+            _ = housekeeping => tracing::error!("the housekeeping ended"),
         }
     });
 }
@@ -61,26 +73,28 @@ async fn accept(
             continue;
         };
         let service = service.clone();
-        tokio::spawn(async move {
+        tokio::task::spawn_local(async move {
             let _place = place;
             let mut builder = hyper::server::conn::http1::Builder::new();
             builder
                 .timer(TokioTimer::new())
-                .header_read_timeout(Duration::from_secs(10))
+                .header_read_timeout(PATIENCE)
                 .max_buf_size(64 * 1024);
-            let _ = builder
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            let io = ScreenedIo::new(stream, Screen::Off, PATIENCE, PATIENCE);
+            let _ = builder.serve_connection(TokioIo::new(io), service).await;
         });
     }
 }
 
 async fn housekeeping(state: State) {
+    let mut strays = BTreeSet::new();
     let mut gauges = tokio::time::interval(GAUGES_EVERY);
     let mut expire = tokio::time::interval(EXPIRE_EVERY);
+    let mut look = tokio::time::interval(EXPIRE_EVERY);
     loop {
         tokio::select! {
             _ = gauges.tick() => health::refresh(&state),
+            _ = look.tick() => strays = look_for_strays(&state, strays).await,
             _ = expire.tick() => match state.store.expire(state.shared.clock.now()).await {
                 Ok(expired) if expired.events > 0 => {
                     tracing::info!(events = expired.events, bytes = expired.bytes, "gave back what is past its time");
@@ -90,4 +104,38 @@ async fn housekeeping(state: State) {
             }
         }
     }
+}
+
+/// Pages of what is owed that one look goes through.
+const STRAY_PAGES: usize = 8;
+
+/// Says it when deliveries are owed to sources that no rule names any more: they are kept, and wait
+/// for ever, and nothing else would show it. Gives what it found; says nothing twice.
+async fn look_for_strays(state: &State, known: BTreeSet<SourceName>) -> BTreeSet<SourceName> {
+    let mut found = BTreeSet::new();
+    let filter = Filter {
+        state: Some(store::State::Owed),
+        ..Filter::default()
+    };
+    let mut after = None;
+    for _ in 0..STRAY_PAGES {
+        if state.store.stats().owed == 0 {
+            break;
+        }
+        let Ok(page) = state.store.list(&filter, after, 500).await else {
+            return known;
+        };
+        let rules = &state.shared.loaded.load().rules.rules;
+        let named = |name: &SourceName| rules.iter().any(|rule| rule.name == *name);
+        let sources = page.rows.into_iter().map(|row| row.source);
+        found.extend(sources.filter(|source| !named(source)));
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    for source in found.difference(&known) {
+        tracing::warn!(%source, "deliveries are owed to a source without a rule: they wait until it has one again");
+    }
+    found
 }

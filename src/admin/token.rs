@@ -55,15 +55,20 @@ pub fn token_file(store: &Path) -> PathBuf {
 }
 
 impl Tokens {
+    /// Reads the tokens that the settings name, if they name any.
+    pub fn named(settings: &Settings) -> Result<Vec<(Role, Secret)>, TokenError> {
+        let admin = &settings.admin;
+        let operators = admin.operator.iter().map(|s| (Role::Operator, s));
+        let viewers = admin.viewer.iter().map(|s| (Role::Viewer, s));
+        let named = operators.chain(viewers);
+        named
+            .map(|(role, place)| Ok((role, checked(place)?)))
+            .collect()
+    }
+
     /// Reads the tokens of the settings; where none is named, the made one, or makes it.
     pub fn load(settings: &Settings, random: &dyn Random) -> Result<Self, TokenError> {
-        let admin = &settings.admin;
-        let named = admin.operator.iter().map(|s| (Role::Operator, s));
-        let named = named.chain(admin.viewer.iter().map(|s| (Role::Viewer, s)));
-        let mut tokens = Vec::new();
-        for (role, place) in named {
-            tokens.push((role, checked(place)?));
-        }
+        let tokens = Tokens::named(settings)?;
         if !tokens.is_empty() {
             return Ok(Tokens { tokens, file: None });
         }

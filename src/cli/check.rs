@@ -1,5 +1,6 @@
 //! `callseal check`: everything that `serve` would check, and a table of the sources.
 
+use crate::admin::token::Tokens;
 use crate::cli::{EXIT_CONFIG, Place, output};
 use crate::clock::{Clock, SystemClock};
 use crate::listener::tls::{CertificatePaths, Identity};
@@ -28,6 +29,9 @@ pub fn run(place: &Place) -> Result<(), u8> {
             .map_err(|error| faults.push(Fault::Tls(error)))
             .ok()
     });
+    if let Err(error) = Tokens::named(&settings) {
+        faults.push(Fault::Token(error));
+    }
     if !faults.is_empty() {
         if let Some(prepared) = prepared {
             output::diagnostics(&prepared.warnings);

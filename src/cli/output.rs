@@ -44,7 +44,8 @@ pub fn faults(faults: Vec<Fault>) {
             | Fault::Token(_)
             | Fault::Directory { .. }
             | Fault::Bind { .. }
-            | Fault::Thread { .. } => others.push(fault),
+            | Fault::Thread { .. }
+            | Fault::NoSources { .. } => others.push(fault),
         }
     }
     diagnostics(&in_files);

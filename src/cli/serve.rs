@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::cli::watch::{Fingerprint, LOOK_EVERY};
 use crate::cli::{EXIT_CONFIG, EXIT_DISK, EXIT_FAILED, Place, output};
@@ -18,6 +19,9 @@ pub fn run(place: &Place) -> Result<(), u8> {
         EXIT_CONFIG
     })?;
     telemetry::start_logging(settings.log);
+    telemetry::log_panics();
+    // What is written is the owner's alone, the index's files too, whatever the directory allows.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -44,7 +48,8 @@ pub fn run(place: &Place) -> Result<(), u8> {
     })?;
     output::diagnostics(&warnings);
     banner(&gateway);
-    runtime.block_on(live(&gateway, &mut signals));
+    let mut broken = gateway.broken();
+    runtime.block_on(live(&gateway, &mut signals, &mut broken));
     tracing::info!("stopping: finishing what is under way");
     runtime.spawn(async move {
         signals.stop().await;
@@ -56,6 +61,9 @@ pub fn run(place: &Place) -> Result<(), u8> {
     let stopped = runtime.block_on(told);
     if disk_failed.load(Ordering::SeqCst) {
         return Err(EXIT_DISK);
+    }
+    if broken.borrow().is_some() {
+        return Err(EXIT_FAILED);
     }
     match stopped {
         Ok(Ok(())) => {
@@ -108,13 +116,22 @@ impl Signals {
     }
 }
 
-async fn live(gateway: &Gateway, signals: &mut Signals) {
+async fn live(
+    gateway: &Gateway,
+    signals: &mut Signals,
+    broken: &mut watch::Receiver<Option<&'static str>>,
+) {
     let mut seen = Fingerprint::of(&gateway.watched());
     let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
         let changed = tokio::select! {
             _ = signals.terminate.recv() => return,
             _ = signals.interrupt.recv() => return,
+            part = broken.wait_for(Option::is_some) => {
+                let part = part.ok().and_then(|part| *part).unwrap_or_default();
+                tracing::error!("{part} has ended and should not have: the process stops");
+                return;
+            }
             _ = signals.hangup.recv() => true,
             _ = look.tick() => Fingerprint::of(&gateway.watched()) != seen,
         };

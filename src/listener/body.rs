@@ -57,18 +57,13 @@ impl Body {
         }
     }
 
-    /// Reads all of it. `declared` is its Content-Length, if any: room for it is made at once.
+    /// Reads all of it. `declared` is its Content-Length, if any. Room is taken as bytes arrive: if
+    /// a mere promise took it, a few idle connections could promise all that there is away.
     /// Trailers are read over and ignored: nothing signed stands in them.
     pub async fn read(mut self, declared: Option<u64>, max: usize) -> Result<HeldBody, BodyError> {
-        let declared = match declared {
-            Some(length) => match usize::try_from(length) {
-                Ok(length) if length <= max => length,
-                Ok(_) | Err(_) => return Err(BodyError::TooLarge),
-            },
-            None => 0,
-        };
-        if !self.share.grow_to(declared) {
-            return Err(BodyError::NoRoom);
+        let fits = |length| usize::try_from(length).is_ok_and(|length| length <= max);
+        if !declared.is_none_or(fits) {
+            return Err(BodyError::TooLarge);
         }
         match self.source {
             Source::Whole(bytes) if bytes.len() > max => Err(BodyError::TooLarge),
@@ -80,7 +75,7 @@ impl Body {
                 false => Err(BodyError::NoRoom),
             },
             Source::Wire(body) => {
-                tokio::time::timeout(self.timeout, collect(body, declared, max, self.share))
+                tokio::time::timeout(self.timeout, collect(body, max, self.share))
                     .await
                     .unwrap_or(Err(BodyError::TooSlow))
             }
@@ -90,7 +85,6 @@ impl Body {
 
 async fn collect(
     mut body: hyper::body::Incoming,
-    declared: usize,
     max: usize,
     mut share: BudgetShare,
 ) -> Result<HeldBody, BodyError> {
@@ -112,7 +106,7 @@ async fn collect(
             None if rest.is_empty() => first = Some(data),
             None => rest.extend_from_slice(&data),
             Some(begin) => {
-                rest.reserve(declared.max(begin.len() + data.len()));
+                rest.reserve(begin.len() + data.len());
                 rest.extend_from_slice(&begin);
                 rest.extend_from_slice(&data);
             }

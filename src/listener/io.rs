@@ -20,6 +20,8 @@ pub enum Screen {
     /// Shared with the service, which asks for the verdict on each request.
     Http1(Rc<RefCell<HeadScreen>>),
     Http2(FrameScreen),
+    /// Not looked at, and no limit for a head but hyper's own: the admin port.
+    Off,
 }
 
 /// A stream with a screen and two deadlines.
@@ -65,6 +67,7 @@ impl<T> ScreenedIo<T> {
                     "flood of control frames",
                 )),
             },
+            Screen::Off => Ok(()),
         }
     }
 
@@ -150,5 +153,35 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for ScreenedIo<T> {
         let this = self.get_mut();
         let poll = Pin::new(&mut this.inner).poll_shutdown(cx);
         this.watch_write(cx, poll)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    /// Who does not read holds its place until the deadline; who reads slowly keeps it.
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_makes_no_progress_is_given_up() {
+        let (ours, mut theirs) = tokio::io::duplex(16);
+        let mut io = ScreenedIo::new(ours, Screen::Off, LIMIT, LIMIT);
+        let reader = async {
+            for _ in 0..4 {
+                tokio::time::sleep(LIMIT / 2).await;
+                theirs.read_exact(&mut [0; 16]).await.unwrap();
+            }
+            std::future::pending::<()>().await;
+        };
+        let began = Instant::now();
+        let written = tokio::select! {
+            written = io.write_all(&[0; 1000]) => written,
+            () = reader => unreachable!(),
+        };
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(began.elapsed().as_secs(), (LIMIT * 3).as_secs());
     }
 }

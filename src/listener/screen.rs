@@ -20,6 +20,9 @@ pub enum FramingFault {
     FoldedLine,
     /// A request after one whose end only hyper knows.
     AfterChunked,
+    /// A `#` in the request target: hyper cuts the target there, so that what is matched, signed
+    /// and passed on would not be what was sent.
+    Fragment,
 }
 
 impl FramingFault {
@@ -32,6 +35,7 @@ impl FramingFault {
             FramingFault::BareLineFeed => "bare_line_feed",
             FramingFault::FoldedLine => "folded_line",
             FramingFault::AfterChunked => "after_chunked",
+            FramingFault::Fragment => "fragment",
         }
     }
 }
@@ -174,6 +178,9 @@ fn inspect(head: &[u8]) -> (Framing, Option<u64>) {
             fault = fault.or(Some(FramingFault::BareLineFeed));
             continue;
         };
+        if number == 0 && line.contains(&b'#') {
+            fault = fault.or(Some(FramingFault::Fragment));
+        }
         if number > 0 && matches!(line.first(), Some(b' ' | b'\t')) {
             fault = fault.or(Some(FramingFault::FoldedLine));
         }
@@ -217,7 +224,7 @@ fn inspect(head: &[u8]) -> (Framing, Option<u64>) {
 }
 
 /// Digits and nothing else: no sign, no list, no white space inside.
-fn decimal(text: &[u8]) -> Option<u64> {
+pub(super) fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -371,6 +378,8 @@ mod tests {
                 "{lines:?} byte by byte"
             );
         }
+        let fragment = b"POST /a#b HTTP/1.1\r\nHost: x\r\n\r\n";
+        assert_eq!(verdicts(&[fragment])[0].fault, Some(FramingFault::Fragment));
         let lf_end = b"POST / HTTP/1.1\r\nHost: x\r\n\nbody";
         assert_eq!(
             verdicts(&[lf_end])[0].fault,

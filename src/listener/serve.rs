@@ -16,7 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -26,7 +26,7 @@ use crate::listener::caps::{ByteBudget, ConnectionCaps, ConnectionPermit};
 use crate::listener::io::{Screen, ScreenedIo};
 use crate::listener::screen::{FrameScreen, Framing, HeadScreen};
 use crate::listener::strict::{self, HeadLimits};
-use crate::listener::{Body, Handler, Incoming, proxy};
+use crate::listener::{Body, Handler, Incoming, Malformed, proxy};
 use crate::message::Answer;
 use crate::telemetry::{Metrics, ReasonLabel};
 
@@ -110,11 +110,13 @@ pub async fn run<H: Handler>(
     let mut connections = JoinSet::new();
     let until_stop = stop.clone();
     let mut pause = Duration::ZERO;
+    // A moment, not a span: connections that end meanwhile must not make the pause begin anew.
+    let mut resume = Instant::now();
     loop {
         tokio::select! {
-            Some(_) = connections.join_next() => {}
+            Some(ended) = connections.join_next() => note_panic(ended),
             _ = stop.wait_for(|stop| *stop) => break,
-            accepted = accept(&listener, pause) => match accepted {
+            accepted = accept(&listener, resume) => match accepted {
                 Ok((stream, peer)) => {
                     pause = Duration::ZERO;
                     begin(stream, peer, &shared, &handler, &until_stop, &mut connections);
@@ -122,6 +124,7 @@ pub async fn run<H: Handler>(
                 Err(error) => {
                     // Out of file descriptors, say: trying again at once would spin.
                     pause = (pause * 2).clamp(Duration::from_millis(10), Duration::from_secs(1));
+                    resume = Instant::now() + pause;
                     tracing::warn!(%error, "a connection could not be accepted");
                 }
             }
@@ -140,18 +143,27 @@ pub async fn run<H: Handler>(
     }
     drop(listener);
     let _ = timeout(drain, async {
-        while connections.join_next().await.is_some() {}
+        while let Some(ended) = connections.join_next().await {
+            note_panic(ended);
+        }
     })
     .await;
     connections.abort_all();
     Ok(())
 }
 
-async fn accept(listener: &TcpListener, pause: Duration) -> io::Result<(TcpStream, SocketAddr)> {
-    if !pause.is_zero() {
-        tokio::time::sleep(pause).await;
+async fn accept(listener: &TcpListener, from: Instant) -> io::Result<(TcpStream, SocketAddr)> {
+    if from > Instant::now() {
+        tokio::time::sleep_until(from).await;
     }
     listener.accept().await
+}
+
+/// A panic ends its own connection, and no other; but it is a bug, and must not pass in silence.
+fn note_panic(ended: Result<(), JoinError>) {
+    if ended.is_err_and(|error| error.is_panic()) {
+        tracing::error!("a connection panicked");
+    }
 }
 
 fn begin<H: Handler>(
@@ -269,6 +281,11 @@ impl Activity {
         Busy(self.clone())
     }
 
+    /// Counts what idles from now.
+    fn touch(&self) {
+        self.since.set(Instant::now());
+    }
+
     /// Resolves once nothing has been under way for `limit`.
     async fn idle(&self, limit: Duration) {
         loop {
@@ -311,6 +328,7 @@ async fn http1<H: Handler>(
     let activity = Activity::new();
     let service = {
         let (shared, activity) = (shared.clone(), activity.clone());
+        let (screen, handler) = (screen.clone(), handler.clone());
         service_fn(move |request| {
             let framing = screen.borrow_mut().next_verdict();
             let (shared, handler, busy) = (shared.clone(), handler.clone(), activity.begin());
@@ -336,12 +354,29 @@ async fn http1<H: Handler>(
     let mut stopping = false;
     loop {
         tokio::select! {
-            done = conn.as_mut() => return done,
+            done = conn.as_mut() => return done.inspect_err(|error| unreadable(error, peer, &*handler)),
             _ = stop.wait_for(|stop| *stop), if !stopping => {
                 stopping = true;
+                activity.touch();
                 conn.as_mut().graceful_shutdown();
             }
+            // It connected and never asked: the drain does not wait for it to the end.
+            () = activity.idle(shared.timeouts.write), if stopping => {
+                if !screen.borrow().in_head() {
+                    return Ok(());
+                }
+                activity.touch();
+            }
         }
+    }
+}
+
+/// What hyper cannot read it answers by itself; it is counted and shown all the same.
+fn unreadable<H: Handler>(error: &hyper::Error, peer: IpAddr, handler: &H) {
+    if error.is_parse_too_large() {
+        handler.malformed(peer, Malformed::HeadersTooLarge);
+    } else if error.is_parse() {
+        handler.malformed(peer, Malformed::Unreadable);
     }
 }
 
@@ -395,21 +430,25 @@ async fn http2<H: Handler>(
     let mut conn = pin!(builder.serve_connection(TokioIo::new(io), service));
     let mut stopping = false;
     loop {
+        // Once told to go it has as long as a write: a request that was on its way when it was
+        // told still arrives, and is answered.
+        let patience = match stopping {
+            false => shared.timeouts.idle,
+            true => shared.timeouts.write,
+        };
         tokio::select! {
             done = conn.as_mut() => return done,
-            _ = stop.wait_for(|stop| *stop), if !stopping => {
-                stopping = true;
-                conn.as_mut().graceful_shutdown();
-            }
-            () = activity.idle(shared.timeouts.idle) => {
+            _ = stop.wait_for(|stop| *stop), if !stopping => {}
+            () = activity.idle(patience) => {
                 if stopping {
                     // It was told and has not gone.
                     return Ok(());
                 }
-                stopping = true;
-                conn.as_mut().graceful_shutdown();
             }
         }
+        stopping = true;
+        activity.touch();
+        conn.as_mut().graceful_shutdown();
     }
 }
 

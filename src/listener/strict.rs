@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use http::request::Parts;
 use http::{Method, Version};
 
-use crate::listener::screen::{Framing, FramingFault};
+use crate::listener::screen::{Framing, FramingFault, decimal};
 use crate::message::Headers;
 
 /// The head of a request that passed.
@@ -43,6 +43,8 @@ pub enum Malformed {
     /// Content-Encoding other than identity: 415.
     ContentEncoding,
     Upgrade,
+    /// Not HTTP, as far as hyper could read. It has answered by itself.
+    Unreadable,
 }
 
 impl Malformed {
@@ -60,6 +62,7 @@ impl Malformed {
             Malformed::HeadersTooLarge => "headers_too_large",
             Malformed::ContentEncoding => "content_encoding",
             Malformed::Upgrade => "upgrade",
+            Malformed::Unreadable => "unreadable",
         }
     }
 }
@@ -117,9 +120,7 @@ pub fn inspect(
     if headers.all("upgrade").next().is_some() {
         return Err(Malformed::Upgrade);
     }
-    let length = headers
-        .only("content-length")
-        .and_then(|v| std::str::from_utf8(v).ok()?.parse().ok());
+    let length = length(&headers)?;
     Ok(Head {
         method: parts.method.clone(),
         path,
@@ -128,6 +129,20 @@ pub fn inspect(
         peer,
         length,
     })
+}
+
+/// HTTP/2 frames carry the length, and no screen sees the fields: a second Content-Length would
+/// pass there, for the application to choose from.
+fn length(headers: &Headers) -> Result<Option<u64>, Malformed> {
+    let mut lengths = headers.all("content-length");
+    let (Some(length), second) = (lengths.next(), lengths.next()) else {
+        return Ok(None);
+    };
+    if second.is_some() {
+        return Err(Malformed::Framing(FramingFault::ContentLengthRepeated));
+    }
+    let malformed = Malformed::Framing(FramingFault::ContentLengthMalformed);
+    decimal(length).map(Some).ok_or(malformed)
 }
 
 fn target(parts: &Parts, limits: HeadLimits) -> Result<(String, Option<String>), Malformed> {
@@ -283,6 +298,19 @@ mod tests {
             );
         }
         assert!(with("Content-Encoding", "Identity").is_ok());
+        let twice = check(|r| {
+            let r = r.header("Host", "x").header("Content-Length", "1");
+            r.header("Content-Length", "1")
+        });
+        assert_eq!(
+            twice.unwrap_err(),
+            Malformed::Framing(FramingFault::ContentLengthRepeated)
+        );
+        assert_eq!(
+            with("Content-Length", "+1").unwrap_err(),
+            Malformed::Framing(FramingFault::ContentLengthMalformed)
+        );
+        assert_eq!(with("Content-Length", "7").unwrap().length, Some(7));
         assert_eq!(with("Upgrade", "h2c").unwrap_err(), Malformed::Upgrade);
         let many = check(|mut r| {
             r = r.header("Host", "x");

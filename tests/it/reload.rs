@@ -178,3 +178,70 @@ fn certificates_are_exchanged_and_broken_ones_are_not_taken() {
     reload(&gateway, "done");
     assert!(trusts(&second.0) && !trusts(&first.0));
 }
+
+/// A volume that is gone looks like a directory without rules: callbacks must not hear 404 for it.
+#[test]
+fn rules_that_vanish_keep_the_old_ones() {
+    let app = App::start();
+    let site = Site::new();
+    site.stripe(&app.url("/"), "");
+    let gateway = site.start();
+    let away = site.path("away");
+    std::fs::rename(site.rules(), &away).unwrap();
+    reload(&gateway, "failed");
+    std::fs::create_dir(site.rules()).unwrap();
+    reload(&gateway, "failed");
+    assert!(gateway.log().contains("no source any more"));
+    let body = stripe_event("evt_no_rules");
+    let answer = gateway
+        .client()
+        .post("/stripe", &sign::stripe(&body), &body);
+    assert_eq!(answer.status, 200);
+}
+
+/// The rule came first and its key later: the key's arrival is noticed, though no rule in force
+/// names it.
+#[test]
+fn a_key_that_comes_after_its_rule_is_noticed() {
+    let app = App::start();
+    let site = Site::new();
+    site.stripe(&app.url("/"), "");
+    let gateway = site.start();
+    site.source("second", "stripe", "second", &app.url("/"), "");
+    reload(&gateway, "failed");
+    // The watch has looked at the rule by now, too: only the key can make it look again.
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    let secret = "whsec_a_second_secret_0002";
+    std::fs::write(site.rules().join("keys/second"), secret).unwrap();
+    let body = stripe_event("evt_late_key");
+    eventually("the new source", || {
+        let signed = sign::stripe_with(secret, now(), &body);
+        (gateway.client().post("/second", &signed, &body).status == 200).then_some(())
+    });
+}
+
+/// What is owed to a source whose rule is gone is kept, and said.
+#[test]
+fn deliveries_owed_to_a_source_without_a_rule_are_told_of() {
+    let site = Site::new();
+    site.stripe("http://127.0.0.1:9/", "");
+    let gateway = site.start();
+    let body = stripe_event("evt_stray");
+    let answer = gateway
+        .client()
+        .post("/stripe", &sign::stripe(&body), &body);
+    assert_eq!(answer.status, 200);
+    assert_eq!(gateway.terminate().code(), Some(0));
+    let app = App::start();
+    std::fs::remove_file(site.rules().join("stripe.toml")).unwrap();
+    site.source("renamed", "stripe", "stripe", &app.url("/"), "");
+    let gateway = site.start();
+    eventually("the warning", || {
+        gateway
+            .log()
+            .lines()
+            .any(|l| l.contains("without a rule") && l.contains("stripe"))
+            .then_some(())
+    });
+    assert_eq!(gateway.events()[0]["state"], "owed");
+}

@@ -80,7 +80,7 @@ fn with_no_file_at_all_it_starts() {
     std::fs::write(
         elsewhere.path("ports.toml"),
         format!(
-            "rules = \"{0}/rules\"\n[listen]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n[inbox]\nstore = \"{0}/data\"\nlow_water = \"0\"\n",
+            "[listen]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n[inbox]\nstore = \"{0}/data\"\nlow_water = \"0\"\n",
             site.dir.path().display()
         ),
     )
@@ -180,4 +180,48 @@ fn the_demo_plays_to_its_end() {
         std::fs::read_dir(site.dir.path()).unwrap().next().is_none(),
         "the demo left something behind"
     );
+}
+
+/// What `serve` would stumble over, `check` says: a token that is not there, a directory of rules
+/// that someone named and that does not exist.
+#[test]
+fn check_looks_at_all_that_serve_needs() {
+    let site = Site::new();
+    site.stripe("http://127.0.0.1:9/", "");
+    let (code, _, error) = output(site.command(&["check", "--rules", "ruels"]));
+    assert_eq!(code, 78, "{error}");
+    assert!(error.contains("ruels"), "{error}");
+    let text = "[admin]\naddress = \"127.0.0.1:0\"\noperator = [\"env:CALLSEAL_TEST_NOT_SET\"]\n";
+    std::fs::write(site.path("callseal.toml"), text).unwrap();
+    let (code, _, error) = output(site.command(&["check"]));
+    assert_eq!(code, 78, "{error}");
+    assert!(error.contains("CALLSEAL_TEST_NOT_SET"), "{error}");
+}
+
+/// A volume is often mounted with rights for everyone. What we put there is the owner's alone.
+#[test]
+fn what_is_written_is_the_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let site = Site::new();
+    site.stripe("http://127.0.0.1:9/", "");
+    std::fs::create_dir(site.data()).unwrap();
+    std::fs::set_permissions(site.data(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let gateway = site.start();
+    let body = stripe_event("evt_modes");
+    let signed = sign::stripe(&body);
+    assert_eq!(gateway.client().post("/stripe", &signed, &body).status, 200);
+    assert_eq!(gateway.terminate().code(), Some(0));
+    let mut folders = vec![site.data()];
+    let mut looked = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let (path, meta) = entry.map(|e| (e.path(), e.metadata().unwrap())).unwrap();
+            assert_eq!(meta.permissions().mode() & 0o077, 0, "{}", path.display());
+            looked += 1;
+            if meta.is_dir() {
+                folders.push(path);
+            }
+        }
+    }
+    assert!(looked > 8);
 }

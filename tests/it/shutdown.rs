@@ -75,3 +75,38 @@ fn app_is_busy(gateway: &crate::harness::Gateway) {
         (gateway.get("/v1/sources")["sources"][0]["under_way"] == 1).then_some(())
     });
 }
+
+/// What the listener and the relay still have to do must not take twice the time that was allowed;
+/// and a request that is cut is told of.
+#[test]
+fn the_drain_time_is_for_both_ends_together() {
+    let app = App::replying(|_| {
+        std::thread::sleep(Duration::from_secs(60));
+        app::status(200)
+    });
+    let site = Site::with_settings("[limits]\ndrain_timeout = \"2s\"\n");
+    site.stripe(&app.url("/"), "[relay]\ntimeout = \"50s\"\n");
+    let gateway = site.start();
+    let client = gateway.client();
+    let body = stripe_event("evt_slow_end");
+    let bytes = request("POST", "/stripe", &sign::stripe(&body), &body);
+    assert_eq!(client.raw(&bytes).unwrap().status, 200);
+    app_is_busy(&gateway);
+    let mut half = client.connect();
+    half.write_all(&bytes[..bytes.len() - 5]).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    let began = std::time::Instant::now();
+    let mut gateway = gateway;
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.wait().code(), Some(0));
+    assert!(
+        began.elapsed() < Duration::from_millis(3500),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(
+        gateway.log().contains("connection_ended"),
+        "{}",
+        gateway.log()
+    );
+}

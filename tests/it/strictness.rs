@@ -1,6 +1,6 @@
 //! HTTP that two programs could read in two ways is refused (threats 16, 20 to 22).
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use crate::harness::client::read_response;
 use crate::harness::sign::{self, stripe_event};
@@ -71,6 +71,21 @@ fn what_bare_hyper_lets_through_is_refused() {
                 &format!("{h}{l}"),
                 &body,
             ),
+        ),
+        (
+            "fragment",
+            400,
+            raw("POST /stripe#a HTTP/1.1", &format!("{h}{l}"), &body),
+        ),
+        (
+            "fragment in the query",
+            400,
+            raw("POST /stripe?a#b HTTP/1.1", &format!("{h}{l}"), &body),
+        ),
+        (
+            "not HTTP",
+            400,
+            raw("POST /stripe HTTQ/1.1", &format!("{h}{l}"), &body),
         ),
         (
             "another authority",
@@ -165,6 +180,11 @@ fn what_bare_hyper_lets_through_is_refused() {
     }
     assert!(gateway.events().is_empty());
     assert_eq!(app.count(), 0);
+    // What hyper refuses by itself is told of like all else.
+    let reasons = gateway.reasons();
+    for reason in ["fragment", "unreadable", "headers_too_large"] {
+        assert!(reasons.iter().any(|r| r == reason), "{reason}: {reasons:?}");
+    }
     assert_eq!(
         client
             .raw(&raw(post, &format!("{h}{l}"), &body))
@@ -230,10 +250,16 @@ fn keep_alive_and_pipelined_requests_are_each_looked_at() {
         b"x",
     ));
     stream.write_all(&both).unwrap();
-    let statuses: Vec<u16> = (0..3)
-        .map(|_| read_response(&mut stream).unwrap().status)
+    // The last one ends the connection. Answers may arrive together, so they are read together.
+    let mut answers = Vec::new();
+    let _ = stream.read_to_end(&mut answers);
+    let answers = String::from_utf8(answers).unwrap();
+    let statuses: Vec<&str> = answers
+        .split("HTTP/1.1 ")
+        .skip(1)
+        .map(|answer| &answer[..3])
         .collect();
-    assert_eq!(statuses, [200, 200, 400]);
+    assert_eq!(statuses, ["200", "200", "400"]);
     app.wait_for(2);
 }
 
@@ -256,4 +282,80 @@ fn a_slow_head_is_cut() {
     body.write_all(b"POST /stripe HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc")
         .unwrap();
     assert_eq!(read_response(&mut body).unwrap().status, 408);
+}
+
+/// An HTTP/2 connection that idles is told to go, and has time to say what was already on its way.
+#[test]
+fn an_idle_http2_connection_is_told_before_it_is_cut() {
+    let site =
+        Site::with_settings("[limits]\nidle_timeout = \"300ms\"\nwrite_timeout = \"600ms\"\n");
+    site.stripe("http://127.0.0.1:9/", "");
+    let gateway = site.start();
+    let mut stream = gateway.client().connect_h2();
+    // The preface and empty SETTINGS, and never a word again, not even to a PING.
+    stream
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .unwrap();
+    let mut told = None;
+    let mut head = [0; 9];
+    while stream.read_exact(&mut head).is_ok() {
+        let length = usize::from(head[1]) << 8 | usize::from(head[2]);
+        stream.read_exact(&mut vec![0; length]).unwrap();
+        if head[3] == 7 {
+            told.get_or_insert_with(std::time::Instant::now);
+        }
+    }
+    let left = told.expect("a GOAWAY").elapsed().as_millis();
+    assert!((400..5000).contains(&left), "{left} ms");
+}
+
+/// Who only promises bytes takes no memory away from others.
+#[test]
+fn promised_bodies_do_not_use_up_the_memory_for_bodies() {
+    let app = App::start();
+    let site = Site::with_settings("[limits]\nbytes_in_flight = \"4 MiB\"\n");
+    site.stripe(&app.url("/"), "");
+    let gateway = site.start();
+    let client = gateway.client();
+    let promises: Vec<_> = (0..20)
+        .map(|_| {
+            let mut stream = client.connect();
+            let head =
+                b"POST /stripe HTTP/1.1\r\nHost: localhost\r\nContent-Length: 262144\r\n\r\nx";
+            stream.write_all(head).unwrap();
+            stream
+        })
+        .collect();
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let body = stripe_event("evt_beside_promises");
+    let answer = client.post("/stripe", &sign::stripe(&body), &body);
+    assert_eq!(answer.status, 200);
+    drop(promises);
+}
+
+/// Strangers' connections leave files for the journal, the admin port and the applications.
+#[test]
+fn connections_do_not_use_up_the_files() {
+    let app = App::start();
+    let site = Site::new();
+    site.stripe(&app.url("/"), "");
+    let mut command = std::process::Command::new("sh");
+    command.current_dir(site.path(""));
+    command.args(["-c", "ulimit -n 160; exec \"$0\" serve"]);
+    command.arg(env!("CARGO_BIN_EXE_callseal"));
+    let gateway = site.start_with(command);
+    assert!(gateway.log().contains("LimitNOFILE"), "{}", gateway.log());
+    let client = gateway.client();
+    let mut taken = Vec::new();
+    while let Ok(stream) = client.try_connect(None, &[]) {
+        taken.push(stream);
+        assert!(taken.len() < 160);
+    }
+    let body = stripe_event("evt_few_files");
+    let bytes = crate::harness::client::request("POST", "/stripe", &sign::stripe(&body), &body);
+    let stream = &mut taken[0];
+    stream.write_all(&bytes).unwrap();
+    assert_eq!(read_response(stream).unwrap().status, 200);
+    app.wait_for(1);
+    assert_eq!(gateway.ask("GET", "/readyz").status, 200);
 }

@@ -80,9 +80,15 @@ pub fn run(options: &Options) -> Result<(), u8> {
     let played = runtime.block_on(async {
         let (tell, deliveries) = mpsc::unbounded_channel();
         tokio::spawn(app::serve(listener, stage.relay_key.clone(), tell));
-        let good = stage.play(&gateway, deliveries).await;
+        let told = told_to_stop();
+        tokio::pin!(told);
+        let good = tokio::select! {
+            good = stage.play(&gateway, deliveries) => good,
+            () = &mut told => return Ok(true),
+        };
         if !options.once {
-            stay(&gateway, app).await;
+            invite(&gateway, app);
+            told.await;
         }
         good
     });
@@ -401,8 +407,24 @@ impl AdminPort {
     }
 }
 
-/// Stays up with the admin port, until Ctrl-C.
-async fn stay(gateway: &Gateway, app: SocketAddr) {
+/// Resolves on Ctrl-C or SIGTERM. Caught from the start: the scratch directory is taken away then,
+/// too.
+async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// What there is to look at while it stays up.
+fn invite(gateway: &Gateway, app: SocketAddr) {
     let token = gateway
         .token_file()
         .map(|file| file.display().to_string())
@@ -419,5 +441,4 @@ async fn stay(gateway: &Gateway, app: SocketAddr) {
         "  try     curl -H \"Authorization: Bearer $(cat {token})\" http://{}/v1/events",
         gateway.admin()
     ));
-    let _ = tokio::signal::ctrl_c().await;
 }

@@ -85,6 +85,17 @@ impl Client {
         Ok(StreamOwned::new(tls, tcp))
     }
 
+    /// A connection on which HTTP/2 was agreed.
+    pub fn connect_h2(&self) -> Stream {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let client = Client {
+            config: Arc::new(config),
+            gateway: self.gateway,
+        };
+        client.connect()
+    }
+
     /// A POST on a connection of its own.
     pub fn post(&self, path: &str, headers: &[(String, String)], body: &[u8]) -> Response {
         self.try_post(path, headers, body).unwrap()
