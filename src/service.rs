@@ -50,7 +50,7 @@ pub struct Surroundings {
 #[derive(Debug)]
 pub enum Fault {
     /// In a rule or settings file, with its place.
-    File(Diagnostic),
+    File(Box<Diagnostic>),
     Key {
         source: String,
         error: KeyError,
@@ -134,6 +134,12 @@ impl Fault {
     }
 }
 
+impl From<Diagnostic> for Fault {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Fault::File(Box::new(diagnostic))
+    }
+}
+
 /// Rules with their keys: compiled, loaded, and ready to be put in place.
 pub struct Prepared {
     pub loaded: Loaded,
@@ -149,7 +155,7 @@ pub fn prepare(
     before: Option<&Loaded>,
 ) -> Result<Prepared, Vec<Fault>> {
     let files =
-        |diagnostics: Vec<Diagnostic>| diagnostics.into_iter().map(Fault::File).collect::<Vec<_>>();
+        |diagnostics: Vec<Diagnostic>| diagnostics.into_iter().map(Fault::from).collect::<Vec<_>>();
     // The default may be missing: then there are no sources yet. A directory that someone named
     // and that is not there is a mistake, and would answer every callback with 404.
     if settings.rules != Settings::default().rules && !settings.rules.is_dir() {
@@ -511,7 +517,7 @@ impl Gateway {
             .map_err(|error| faults.push(Fault::Tls(error)))
             .ok();
         if let Err(found) = self.check_settings() {
-            faults.extend(found.into_iter().map(Fault::File));
+            faults.extend(found.into_iter().map(Fault::from));
         }
         let (Some(prepared), Some(identity), true) = (prepared, identity, faults.is_empty()) else {
             return Err(faults);

@@ -13,7 +13,7 @@ const CERTIFICATE_WARNING_DAYS: u64 = 21;
 pub fn run(place: &Place) -> Result<(), u8> {
     let mut faults = Vec::new();
     let (settings, file) = place.settings().map_err(|found| {
-        output::faults(found.into_iter().map(Fault::File).collect());
+        output::faults(found.into_iter().map(Fault::from).collect());
         EXIT_CONFIG
     })?;
     let prepared = service::prepare(&settings, &Metrics::new(), None)

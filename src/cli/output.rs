@@ -36,7 +36,7 @@ pub fn faults(faults: Vec<Fault>) {
     let mut others = Vec::new();
     for fault in faults {
         match fault {
-            Fault::File(diagnostic) => in_files.push(diagnostic),
+            Fault::File(diagnostic) => in_files.push(*diagnostic),
             Fault::Key { .. }
             | Fault::SignWith { .. }
             | Fault::Tls(_)

@@ -15,7 +15,7 @@ use crate::telemetry;
 
 pub fn run(place: &Place) -> Result<(), u8> {
     let (settings, file) = place.settings().map_err(|found| {
-        output::faults(found.into_iter().map(Fault::File).collect());
+        output::faults(found.into_iter().map(Fault::from).collect());
         EXIT_CONFIG
     })?;
     telemetry::start_logging(settings.log);

@@ -152,11 +152,9 @@ mod tests {
                 .collect();
             let set = AddressSet::new(&nets);
             let mut asked = vec![Ipv4Addr::from(address)];
-            if !nets.is_empty() {
-                if let IpAddr::V4(edge) = near.get(&nets).broadcast() {
-                    asked.push(edge);
-                    asked.push(Ipv4Addr::from(u32::from(edge).wrapping_add(1)));
-                }
+            if !nets.is_empty() && let IpAddr::V4(edge) = near.get(&nets).broadcast() {
+                asked.push(edge);
+                asked.push(Ipv4Addr::from(u32::from(edge).wrapping_add(1)));
             }
             for v4 in asked {
                 let expected = nets.iter().any(|n| n.contains(&IpAddr::V4(v4)));

@@ -220,11 +220,7 @@ fn no_secret_shows_and_strangers_make_no_series() {
         let path = format!("/nothing-{n}");
         assert_eq!(
             client
-                .post(
-                    &path,
-                    &[("X-A".into(), "a\u{9b}31mred".into())],
-                    b"canary-body"
-                )
+                .post(&path, &[("X-A".into(), "a\"b".into())], b"canary-body")
                 .status,
             404
         );

@@ -70,7 +70,9 @@ fn a_broken_rule_keeps_the_old_rules_and_says_everything() {
     )
     .unwrap();
     reload(&gateway, "failed");
-    let log = gateway.log();
+    let log = eventually("the faults in the log", || {
+        Some(gateway.log()).filter(|log| log.contains("stay in force"))
+    });
     for said in ["strip", "foward", "missing", "stay in force"] {
         assert!(log.contains(said), "{said} is not in:\n{log}");
     }

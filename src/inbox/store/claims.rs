@@ -89,14 +89,14 @@ const BUCKETS: usize = 1 << 16;
 impl Default for Claims {
     fn default() -> Self {
         Claims {
-            buckets: vec![Vec::new(); BUCKETS],
+            buckets: std::iter::repeat_with(Vec::new).take(BUCKETS).collect(),
             length: 0,
         }
     }
 }
 
 impl Claims {
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.length
     }
 
@@ -263,7 +263,7 @@ mod tests {
             }
             let asked = hash();
             assert_eq!(claims.get(&asked), model.get(&asked).copied());
-            assert_eq!(claims.len(), model.len());
+            assert_eq!(claims.count(), model.len());
         }
     }
 }

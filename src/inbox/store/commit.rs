@@ -114,8 +114,8 @@ impl Writer {
     /// lost page once). This process must end; the next one reads what is really there.
     pub(super) fn fail(&mut self) {
         self.shared.flags.failed.store(true, Ordering::SeqCst);
-        self.undo(&StoreError::Unknown);
         (self.on_fatal)();
+        self.undo(&StoreError::Unknown);
     }
 
     /// Goes on in the next segment. `for_step`: it is for what follows from a delivery, which may
@@ -135,13 +135,17 @@ impl Writer {
             self.dirty_to = 0;
         }
         self.wait_for_index();
+        let mut steps_only = false;
         let taken = match self.shared.room.take() {
-            Err(NoRoom::Unavailable(_)) if for_step => self.shared.room.take_ballast(),
+            Err(NoRoom::Unavailable(_)) if for_step => {
+                steps_only = true;
+                self.shared.room.take_ballast()
+            }
             other => other,
         };
         match taken {
             Ok(taken) => {
-                self.use_segment(taken.file, taken.bytes);
+                self.use_segment(taken.file, taken.bytes, steps_only);
                 Ok(())
             }
             Err(NoRoom::Unavailable(why)) => Err(why),

@@ -57,8 +57,9 @@ struct Running {
 
 impl Embedded {
     /// Opens the store in a directory, or makes one there. Reads what the last process left, which
-    /// takes a while after a crash. `on_fatal` is called, from a thread of the store, when a sync
-    /// failed: the process must end then.
+    /// takes a while after a crash. `on_fatal` is called, from a thread of the store and before
+    /// those who wait hear [`StoreError::Unknown`], when a sync failed: the process must end then.
+    /// It must return at once.
     pub fn open(
         config: EmbeddedConfig,
         clock: Arc<dyn Clock>,
@@ -91,7 +92,7 @@ impl Embedded {
         shared
             .flags
             .claims
-            .store(opened.claims.len() as u64, Ordering::Relaxed);
+            .store(opened.claims.count() as u64, Ordering::Relaxed);
         let writer = Writer {
             shared: Arc::clone(&shared),
             queue: Arc::clone(&queue),
@@ -103,6 +104,7 @@ impl Embedded {
             sweep: None,
             file: opened.active,
             file_bytes,
+            steps_only: file_bytes < config.segment_bytes,
             head: opened.end,
             dirty_to: 0,
             group: Default::default(),

@@ -25,6 +25,8 @@ pub(super) enum Fault {
     Short,
     /// As if a signal had come. Operations that the system does not interrupt are not touched.
     Interrupted,
+    /// A write is done, and the system says that it is not.
+    Lie,
     /// Nothing works any more, from this operation on.
     PowerCut,
 }
@@ -99,6 +101,10 @@ impl FaultyDisk {
         if let Some(plan) = &mut self.sim().plan {
             plan.3 = true;
         }
+    }
+
+    pub(super) fn plan_lying_write(&self, nth: u64) {
+        self.plan(nth, Fault::Lie, Counted::Writes);
     }
 
     pub(super) fn forget_plan(&self) {
@@ -207,6 +213,8 @@ impl FaultyDisk {
             Fault::Eio => Err(io::Error::other("input/output error")),
             Fault::Full if doing == Doing::Read => Ok((sim, false)),
             Fault::Full => Err(io::ErrorKind::StorageFull.into()),
+            // Seen to where the write is.
+            Fault::Lie => Ok((sim, false)),
             Fault::Short => Ok((sim, matches!(doing, Doing::Read | Doing::Write))),
             Fault::Interrupted if matches!(doing, Doing::Read | Doing::Write) => {
                 Err(io::ErrorKind::Interrupted.into())
@@ -238,15 +246,23 @@ impl Sim {
 }
 
 impl Content {
+    fn grow(bytes: &mut Vec<u8>, length: usize) {
+        if bytes.len() < length {
+            // Not `resize`: without optimisation that goes byte by byte.
+            bytes.extend_from_slice(&vec![0; length - bytes.len()]);
+        }
+    }
+
     fn apply(bytes: &mut Vec<u8>, change: &Change) {
         match change {
             Change::Write(at, data) => {
-                if bytes.len() < at + data.len() {
-                    bytes.resize(at + data.len(), 0);
-                }
+                Content::grow(bytes, at + data.len());
                 bytes[*at..at + data.len()].copy_from_slice(data);
             }
-            Change::Length(length) => bytes.resize(*length, 0),
+            Change::Length(length) => {
+                bytes.truncate(*length);
+                Content::grow(bytes, *length);
+            }
         }
     }
 
@@ -330,7 +346,12 @@ impl DiskFile for FaultyFile {
         let content = &mut sim.files[self.file];
         Content::apply(&mut content.now, &change);
         content.writes.push(change);
-        Ok(length)
+        match sim.plan {
+            Some((nth, Fault::Lie, ..)) if sim.operations == nth => {
+                Err(io::Error::other("input/output error"))
+            }
+            _ => Ok(length),
+        }
     }
 
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -360,7 +381,7 @@ impl DiskFile for FaultyFile {
         Ok(())
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         let (sim, _) = self.disk.operate(Doing::Other)?;
         Ok(sim.files[self.file].now.len() as u64)
     }

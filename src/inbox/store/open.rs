@@ -197,6 +197,8 @@ impl fmt::Display for Report {
             )?;
         }
         match &self.index {
+            // A new store has none to begin with.
+            IndexUse::Rebuilt(_) if self.events == 0 => {}
             IndexUse::Loaded => {}
             IndexUse::Rebuilt(why) => write!(f, "; index rebuilt: {why}")?,
             IndexUse::Without => f.write_str("; running without an index")?,
@@ -599,7 +601,7 @@ impl Replay {
             self.conflicts = true;
             let mut inner = shared.catalog.lock();
             if let Some(live) = inner.segments.get_mut(&number) {
-                live.bytes = file.file.len()?;
+                live.bytes = file.file.length()?;
                 live.end = segment.end;
                 live.sealed = true;
                 live.summary = segment.summary;
@@ -636,7 +638,7 @@ impl Replay {
         for file in files.iter().filter(|f| f.number() >= next) {
             let gaps = self.report.damage.len();
             self.segment(file)?;
-            let bytes = file.file.len()?;
+            let bytes = file.file.length()?;
             let sealed = file.number() != newest;
             if sealed && self.tail.dirty_to > self.tail.end {
                 let Tail { end, dirty_to } = self.tail;
@@ -799,7 +801,7 @@ impl Replay {
                 ))?;
         }
         self.report.index = index;
-        let active_bytes = active.file.len().map_err(io_error(
+        let active_bytes = active.file.length().map_err(io_error(
             "asking the length of a segment in",
             &self.shared.journal,
         ))?;

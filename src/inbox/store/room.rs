@@ -119,6 +119,12 @@ impl Room {
         !state.low && !state.stuck
     }
 
+    /// The next segment is ready.
+    #[cfg(test)]
+    pub(super) fn ready(&self) -> bool {
+        self.lock().next.is_some()
+    }
+
     pub fn above_low_water(&self) -> bool {
         !self.low.load(Ordering::Relaxed)
     }
@@ -317,7 +323,7 @@ impl Room {
         let journal = &self.settings.journal;
         let bytes = file
             .file
-            .len()
+            .length()
             .map_err(|e| NoRoom::Unavailable(unavailable(&e)))?;
         self.disk
             .rename(

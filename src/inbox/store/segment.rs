@@ -130,6 +130,10 @@ pub enum FrameRead {
 
 /// An accepted event without its headers and body.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it is made, and nearly always good"
+)]
 pub enum MetaRead {
     Good(Meta, Option<EventId>),
     Damaged,
@@ -185,7 +189,7 @@ impl SegmentFile {
         };
         let whole = FRAME_HEAD + head.length as usize;
         if whole > read && read == FIRST_READ {
-            if u64::from(offset) + whole as u64 > self.file.len()? {
+            if u64::from(offset) + whole as u64 > self.file.length()? {
                 return Ok(FrameRead::BadPayload(head));
             }
             bytes.resize(whole, 0);
@@ -277,10 +281,10 @@ pub struct Tail {
 
 impl<'a> Walk<'a> {
     pub fn new(segment: &'a SegmentFile) -> io::Result<Self> {
-        let length = u32::try_from(segment.file.len()?).unwrap_or(u32::MAX);
+        let length = u32::try_from(segment.file.length()?).unwrap_or(u32::MAX);
         Ok(Walk {
             segment,
-            window: Window::new(&*segment.file),
+            window: Window::new(&*segment.file, length),
             at: HEADER,
             length,
             tail: None,
@@ -379,17 +383,21 @@ impl<'a> Walk<'a> {
 struct Window<'a> {
     file: &'a dyn DiskFile,
     start: u64,
+    /// Of the buffer, this much was read.
+    filled: usize,
     bytes: Vec<u8>,
 }
 
 impl<'a> Window<'a> {
     const READ_AHEAD: usize = 1 << 20;
 
-    fn new(file: &'a dyn DiskFile) -> Self {
+    fn new(file: &'a dyn DiskFile, length: u32) -> Self {
+        let bytes = vec![0; Self::READ_AHEAD.min(length as usize)];
         Window {
             file,
             start: 0,
-            bytes: Vec::new(),
+            filled: 0,
+            bytes,
         }
     }
 
@@ -397,15 +405,17 @@ impl<'a> Window<'a> {
     fn get(&mut self, offset: u32, length: usize) -> io::Result<Option<&[u8]>> {
         let offset = u64::from(offset);
         let inside =
-            offset >= self.start && offset + length as u64 <= self.start + self.bytes.len() as u64;
+            offset >= self.start && offset + length as u64 <= self.start + self.filled as u64;
         if !inside {
-            self.bytes.resize(length.max(Self::READ_AHEAD), 0);
-            let read = disk::read_up_to(self.file, &mut self.bytes, offset)?;
-            self.bytes.truncate(read);
+            if self.bytes.len() < length {
+                self.bytes = vec![0; length];
+            }
+            self.filled = disk::read_up_to(self.file, &mut self.bytes, offset)?;
             self.start = offset;
         }
         let at = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
-        Ok(self.bytes.get(at..at.saturating_add(length)))
+        let read = self.bytes.get(..self.filled).unwrap_or_default();
+        Ok(read.get(at..at.saturating_add(length)))
     }
 
     fn word(&mut self, offset: u32) -> io::Result<Option<u64>> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::contract::{Bench, at, attempt, contract_tests, event, source};
+use super::contract::{self, Bench, at, attempt, contract_tests, event, source};
 use super::embedded::{Embedded, EmbeddedConfig, OpenError};
 use super::faulty::FaultyDisk;
 use super::*;

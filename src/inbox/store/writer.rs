@@ -38,6 +38,8 @@ pub struct Writer {
 
     pub(super) file: Arc<SegmentFile>,
     pub(super) file_bytes: u32,
+    /// The segment was made out of the ballast: no event may use up what it is there for.
+    pub(super) steps_only: bool,
     /// Where the next group begins; everything before is durable.
     pub(super) head: u32,
     /// Up to here a write that failed may have left something behind the head.
@@ -211,6 +213,9 @@ impl Writer {
     }
 
     fn reserve(&self) -> u32 {
+        if self.steps_only {
+            return self.file_bytes;
+        }
         (self.file_bytes / 16).min(1 << 20)
     }
 
@@ -249,11 +254,11 @@ impl Writer {
         self.shared
             .flags
             .claims
-            .store(self.claims.len() as u64, Ordering::Relaxed);
+            .store(self.claims.count() as u64, Ordering::Relaxed);
     }
 
     /// Goes on in a new segment. Nothing may wait for a sync.
-    pub(super) fn use_segment(&mut self, file: SegmentFile, bytes: u64) {
+    pub(super) fn use_segment(&mut self, file: SegmentFile, bytes: u64, steps_only: bool) {
         let file = Arc::new(file);
         let number = file.number();
         {
@@ -270,6 +275,7 @@ impl Writer {
         self.file_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.head = super::segment::HEADER;
         self.dirty_to = 0;
+        self.steps_only = steps_only;
         self.shared.checkpoint.ring(|work| work.checkpoint = true);
     }
 }

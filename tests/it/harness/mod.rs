@@ -6,7 +6,7 @@ pub mod gateway;
 pub mod http2;
 pub mod sign;
 
-pub use app::{App, Delivery, Reply};
+pub use app::App;
 pub use client::{Client, Response};
 pub use gateway::{Gateway, Site};
 
