@@ -283,6 +283,35 @@ impl Inner {
         gone.into_iter().collect()
     }
 
+    /// Segments that only stay for what they tell of the events in older ones, which are past their
+    /// time, too, and stay for something that is still owed. By each of those older ones: who stays
+    /// for it. Without an end to this, one delivery that is owed for ever would hold every later
+    /// segment: each tells of some events of the one before it.
+    pub fn held_up(&self, now: Timestamp) -> BTreeMap<u32, BTreeSet<u32>> {
+        let mut held_up: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+        let mut gone: BTreeSet<u32> = BTreeSet::new();
+        for (number, segment) in &self.segments {
+            if !segment.sealed || segment.owed > 0 || segment.summary.keep_until > now {
+                continue;
+            }
+            let needed: Vec<(&u32, &Segment)> = segment
+                .summary
+                .refs
+                .iter()
+                .filter(|r| !gone.contains(r))
+                .filter_map(|r| self.segments.get_key_value(r))
+                .collect();
+            // What its owner still wants to look at keeps all of its history.
+            if needed.iter().all(|(_, s)| s.summary.keep_until <= now) {
+                gone.insert(*number);
+                for (older, _) in needed {
+                    held_up.entry(*older).or_default().insert(*number);
+                }
+            }
+        }
+        held_up
+    }
+
     /// Takes segments out: from now on nothing finds what is in them.
     pub fn remove(&mut self, numbers: &[u32]) -> Vec<Segment> {
         let mut removed = Vec::new();
@@ -372,9 +401,19 @@ mod tests {
         };
         // 1 must be kept, so 2 with its steps, and so 3 with those of 2.
         assert_eq!(inner.expired(Timestamp::from_secs(50)), [4]);
+        // 2 waits for one that is kept; 3 only for one that is not.
+        assert_eq!(
+            inner.held_up(Timestamp::from_secs(50)),
+            [(2, [3].into())].into()
+        );
+        assert_eq!(inner.held_up(Timestamp::from_secs(100)), [].into());
         assert_eq!(inner.expired(Timestamp::from_secs(100)), [1, 2, 3, 4]);
         inner.segments.get_mut(&2).unwrap().owed = 1;
         assert_eq!(inner.expired(Timestamp::from_secs(100)), [1, 4]);
+        assert_eq!(
+            inner.held_up(Timestamp::from_secs(100)),
+            [(2, [3].into())].into()
+        );
         inner.remove(&[1, 4]);
         inner.segments.get_mut(&2).unwrap().owed = 0;
         assert_eq!(inner.expired(Timestamp::from_secs(100)), [2, 3]);

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::catalog::{Rows, Segment};
 use super::disk;
 use super::queue::{Reply, answer};
+use super::record::Place;
 use super::room::NoRoom;
 use super::writer::{Group, Writer};
 use super::{StoreError, Unavailable};
@@ -26,16 +27,18 @@ fn age_limit(least_keep: Duration) -> Duration {
 const UNINDEXED_MAX: usize = 8;
 
 impl Writer {
-    /// Writes the group and syncs it; then, and only then, makes it visible and answers.
-    pub(super) fn commit(&mut self) {
+    /// Writes the group and syncs it; then, and only then, makes it visible and answers. False when
+    /// nothing of it happened.
+    pub(super) fn commit(&mut self) -> bool {
         if self.group.bytes.is_empty() {
             for outcome in self.group.outcomes.drain(..) {
                 outcome.tell(None);
             }
-            return;
+            return true;
         }
         if self.shared.failed() {
-            return self.undo(&StoreError::Unavailable(Unavailable::WriteFailed));
+            self.undo(&StoreError::Unavailable(Unavailable::WriteFailed));
+            return false;
         }
         let started = Instant::now();
         if let Err(e) = self.write() {
@@ -45,11 +48,13 @@ impl Writer {
             } else {
                 Unavailable::WriteFailed
             };
-            return self.undo(&StoreError::Unavailable(why));
+            self.undo(&StoreError::Unavailable(why));
+            return false;
         }
         if let Err(e) = self.file.file.sync_data() {
             tracing::error!(error = %e, "syncing the journal failed");
-            return self.fail();
+            self.fail();
+            return false;
         }
         let took = started.elapsed();
         self.metrics.sync.observe(took.as_secs_f64());
@@ -69,6 +74,7 @@ impl Writer {
             outcome.tell(None);
         }
         self.clear();
+        true
     }
 
     fn write(&mut self) -> std::io::Result<()> {
@@ -194,6 +200,7 @@ impl Writer {
             // Without room it stays as it is until the next time.
             let _ = self.rotate(false);
         }
+        self.carry_forward(now);
         let removed = {
             let mut inner = self.shared.catalog.lock();
             let numbers = inner.expired(now);
@@ -213,5 +220,65 @@ impl Writer {
             self.shared.checkpoint.ring(|work| work.checkpoint = true);
         }
         answer(reply, Ok(removed));
+    }
+}
+
+/// Steps that one expiry writes down anew at most: others wait for the writer meanwhile.
+const CARRY_MAX: usize = 4_000;
+
+impl Writer {
+    /// Writes down anew what segments that could go tell of events in older ones that cannot, so
+    /// that whoever reads the journal from its beginning still sees how those stand. Of their
+    /// attempts, the earlier ones go with the segments that they lie in.
+    fn carry_forward(&mut self, now: Timestamp) {
+        let held_up = self.shared.catalog.lock().held_up(now);
+        let mut left = CARRY_MAX;
+        for (older, holders) in held_up {
+            // Without its rows it all stays until the next time.
+            let Ok(rows) = self.shared.rows_of(older) else {
+                return;
+            };
+            for row in rows {
+                let Some(last) = row.stands.last.filter(|l| holders.contains(&l.segment)) else {
+                    continue;
+                };
+                let place = Place {
+                    segment: older,
+                    offset: row.offset,
+                };
+                if left == 0 || !self.carry(place, last) {
+                    self.commit();
+                    return;
+                }
+                left -= 1;
+            }
+            if !self.commit() {
+                return;
+            }
+            let mut inner = self.shared.catalog.lock();
+            for holder in holders {
+                if let Some(holder) = inner.segments.get_mut(&holder) {
+                    holder.summary.refs.remove(&older);
+                }
+            }
+        }
+    }
+
+    /// Writes the last step of an event down once more. False when there is no room, or when what
+    /// was written before could not be made durable.
+    fn carry(&mut self, place: Place, last: Place) -> bool {
+        if !self.fits_step() && !(self.commit() && self.rotate(false).is_ok()) {
+            return false;
+        }
+        // What cannot be read now tells nobody anything later either.
+        let (Some(tag), Ok(Some(step))) = (self.tag_at(place), self.shared.step(last)) else {
+            return true;
+        };
+        match self.stands(place.with_tag(tag)) {
+            Ok(Some((open, granted))) => self.step(open, open, granted, &step),
+            Ok(None) => {}
+            Err(_) => return false,
+        }
+        true
     }
 }

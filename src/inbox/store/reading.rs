@@ -1,6 +1,8 @@
 //! Reading: events, rows, lists, attempts. What a row shows is read from the journal; memory and
 //! index only say where, and how it stands.
 
+use std::collections::BTreeMap;
+
 use super::catalog::{RowState, Rows, Stands, is_open, text_hash};
 use super::record::{self, Kind, Place, Step};
 use super::segment::{FrameRead, MetaRead};
@@ -125,6 +127,37 @@ impl Shared {
             conflict: conflict_of.is_some(),
             body_bytes: meta.body_bytes,
         }))
+    }
+
+    /// All rows of a segment, as they stand. For the writer, since only it changes how they do.
+    pub fn rows_of(&self, segment: u32) -> Result<Vec<RowState>, StoreError> {
+        let (blocks, overlay): (_, BTreeMap<Place, Stands>) = {
+            let inner = self.catalog.lock();
+            let Some(found) = inner.segments.get(&segment) else {
+                return Ok(Vec::new());
+            };
+            let blocks = match &found.rows {
+                Rows::Memory { rows, .. } => return Ok(rows.clone()),
+                Rows::Indexed(blocks) => blocks.clone(),
+            };
+            let at = |offset| Place { segment, offset };
+            let overlay = inner.overlay.range(at(0)..=at(u32::MAX));
+            (blocks, overlay.map(|(at, stands)| (*at, *stands)).collect())
+        };
+        let mut rows = Vec::new();
+        for block in blocks {
+            rows.extend(self.rows(segment, block.first)?.into_iter().map(|stored| {
+                let place = Place {
+                    segment,
+                    offset: stored.row.offset,
+                };
+                RowState {
+                    stands: overlay.get(&place).copied().unwrap_or(stored.row.stands),
+                    ..stored.row
+                }
+            }));
+        }
+        Ok(rows)
     }
 
     pub fn list_rows(
@@ -317,7 +350,7 @@ impl Scan<'_> {
 
     fn look(
         &mut self,
-        overlay: &std::collections::BTreeMap<Place, Stands>,
+        overlay: &BTreeMap<Place, Stands>,
         number: u32,
         segment: &super::catalog::Segment,
         before: u32,

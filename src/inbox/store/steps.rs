@@ -141,9 +141,17 @@ impl Writer {
             .push(Outcome::Operate(reply, Operated::Done));
     }
 
+    /// Another step fits, and leaves what is kept back for those that must be written down.
+    pub(super) fn fits_step(&self) -> bool {
+        self.fits(STEP_MAX, self.reserve())
+    }
+
     /// How a delivery stands, with what this group has done to it, and its lease. It is held: to
     /// be stepped or released. Before that there is room for a step in the segment.
-    fn stands(&mut self, id: EventId) -> Result<Option<(Open, Option<Granted>)>, StoreError> {
+    pub(super) fn stands(
+        &mut self,
+        id: EventId,
+    ) -> Result<Option<(Open, Option<Granted>)>, StoreError> {
         if self.shared.failed() {
             return Err(StoreError::Unavailable(Unavailable::WriteFailed));
         }
@@ -167,7 +175,13 @@ impl Writer {
     }
 
     /// Writes a step down. `granted`: the lease that goes on.
-    fn step(&mut self, before: Open, mut after: Open, granted: Option<Granted>, step: &Step) {
+    pub(super) fn step(
+        &mut self,
+        before: Open,
+        mut after: Open,
+        granted: Option<Granted>,
+        step: &Step,
+    ) {
         // Texts were cut: it always encodes, and within STEP_MAX.
         let payload = step.encode().unwrap_or_default();
         let head = FrameHead {

@@ -192,7 +192,7 @@ impl Writer {
         place.segment == self.file.number() && place.offset >= self.head
     }
 
-    fn tag_at(&self, place: Place) -> Option<u64> {
+    pub(super) fn tag_at(&self, place: Place) -> Option<u64> {
         if self.in_group(place) {
             return self
                 .group
@@ -212,7 +212,7 @@ impl Writer {
         }
     }
 
-    fn reserve(&self) -> u32 {
+    pub(super) fn reserve(&self) -> u32 {
         if self.steps_only {
             return self.file_bytes;
         }

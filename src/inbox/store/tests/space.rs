@@ -375,3 +375,57 @@ async fn a_segment_that_cannot_be_removed_keeps_those_behind_it() {
         .filter(|p| p.extension() == Some("seg".as_ref()));
     assert_eq!(segments.count(), 1);
 }
+
+/// A delivery to a destination that is gone is owed for ever. Every segment tells of some events of
+/// the one before it: those must not all stay for it.
+#[tokio::test]
+async fn one_delivery_that_is_owed_for_ever_does_not_hold_the_journal() {
+    for index in [true, false] {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = FaultyDisk::new();
+        let mut config = config(directory.path());
+        config.index = index;
+        let store = open_on_with(&disk, config.clone(), 1, &Arc::default()).unwrap();
+        let stuck = accept(&store, "stuck", "1").await;
+        let lease = store.lease(&source(), at(1), at(9), 1).await.unwrap();
+        let gone = Next::Retry { at: Timestamp::MAX };
+        store
+            .settle(lease[0].clone(), attempt(1, None, "timeout"), gone)
+            .await
+            .unwrap();
+        let mut most = 0;
+        for day in 0..60 {
+            let now = at(9).plus(days(day));
+            for n in 0..12 {
+                let new = event(&format!("{day}-{n}"), &"x".repeat(3000), now);
+                store.accept(new).await.unwrap();
+            }
+            // Yesterday's, too: their steps lie in another segment than they do.
+            let until = now.plus(Duration::from_secs(60));
+            let leases = store.lease(&source(), now, until, 12).await.unwrap();
+            for lease in leases {
+                store
+                    .settle(lease, attempt(1, Some(200), ""), Next::Delivered)
+                    .await
+                    .unwrap();
+            }
+            if day % 2 == 0 {
+                let new = event(&format!("{day}-late"), &"x".repeat(3000), now);
+                store.accept(new).await.unwrap();
+            }
+            store.expire(now).await.unwrap();
+            most = most.max(store.stats().journal_segments);
+        }
+        assert!(most < 15, "{most} segments");
+        let owed = store.stats().owed;
+        let rows = all_rows(&store).await;
+        // Whoever reads the journal from its beginning sees the same.
+        drop(store);
+        config.index = false;
+        let store = open_on_with(&disk.copy(), config, 2, &Arc::default()).unwrap();
+        assert_eq!(store.stats().owed, owed);
+        assert_eq!(all_rows(&store).await, rows);
+        assert_eq!(store.row(stuck).await.unwrap().unwrap().attempts, 1);
+        assert_eq!(store.attempts(stuck).await.unwrap().len(), 1);
+    }
+}
