@@ -434,13 +434,13 @@ async fn nor_does_it_in_a_segment_that_is_left() {
     let disk = FaultyDisk::new();
     let fatal = Arc::default();
     let store = open_on(&disk, 1, &fatal).unwrap();
-    accept(&store, "first", "1").await;
+    accept(&store, "first", &"x".repeat(20_000)).await;
     wait_for(|| settled(&store)).await;
     disk.plan_lying_write(1);
     assert!(store.accept(event("lost", "12345", at(0))).await.is_err());
     disk.forget_plan();
     // It does not fit into the rest of the segment.
-    accept(&store, "after", &"x".repeat(SEGMENT as usize * 7 / 8)).await;
+    accept(&store, "after", &"x".repeat(100_000)).await;
     assert_eq!(store.stats().journal_segments, 2);
     drop(store);
     let store = open_on(&disk.copy(), 2, &fatal).unwrap();
