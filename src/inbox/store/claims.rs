@@ -48,8 +48,8 @@ pub struct Taken {
     pub check: Check,
 }
 
-/// 48 bits of `ClaimHashes::key_and_body`. An event is wrongly called a duplicate when its key is
-/// taken, its body differs, and these agree: once in 2^48 conflicts.
+/// 48 bits of `ClaimHashes::key_and_body`. That two agree by chance is noticed: before anyone hears
+/// "duplicate", the whole hashes are compared in the journal.
 pub type Check = [u8; 6];
 
 pub fn check_of(hashes: &ClaimHashes) -> Check {

@@ -27,7 +27,7 @@ use super::index::{Index, index_path};
 use super::open::{self, Parts};
 pub use super::open::{EmbeddedConfig, IndexUse, OpenError, Report};
 use super::queue::{Answered, Command, End, Offer, Queue, Reply};
-use super::record::{Meta, Place, encode_accepted, frame_span};
+use super::record::{ClaimHashes, Meta, Place, encode_accepted, frame_span};
 use super::room::segment_path;
 use super::segment::{HEADER, MetaRead};
 use super::shared::{Shared, reading};
@@ -225,6 +225,7 @@ impl Embedded {
         let mut instead_of = None;
         loop {
             let mut offer = self.offer(&event, &claim)?;
+            let hashes = offer.hashes;
             offer.instead_of = instead_of;
             let place = match self
                 .ask(|reply| Command::Accept(Box::new(offer), reply))
@@ -235,7 +236,10 @@ impl Embedded {
                 Answered::Duplicate(place) => place,
             };
             // The original is durable; its tag stands in it.
-            if let Some(id) = self.look(move |shared| original(shared, place)).await? {
+            if let Some(id) = self
+                .look(move |shared| original(shared, place, hashes))
+                .await?
+            {
                 return Ok(Acceptance::Duplicate(id));
             }
             // It cannot be read any more. Calling this one a duplicate would lose the event;
@@ -243,7 +247,7 @@ impl Embedded {
             tracing::error!(
                 segment = place.segment,
                 offset = place.offset,
-                "the original of a duplicate is damaged: the duplicate is accepted in its place"
+                "the original of a duplicate cannot be read: the duplicate is accepted in its place"
             );
             instead_of = Some(place);
         }
@@ -293,14 +297,19 @@ impl Embedded {
     }
 }
 
-/// The id of the event at a place; none when it is damaged.
-fn original(shared: &Shared, place: Place) -> Result<Option<EventId>, StoreError> {
+/// The id of the event at a place; none when it is damaged, or not the event that it is taken for:
+/// memory knows shortened hashes, the journal the whole ones, and the journal decides.
+fn original(
+    shared: &Shared,
+    place: Place,
+    hashes: ClaimHashes,
+) -> Result<Option<EventId>, StoreError> {
     let Some(file) = shared.catalog.file(place.segment) else {
         return Ok(None);
     };
     match file.read_meta(place.offset).map_err(reading)? {
-        MetaRead::Good(meta, _) => Ok(Some(place.with_tag(meta.tag))),
-        MetaRead::Damaged | MetaRead::NoEvent => Ok(None),
+        MetaRead::Good(meta, _) if meta.claim == hashes => Ok(Some(place.with_tag(meta.tag))),
+        MetaRead::Good(..) | MetaRead::Damaged | MetaRead::NoEvent => Ok(None),
     }
 }
 

@@ -378,6 +378,7 @@ async fn a_failed_write_is_undone() {
         settled,
         Err(StoreError::Unavailable(Unavailable::WriteFailed))
     );
+    wait_for(|| store.stats().claims == 1).await;
     // The lease still holds, the key is still free, and nothing was a duplicate of nothing.
     assert_eq!(store.lease(&source(), at(2), at(60), 9).await, Ok(vec![]));
     let a = accept(&store, "a", "1").await;
@@ -425,6 +426,30 @@ async fn what_a_failed_write_left_does_not_come_back() {
 
 fn settled(store: &Embedded) -> bool {
     store.shared_for_tests().room.ready()
+}
+
+/// The same when the segment ends there: as a sealed one it is read to its end.
+#[tokio::test]
+async fn nor_does_it_in_a_segment_that_is_left() {
+    let disk = FaultyDisk::new();
+    let fatal = Arc::default();
+    let store = open_on(&disk, 1, &fatal).unwrap();
+    accept(&store, "first", &"x".repeat(20_000)).await;
+    wait_for(|| settled(&store)).await;
+    disk.plan_lying_write(1);
+    assert!(store.accept(event("lost", "12345", at(0))).await.is_err());
+    disk.forget_plan();
+    // It does not fit into the rest of the segment.
+    accept(&store, "after", &"x".repeat(100_000)).await;
+    assert_eq!(store.stats().journal_segments, 2);
+    drop(store);
+    let store = open_on(&disk.copy(), 2, &fatal).unwrap();
+    let keys: Vec<_> = all_rows(&store)
+        .await
+        .into_iter()
+        .map(|row| row.event_key)
+        .collect();
+    assert_eq!(keys, ["after", "first"]);
 }
 
 /// Waits for a thread of the store to have done something.
