@@ -283,7 +283,12 @@ impl Content {
                     }
                 }
                 (_, Change::Write(at, data)) => Content::pages(&mut bytes, *at, data, random),
-                (_, change @ Change::Length(_)) => Content::apply(&mut bytes, change),
+                // A length is metadata: it arrives in its own time.
+                (_, change @ Change::Length(_)) => {
+                    if random.next_u64().is_multiple_of(2) {
+                        Content::apply(&mut bytes, change);
+                    }
+                }
             }
         }
         Content {
