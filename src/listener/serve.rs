@@ -28,7 +28,7 @@ use crate::listener::screen::{FrameScreen, Framing, HeadScreen};
 use crate::listener::strict::{self, HeadLimits};
 use crate::listener::{Body, Handler, Incoming, Malformed, proxy};
 use crate::message::Answer;
-use crate::telemetry::{Metrics, ReasonLabel};
+use crate::telemetry::{Metrics, ReasonLabel, field};
 
 /// How long each part of a connection may take.
 #[derive(Clone, Copy, Debug)]
@@ -241,7 +241,7 @@ async fn connection<H: Handler>(
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             shared.metrics.handshake_failures.inc();
-            tracing::debug!(%peer, %error, "TLS handshake failed");
+            tracing::debug!({ field::PEER } = %peer, %error, "TLS handshake failed");
             return;
         }
         Err(_) => {
@@ -254,7 +254,7 @@ async fn connection<H: Handler>(
         Some(_) | None => http1(stream, peer, &shared, handler, stop).await,
     };
     if let Err(error) = served {
-        tracing::debug!(%peer, %error, "connection ended");
+        tracing::debug!({ field::PEER } = %peer, %error, "connection ended");
     }
 }
 
