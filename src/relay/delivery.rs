@@ -14,7 +14,7 @@ use crate::relay::client::{Answered, Transport};
 use crate::relay::error::AttemptError;
 use crate::relay::lane::Permit;
 use crate::relay::retry::{self, Outcome};
-use crate::relay::{Active, Relay, request};
+use crate::relay::{Active, Relay, Unwritten, request};
 use crate::telemetry::{SourceLabel, SourceVerdict, field};
 
 /// How much longer than its attempt a lease lasts: time to read the event and to write down what
@@ -143,9 +143,12 @@ impl Delivery {
         }
     }
 
-    /// Writes the attempt down, for as long as the lease lasts.
+    /// Writes the attempt down, for as long as the lease lasts; and for as long as the store writes
+    /// nothing at all (a full disk, one that became read-only), since then nobody is given another
+    /// lease either, and what was delivered must not be delivered anew every time it runs out.
     async fn settle(&self, attempt: Attempt, next: Next) -> Option<Next> {
         let mut failures = 0;
+        let mut unwritten = None;
         loop {
             let error = match self
                 .relay
@@ -158,7 +161,10 @@ impl Delivery {
             };
             self.store_failed("the attempt is not written down", &error);
             match error {
-                StoreError::Unavailable(_) | StoreError::Io { .. } => {}
+                StoreError::Unavailable(_) => {
+                    unwritten.get_or_insert_with(|| Unwritten::new(&self.relay));
+                }
+                StoreError::Io { .. } => unwritten = None,
                 // Someone else decides now, or nobody: after `Unknown` the process ends.
                 StoreError::LeaseLost
                 | StoreError::Unknown
@@ -167,7 +173,7 @@ impl Delivery {
                     return None;
                 }
             }
-            if self.relay.clock.now() >= self.lease.until {
+            if unwritten.is_none() && self.relay.clock.now() >= self.lease.until {
                 return None;
             }
             sleep(backoff(failures)).await;

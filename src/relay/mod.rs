@@ -13,6 +13,7 @@
 //! 4. The permit comes back; if anyone went without, this worker looks again.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
@@ -77,6 +78,25 @@ pub struct Relay {
     /// so that a source that comes back does not exceed its limit.
     lanes: Mutex<HashMap<SourceName, Arc<Lane>>>,
     workers: Mutex<Vec<Weak<Signals>>>,
+    /// Attempts that were made and that the store cannot write down. While there are any, nothing
+    /// is leased: it could not be written down either, and would go out again and again.
+    unwritten: AtomicUsize,
+}
+
+/// Held by an attempt that cannot be written down.
+struct Unwritten<'r>(&'r Relay);
+
+impl<'r> Unwritten<'r> {
+    fn new(relay: &'r Relay) -> Self {
+        relay.unwritten.fetch_add(1, Ordering::SeqCst);
+        Unwritten(relay)
+    }
+}
+
+impl Drop for Unwritten<'_> {
+    fn drop(&mut self) {
+        self.0.unwritten.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Relay {
@@ -106,6 +126,7 @@ impl Relay {
             table: ArcSwap::default(),
             lanes: Mutex::default(),
             workers: Mutex::default(),
+            unwritten: AtomicUsize::new(0),
         })
     }
 
@@ -166,6 +187,11 @@ impl Relay {
             .load()
             .get(source)
             .map(|active| active.lane.used())
+    }
+
+    /// The store writes what is settled, as far as is known.
+    fn store_writes(&self) -> bool {
+        self.unwritten.load(Ordering::SeqCst) == 0
     }
 
     fn each_worker(&self, tell: impl Fn(&Signals)) {

@@ -139,6 +139,9 @@ impl Worker {
     /// Begins as many attempts of a source as its permits allow, and notes when to look again.
     async fn look(&mut self, name: &SourceName, active: &Arc<Active>) {
         let pause = loop {
+            if !self.relay.store_writes() {
+                break LOOK_MAX;
+            }
             let permits = active.lane.take(BATCH, &self.signals);
             if permits.is_empty() {
                 break LOOK_MAX;

@@ -206,6 +206,10 @@ impl Writer {
             let live = &self.live;
             self.shared.owed.forget(|segment| !live.contains(&segment));
             self.sweep = Some(0);
+            // Here, and not by whoever asked: that one may go away before it hears.
+            self.shared
+                .leaving
+                .add(removed.iter().map(|segment| segment.file.number()));
             self.shared.checkpoint.ring(|work| work.checkpoint = true);
         }
         answer(reply, Ok(removed));

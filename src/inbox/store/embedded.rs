@@ -28,7 +28,6 @@ use super::open::{self, Parts};
 pub use super::open::{EmbeddedConfig, IndexUse, OpenError, Report};
 use super::queue::{Answered, Command, End, Offer, Queue, Reply};
 use super::record::{ClaimHashes, Meta, Place, encode_accepted, frame_span};
-use super::room::segment_path;
 use super::segment::{HEADER, MetaRead};
 use super::shared::{Shared, reading};
 use super::writer::Writer;
@@ -216,17 +215,17 @@ impl Embedded {
             tag,
             row: RowState::of(&meta, 0, source),
             keep: claim.keep,
-            instead_of: None,
+            instead_of: Vec::new(),
         })
     }
 
     async fn accept_event(&self, new: NewEvent) -> Result<Acceptance, StoreError> {
         let (event, claim) = new.into_parts();
-        let mut instead_of = None;
+        let mut instead_of = Vec::new();
         loop {
             let mut offer = self.offer(&event, &claim)?;
             let hashes = offer.hashes;
-            offer.instead_of = instead_of;
+            offer.instead_of.clone_from(&instead_of);
             let place = match self
                 .ask(|reply| Command::Accept(Box::new(offer), reply))
                 .await?
@@ -249,7 +248,7 @@ impl Embedded {
                 offset = place.offset,
                 "the original of a duplicate cannot be read: the duplicate is accepted in its place"
             );
-            instead_of = Some(place);
+            instead_of.push(place);
         }
     }
 
@@ -259,20 +258,10 @@ impl Embedded {
             events: removed.iter().map(|s| u64::from(s.summary.events)).sum(),
             bytes: removed.iter().map(|s| s.bytes).sum(),
         };
-        // Oldest first, each before the next: a segment may hold what was done with the events
-        // of an older one, never of a newer.
         self.look(move |shared| {
-            for segment in removed {
-                let number = segment.file.number();
-                let gone = shared
-                    .disk
-                    .remove(&segment_path(&shared.journal, number))
-                    .and_then(|()| shared.disk.sync_dir(&shared.journal));
-                if let Err(e) = gone {
-                    tracing::warn!(segment = number, error = %e, "an expired segment cannot be removed; the next start tries again");
-                    break;
-                }
-            }
+            // Their descriptors first, so that the space comes back with the names.
+            drop(removed);
+            shared.remove_files();
             Ok(())
         })
         .await?;
@@ -361,6 +350,8 @@ const REBUILDS: u32 = 3;
 
 /// The checkpoint thread.
 fn keep_index(shared: &Shared, config: &EmbeddedConfig) {
+    // However this thread ends, the writer must not wait for it any more.
+    let _gone = Gone(shared);
     let mut rebuilds = 0;
     loop {
         let work = shared.checkpoint.wait();
@@ -375,6 +366,8 @@ fn keep_index(shared: &Shared, config: &EmbeddedConfig) {
                 tracing::error!(error = %e, "a checkpoint failed");
                 broken = true;
             }
+            // The writer may be waiting for just this one, whatever is still to be done.
+            shared.checkpoint.tell_done(false);
             if work.stop && !checkpoint::due(shared) {
                 break;
             }
@@ -388,7 +381,19 @@ fn keep_index(shared: &Shared, config: &EmbeddedConfig) {
             break;
         }
     }
-    shared.checkpoint.tell_done(true);
+}
+
+struct Gone<'a>(&'a Shared);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.0.checkpoint.tell_done(true);
+        if std::thread::panicking() {
+            tracing::error!(
+                "the thread of the index has stopped by a bug: rows stay in memory, and the next start reads the journal"
+            );
+        }
+    }
 }
 
 /// Throws the index away. The rows come back from the journal, and the next checkpoint writes them.

@@ -63,6 +63,9 @@ struct Sim {
     dead: bool,
     hit: bool,
     capacity: Option<u64>,
+    kept: Option<PathBuf>,
+    synced_dirs: Vec<PathBuf>,
+    bug_in_set_len: bool,
 }
 
 #[derive(Default, Clone)]
@@ -119,6 +122,21 @@ impl FaultyDisk {
     /// How many bytes files may have together.
     pub(super) fn set_capacity(&self, bytes: Option<u64>) {
         self.sim().capacity = bytes;
+    }
+
+    /// This file cannot be removed.
+    pub(super) fn keep(&self, path: Option<PathBuf>) {
+        self.sim().kept = path;
+    }
+
+    /// Whoever sets the length of a file from now on panics.
+    pub(super) fn panic_in_set_len(&self) {
+        self.sim().bug_in_set_len = true;
+    }
+
+    /// Directories that were ever synced.
+    pub(super) fn synced_dirs(&self) -> Vec<PathBuf> {
+        self.sim().synced_dirs.clone()
     }
 
     pub(super) fn used(&self) -> u64 {
@@ -393,6 +411,10 @@ impl DiskFile for FaultyFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let (mut sim, _) = self.disk.operate(Doing::Other)?;
+        if sim.bug_in_set_len {
+            drop(sim);
+            panic!("as planned");
+        }
         let content = &mut sim.files[self.file];
         let change = Change::Length(len as usize);
         Content::apply(&mut content.now, &change);
@@ -445,6 +467,9 @@ impl Disk for FaultyDisk {
         if !sim.names.contains_key(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
+        if sim.kept.as_deref() == Some(path) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         sim.name(path, None);
         Ok(())
     }
@@ -459,6 +484,7 @@ impl Disk for FaultyDisk {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let (mut sim, _) = self.operate(Doing::Sync)?;
+        sim.synced_dirs.push(dir.to_owned());
         let (synced, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut sim.renamed)
             .into_iter()
             .partition(|(path, _)| path.parent() == Some(dir));

@@ -250,9 +250,16 @@ pub fn open(config: &EmbeddedConfig, parts: &Parts) -> Result<Opened, OpenError>
         disk.create_dir(dir).map_err(io_error("creating", dir))?;
     }
     let lock = lock(disk, directory)?;
-    if let Some(parent) = directory.parent().filter(|p| !p.as_os_str().is_empty()) {
+    // Any of those above may have been made just now, too: a directory whose own name is lost takes
+    // all that is in it along.
+    for above in directory.ancestors().skip(1) {
+        let above = if above.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            above
+        };
         // Another user's directory may refuse; then it was not made just now either.
-        let _ = disk.sync_dir(parent);
+        let _ = disk.sync_dir(above);
     }
     disk.sync_dir(directory)
         .map_err(io_error("syncing", directory))?;
@@ -336,6 +343,7 @@ fn new_shared(
         ),
         index: Default::default(),
         flags: Flags::default(),
+        leaving: Default::default(),
         checkpoint: Default::default(),
     }
 }

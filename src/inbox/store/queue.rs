@@ -32,8 +32,9 @@ pub struct Offer {
     /// Its offset is not known yet.
     pub row: RowState,
     pub keep: std::time::Duration,
-    /// A claim that holds no longer: what it stands for was found damaged.
-    pub instead_of: Option<Place>,
+    /// Claims that hold no longer: what they stand for was found damaged. All of them, since a key
+    /// and the key with this body may lead to two places.
+    pub instead_of: Vec<Place>,
 }
 
 /// What the writer says of an offer. It knows where a duplicate's original lies, not its tag.

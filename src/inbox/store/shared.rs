@@ -1,7 +1,7 @@
 //! What the store's threads and its callers share: the catalog, what is owed, names of sources, and
 //! the flags.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use super::disk::Disk;
 use super::index::Index;
 use super::owed::{Open, Owed};
 use super::record::{Delivery, Kind, Place, Step};
-use super::room::Room;
+use super::room::{Room, segment_path};
 use super::segment::{FrameRead, Identity, MetaRead};
 use super::{State, StoreError};
 use crate::clock::Clock;
@@ -32,6 +32,8 @@ pub struct Shared {
     /// None while there is none: broken and not yet rebuilt, or not possible here.
     pub index: RwLock<Option<Arc<Index>>>,
     pub flags: Flags,
+    /// Segments that are out of the catalog and whose files are still there.
+    pub leaving: Leaving,
     /// Wakes the thread that writes checkpoints.
     pub checkpoint: Bell,
 }
@@ -47,7 +49,51 @@ pub struct Flags {
     pub sync_nanos: AtomicU64,
 }
 
+/// Files of removed segments go oldest first, each before the next is touched: a segment may hold
+/// what was done with the events of an older one, which would look owed again without it.
+#[derive(Default)]
+pub struct Leaving {
+    numbers: Mutex<BTreeSet<u32>>,
+    /// Held by whoever removes files.
+    one: Mutex<()>,
+}
+
+impl Leaving {
+    pub fn add(&self, numbers: impl IntoIterator<Item = u32>) {
+        self.lock().extend(numbers);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Shared {
+    /// Removes the files of segments that left the catalog; what fails is tried again next time,
+    /// and holds up those behind it.
+    pub fn remove_files(&self) {
+        let _one = self
+            .leaving
+            .one
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let Some(number) = self.leaving.lock().first().copied() else {
+                return;
+            };
+            let gone = match self.disk.remove(&segment_path(&self.journal, number)) {
+                // Removed by a try whose sync of the directory then failed.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            };
+            if let Err(e) = gone.and_then(|()| self.disk.sync_dir(&self.journal)) {
+                tracing::warn!(segment = number, error = %e, "an expired segment cannot be removed: it is tried again");
+                return;
+            }
+            self.leaving.lock().remove(&number);
+        }
+    }
+
     pub fn failed(&self) -> bool {
         self.flags.failed.load(Ordering::SeqCst)
     }

@@ -166,7 +166,7 @@ impl Writer {
 
     fn judge(&self, offer: &Offer) -> Verdict {
         let valid = |taken: &Taken| {
-            self.live.contains(&taken.place.segment) && Some(taken.place) != offer.instead_of
+            self.live.contains(&taken.place.segment) && !offer.instead_of.contains(&taken.place)
         };
         let exact = || self.claims.get(&offer.hashes.key_and_body).filter(valid);
         match self.claims.get(&offer.hashes.key).filter(valid) {

@@ -79,6 +79,26 @@ async fn an_attempt_that_cannot_be_written_down_is_repeated_when_its_lease_runs_
     assert_eq!(seen[0].event, seen[1].event);
 }
 
+/// A disk that is full, or has become read-only, for half an hour: what was delivered is not
+/// delivered anew each time that its lease runs out, and nothing else is begun.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_writes_nothing_repeats_nothing() {
+    let stage = Stage::new(vec![rule("shop"), rule("other")]);
+    let full = StoreError::Unavailable(Unavailable::WriteFailed);
+    stage.store.fail(Op::Settle, vec![full; 360]);
+    let first = stage.accept_and_wake("shop").await;
+    sleep(secs(60)).await;
+    let second = stage.accept_and_wake("other").await;
+    sleep(secs(1500)).await;
+    assert_eq!(stage.scripted.seen().len(), 1);
+    sleep(secs(600)).await;
+    for id in [first, second] {
+        let row = stage.row(id).await;
+        assert_eq!((row.state, row.attempts), (State::Delivered, 1));
+    }
+    assert_eq!(stage.scripted.seen().len(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_store_that_cannot_read_for_a_while_costs_no_attempt() {
     let stage = Stage::new(vec![rule("shop")]);

@@ -347,3 +347,32 @@ fn write(disk: &FaultyDisk, path: &Path, bytes: &[u8]) {
     write_all_at(&*file, bytes, 0).unwrap();
     file.sync_data().unwrap();
 }
+
+/// A key can lead to two places: the event that came first, and one with this very body that
+/// conflicted with an earlier first. With both of them spoiled the event is still taken.
+#[tokio::test]
+async fn a_duplicate_of_two_damaged_events_takes_their_place() {
+    let disk = FaultyDisk::new();
+    let store = open_small(&disk);
+    let id_of = |accepted: Result<Acceptance, StoreError>| accepted.unwrap().id();
+    let first = id_of(store.accept(event("k", "other", at(0))).await);
+    let conflict = id_of(store.accept(event("k", "body", at(0))).await);
+    // The first goes, so that the next with this key is none that conflicts.
+    disk.flip(&segment(1), first.offset as usize + 50, 0);
+    disk.flip(&segment(1), conflict.offset as usize + 50, 0);
+    let third = id_of(store.accept(event("k", "body", at(0))).await);
+    disk.flip(&segment(1), third.offset as usize + 50, 0);
+    for _ in 0..2 {
+        let again = tokio::time::timeout(
+            Duration::from_secs(20),
+            store.accept(event("k", "body", at(0))),
+        );
+        let again = again.await.expect("it comes to an end").unwrap();
+        assert!(
+            matches!(again, Acceptance::New(_) | Acceptance::Conflict { .. }),
+            "{again:?}"
+        );
+        let offset = again.id().offset as usize;
+        disk.flip(&segment(1), offset + 50, 0);
+    }
+}

@@ -426,3 +426,42 @@ async fn due_times_outlive_a_crash_and_leases_do_not() {
         Err(StoreError::LeaseLost)
     );
 }
+
+/// The default is a directory `data` under the working directory: its name is in there.
+#[tokio::test]
+async fn the_directories_above_a_new_store_are_synced() {
+    for (directory, above) in [
+        ("data", &["."][..]),
+        ("a/b/data", &["a/b", "a", "."]),
+        ("/a/b/data", &["/a/b", "/a", "/"]),
+    ] {
+        let disk = FaultyDisk::new();
+        let mut config = config(directory.as_ref());
+        config.index = false;
+        let store = open_on_with(&disk, config, 1, &Arc::default()).unwrap();
+        drop(store);
+        for above in above {
+            assert!(disk.synced_dirs().contains(&above.into()), "{above}");
+        }
+    }
+}
+
+/// The writer waits for the index when it is far ahead of it; not for one that will never come.
+#[tokio::test]
+async fn the_end_of_the_index_thread_is_not_the_end_of_the_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::new();
+    let mut config = config(directory.path());
+    config.segment_bytes = 64 << 10;
+    let store = open_on_with(&disk, config, 1, &Arc::default()).unwrap();
+    disk.panic_in_set_len();
+    let work = async {
+        for n in 0..200 {
+            accept(&store, &format!("k{n}"), &"x".repeat(6000)).await;
+        }
+    };
+    let patience = Duration::from_secs(60);
+    tokio::time::timeout(patience, work).await.unwrap();
+    assert!(store.stats().journal_segments > 15);
+    assert_eq!(all_rows(&store).await.len(), 200);
+}

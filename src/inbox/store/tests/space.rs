@@ -342,3 +342,36 @@ async fn a_full_queue_is_said_so() {
     assert_eq!(store.stats().owed, taken);
     accept(&store, "after", "1").await;
 }
+
+/// A file that cannot be removed holds up those behind it: with what they tell of its events gone,
+/// a restart would take delivered events for owed ones.
+#[tokio::test]
+async fn a_segment_that_cannot_be_removed_keeps_those_behind_it() {
+    let disk = FaultyDisk::new();
+    let store = open_on(&disk, 1, &Arc::default()).unwrap();
+    for n in 0..45 {
+        accept(&store, &format!("k{n}"), &"x".repeat(3000)).await;
+    }
+    // What is done with the events of the first lies in the second, which goes some days later.
+    deliver_all(&store, at(5)).await;
+    let young = event("young", "1", at(0).plus(days(5)));
+    store.accept(young).await.unwrap();
+    deliver_all(&store, at(5).plus(days(5))).await;
+    let first = Path::new("/sim/data/journal/0000000001.seg");
+    disk.keep(Some(first.to_owned()));
+    for day in [10, 20] {
+        store.expire(at(0).plus(days(day))).await.unwrap();
+    }
+    assert_eq!(store.stats().journal_segments, 1);
+    assert!(disk.paths().contains(&first.to_owned()));
+    let crashed = open_on(&disk.copy(), 2, &Arc::default()).unwrap();
+    assert_eq!(crashed.stats().owed, 0, "all of it was delivered");
+    // When it can be removed again, all of it goes.
+    disk.keep(None);
+    store.expire(at(0).plus(days(20))).await.unwrap();
+    let segments = disk.paths();
+    let segments = segments
+        .iter()
+        .filter(|p| p.extension() == Some("seg".as_ref()));
+    assert_eq!(segments.count(), 1);
+}
