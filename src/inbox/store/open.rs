@@ -597,7 +597,7 @@ impl Replay {
                     segment: number,
                     offset: claim.offset,
                 };
-                self.claims.put(
+                self.claims.load(
                     &claim.hash,
                     Taken {
                         place,
@@ -625,6 +625,7 @@ impl Replay {
                 .owed
                 .put(opens.into_iter().filter(|o| is_open(o.delivery.state)));
         }
+        self.claims.loaded();
         // References to what is gone say nothing.
         let mut inner = shared.catalog.lock();
         let numbers: Vec<u32> = inner.segments.keys().copied().collect();

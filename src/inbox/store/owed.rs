@@ -48,12 +48,61 @@ struct Table {
     next_grant: u64,
 }
 
+/// An [`Open`], packed.
 #[derive(Clone, Copy)]
 struct Slot {
-    open: Open,
+    place: Place,
+    tag: u64,
+    since: Timestamp,
+    due: Timestamp,
+    /// Segment 0: none.
+    last: Place,
+    attempts: u32,
+    round: u32,
+    source: u32,
+    dead: bool,
     used: bool,
     /// The writer is about to change it: not to be leased until it has.
     held: bool,
+}
+
+impl Slot {
+    fn new(open: Open) -> Self {
+        let d = open.delivery;
+        Slot {
+            place: open.place,
+            tag: open.tag,
+            since: d.since,
+            due: d.due,
+            last: d.last.unwrap_or(Place {
+                segment: 0,
+                offset: 0,
+            }),
+            attempts: d.attempts,
+            round: d.round,
+            source: open.source,
+            dead: d.state == State::Dead,
+            used: true,
+            held: false,
+        }
+    }
+
+    fn open(&self) -> Open {
+        let delivery = Delivery {
+            state: if self.dead { State::Dead } else { State::Owed },
+            attempts: self.attempts,
+            round: self.round,
+            since: self.since,
+            due: self.due,
+            last: (self.last.segment != 0).then_some(self.last),
+        };
+        Open {
+            place: self.place,
+            tag: self.tag,
+            source: self.source,
+            delivery,
+        }
+    }
 }
 
 /// Places are numbered by us: nobody outside can make them collide.
@@ -87,7 +136,7 @@ impl Owed {
 
     pub fn get(&self, place: Place) -> Option<Open> {
         let table = self.table();
-        table.slot(place).map(|slot| slot.open)
+        table.slot(place).map(Slot::open)
     }
 
     /// For a writer that is about to change it: how it stands, and its lease. Nobody is given it
@@ -97,7 +146,7 @@ impl Owed {
         let lease = table.leases.get(&place).copied();
         let slot = table.slot_mut(place)?;
         slot.held = true;
-        Some((slot.open, lease))
+        Some((slot.open(), lease))
     }
 
     /// What was held is as it was.
@@ -131,8 +180,8 @@ impl Owed {
         let places: Vec<Place> = table
             .slots
             .iter()
-            .filter(|s| s.used && gone(s.open.place.segment))
-            .map(|s| s.open.place)
+            .filter(|s| s.used && gone(s.place.segment))
+            .map(|s| s.place)
             .collect();
         for place in places {
             table.end_lease(place);
@@ -184,7 +233,7 @@ impl Owed {
             .slots
             .iter()
             .filter(|s| s.used)
-            .map(|s| s.open)
+            .map(Slot::open)
             .collect()
     }
 }
@@ -200,7 +249,7 @@ impl Table {
             .find(hash(place), |slot| {
                 self.slots
                     .get(*slot as usize)
-                    .is_some_and(|s| s.open.place == place)
+                    .is_some_and(|s| s.place == place)
             })
             .copied()
     }
@@ -224,21 +273,13 @@ impl Table {
     fn put(&mut self, open: Open) {
         if let Some(slot) = self.find(open.place) {
             if let Some(old) = self.slots.get(slot as usize).copied() {
-                self.uncount(&old.open);
+                self.uncount(&old.open());
             }
             if let Some(entry) = self.slots.get_mut(slot as usize) {
-                *entry = Slot {
-                    open,
-                    used: true,
-                    held: false,
-                };
+                *entry = Slot::new(open);
             }
         } else {
-            let entry = Slot {
-                open,
-                used: true,
-                held: false,
-            };
+            let entry = Slot::new(open);
             let slot = match self.free.pop() {
                 Some(slot) => {
                     if let Some(old) = self.slots.get_mut(slot as usize) {
@@ -254,7 +295,7 @@ impl Table {
             };
             let slots = &self.slots;
             self.by_place.insert_unique(hash(open.place), slot, |slot| {
-                slots.get(*slot as usize).map_or(0, |s| hash(s.open.place))
+                slots.get(*slot as usize).map_or(0, |s| hash(s.place))
             });
         }
         self.count(&open);
@@ -263,7 +304,7 @@ impl Table {
     fn remove(&mut self, place: Place) {
         let Some(slot) = self.find(place) else { return };
         if let Some(old) = self.slots.get(slot as usize).copied() {
-            self.uncount(&old.open);
+            self.uncount(&old.open());
         }
         self.leases.remove(&place);
         if let Ok(entry) = self.by_place.find_entry(hash(place), |s| *s == slot) {
@@ -319,7 +360,7 @@ impl Table {
     }
 
     fn grant(&mut self, place: Place, until: Timestamp) -> Option<Lease> {
-        let open = self.slot(place)?.open;
+        let open = self.slot(place)?.open();
         let before = self.when(&open);
         let due = self.due.get_mut(open.source as usize)?;
         due.remove(&(before, place));
@@ -341,7 +382,7 @@ impl Table {
         let Some(lease) = self.leases.remove(&place) else {
             return;
         };
-        let Some(open) = self.slot(place).map(|slot| slot.open) else {
+        let Some(open) = self.slot(place).map(Slot::open) else {
             return;
         };
         if open.delivery.state == State::Owed
@@ -354,9 +395,9 @@ impl Table {
 
     fn oldest_owed(&mut self) -> Option<Timestamp> {
         while let Some(Reverse((since, place))) = self.oldest.peek().copied() {
-            let stands = self.slot(place).is_some_and(|s| {
-                s.open.delivery.state == State::Owed && s.open.delivery.since == since
-            });
+            let stands = self
+                .slot(place)
+                .is_some_and(|s| !s.dead && s.since == since);
             if stands {
                 return Some(since);
             }
@@ -369,8 +410,8 @@ impl Table {
         self.oldest = self
             .slots
             .iter()
-            .filter(|s| s.used && s.open.delivery.state == State::Owed)
-            .map(|s| Reverse((s.open.delivery.since, s.open.place)))
+            .filter(|s| s.used && !s.dead)
+            .map(|s| Reverse((s.since, s.place)))
             .collect();
     }
 }
@@ -402,7 +443,7 @@ mod tests {
 
     #[test]
     fn a_slot_stays_small() {
-        assert!(size_of::<Slot>() <= 72, "{}", size_of::<Slot>());
+        assert!(size_of::<Slot>() <= 56, "{}", size_of::<Slot>());
     }
 
     #[test]

@@ -443,7 +443,7 @@ async fn nor_does_it_in_a_segment_that_is_left() {
     accept(&store, "after", &"x".repeat(100_000)).await;
     assert_eq!(store.stats().journal_segments, 2);
     drop(store);
-    for seed in 0..20 {
+    for seed in 0..120 {
         let store = open_on(&disk.after_power_cut(seed), 2, &fatal).unwrap();
         let keys: Vec<_> = all_rows(&store)
             .await
