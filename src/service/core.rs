@@ -85,6 +85,7 @@ pub fn listening(
     settings: &Settings,
     tls: Arc<rustls::ServerConfig>,
     metrics: Metrics,
+    files: usize,
 ) -> serve::Shared {
     let limits = &settings.limits;
     serve::Shared {
@@ -102,7 +103,7 @@ pub fn listening(
             bytes: limits.header_bytes,
             target: limits.target_bytes,
         },
-        caps: ConnectionCaps::new(connections(limits), limits.connections_per_address),
+        caps: ConnectionCaps::new(connections(limits, files), limits.connections_per_address),
         bodies: ByteBudget::new(limits.bytes_in_flight),
         trusted: AddressSet::new(&settings.listen.trusted_proxies),
         proxy_protocol: settings.listen.proxy_protocol,
@@ -110,21 +111,25 @@ pub fn listening(
     }
 }
 
-/// As many connections as the settings say, if there are files for them; a quarter of those stays
-/// for the journal and for the way to the applications, which strangers must not starve.
-fn connections(limits: &Limits) -> usize {
+/// As many files as this process may have at most. Usually 1024 is what one begins with, and many
+/// times that is what one may have. Before the store is opened: it has a file for every segment.
+pub fn raise_file_limit() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let had = getrlimit(Resource::Nofile);
     let wanted = Rlimit {
         current: had.maximum,
         maximum: had.maximum,
     };
-    // Usually 1024 is what one begins with, and many times that is what one may have.
     let files = match setrlimit(Resource::Nofile, wanted) {
         Ok(()) => had.maximum,
         Err(_) => had.current,
     };
-    let files = files.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+    files.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX))
+}
+
+/// As many connections as the settings say, if there are files for them; a quarter of those stays
+/// for the journal and for the way to the applications, which strangers must not starve.
+fn connections(limits: &Limits, files: usize) -> usize {
     let affordable = files - files / 4;
     if affordable < limits.connections {
         tracing::warn!(

@@ -33,7 +33,7 @@ mod prepare;
 pub use fault::Fault;
 pub use prepare::{Prepared, certificate_paths, prepare};
 
-use self::core::{Core, Part, listening};
+use self::core::{Core, Part, listening, raise_file_limit};
 
 /// What a gateway is given besides its settings.
 pub struct Surroundings {
@@ -104,6 +104,7 @@ impl Gateway {
         let tls = tls::server_config(identity.clone(), settings.listen.http2)
             .map_err(|e| vec![Fault::Tls(e)])?;
 
+        let files = raise_file_limit();
         let config = EmbeddedConfig {
             directory: settings.inbox.store.clone(),
             segment_bytes: u32::try_from(settings.inbox.segment).unwrap_or(u32::MAX),
@@ -119,6 +120,8 @@ impl Gateway {
             on_fatal,
         )
         .map_err(|error| vec![Fault::Store(error)])?;
+        // What the journal has open already is not there for connections.
+        let files = files.saturating_sub(store.report().segments as usize);
         let store = Arc::new(store);
         let contract: Arc<dyn Store> = store.clone();
         let relay = Relay::new(contract.clone(), clock.clone(), random, metrics.clone());
@@ -163,7 +166,7 @@ impl Gateway {
         let (stop_admin, _) = watch::channel(false);
         let (broken, _) = watch::channel(None);
         let draining = Arc::new(AtomicBool::new(false));
-        let listening = Arc::new(listening(&settings, tls, metrics));
+        let listening = Arc::new(listening(&settings, tls, metrics, files));
         let token_file = tokens.file().map(PathBuf::from);
         let admin_state = admin::State {
             shared: shared.clone(),
@@ -407,4 +410,77 @@ fn make_directory(path: &std::path::Path) -> Result<(), Fault> {
         path: path.to_owned(),
         cause,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::inbox::store::contract;
+    use crate::random::SeededRandom;
+
+    const CHILD: &str = "service::tests::starts_with_more_segments_than_files";
+
+    /// The limit of files is the process's: the test runs itself again in another one.
+    #[test]
+    fn a_long_journal_does_not_keep_the_gateway_from_starting() {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", CHILD, "--ignored"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && said.contains("1 passed"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    #[ignore = "run by a_long_journal_does_not_keep_the_gateway_from_starting, in its own process"]
+    fn starts_with_more_segments_than_files() {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let directory = tempfile::tempdir().unwrap();
+        let mut settings = Settings::default();
+        settings.listen.address = SocketAddr::from(([127, 0, 0, 1], 0));
+        settings.listen.threads = Some(1);
+        settings.admin.address = SocketAddr::from(([127, 0, 0, 1], 0));
+        settings.inbox.store = directory.path().join("data");
+        settings.inbox.segment = 64 << 10;
+        settings.inbox.ballast = 0;
+        settings.inbox.low_water = 0;
+        let random: Arc<dyn Random> = Arc::new(SeededRandom::new(1));
+        let store = Embedded::open(
+            EmbeddedConfig {
+                directory: settings.inbox.store.clone(),
+                segment_bytes: 64 << 10,
+                ..EmbeddedConfig::default()
+            },
+            Arc::new(SystemClock),
+            random.clone(),
+            Metrics::new(),
+            Arc::new(|| {}),
+        )
+        .unwrap();
+        for n in 0..120 {
+            let body = "x".repeat(40_000);
+            let event = contract::event(&format!("k{n}"), &body, SystemClock.now());
+            block_on(store.accept(event)).unwrap();
+        }
+        block_on(store.close()).unwrap();
+        drop(store);
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let few = Rlimit {
+            current: Some(80),
+            maximum,
+        };
+        setrlimit(Resource::Nofile, few).unwrap();
+        let surroundings = Surroundings {
+            clock: Arc::new(SystemClock),
+            random,
+            on_fatal: Arc::new(|| {}),
+        };
+        let (gateway, _) = Gateway::start(settings, None, surroundings)
+            .unwrap_or_else(|faults| panic!("{faults:?}"));
+        gateway.stop().unwrap();
+    }
 }
