@@ -10,8 +10,8 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY rules rules
-# The test target must exist for the manifest to be read; it is not built.
-RUN mkdir -p tests/it && echo 'fn main() {}' > tests/it/main.rs \
+# The test and bench targets must exist for the manifest to be read; they are not built.
+RUN mkdir -p tests/it benches && echo "fn main() {}" | tee tests/it/main.rs > benches/callbacks.rs \
  && cargo build --release --locked --bin callseal
 COPY certs/image.sh certs/container.toml certs/
 RUN sh certs/image.sh target/release/callseal /image

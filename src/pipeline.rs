@@ -20,7 +20,7 @@ use crate::message::{Answer, EventId, SourceName};
 use crate::refusals::{Refusals, Refused};
 use crate::relay::Waker;
 use crate::rule::{Rule, RuleSet};
-use crate::telemetry::{Metrics, SourceLabel, SourceReason, SourceVerdict};
+use crate::telemetry::{Metrics, SourceLabel, SourceReason, SourceVerdict, field};
 use crate::verify::{Rejection, Verdict, Verifier};
 
 /// Everything that a reload exchanges, exchanged at once: no request sees half of it.
@@ -244,14 +244,14 @@ fn log(
     let source = rule.map_or("", |rule| rule.name.as_str());
     let event = event.map(tracing::field::display);
     tracing::info!(
-        source,
-        verdict,
-        reason,
-        event,
-        peer = %seen.peer,
-        status = answer.map(|answer| answer.status.as_u16()),
-        body_bytes = seen.body_bytes,
-        took_us,
+        { field::SOURCE } = source,
+        { field::VERDICT } = verdict,
+        { field::REASON } = reason,
+        { field::EVENT } = event,
+        { field::PEER } = %seen.peer,
+        { field::STATUS } = answer.map(|answer| answer.status.as_u16()),
+        { field::BODY_BYTES } = seen.body_bytes,
+        { field::TOOK_US } = took_us,
         "callback"
     );
 }

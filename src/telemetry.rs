@@ -23,7 +23,6 @@ pub mod field {
     pub const TOOK_US: &str = "took_us";
     pub const BODY_BYTES: &str = "body_bytes";
     pub const ATTEMPT: &str = "attempt";
-    pub const REQUEST: &str = "request";
 }
 
 /// Names of metrics, as `GET /metrics` shows them (counters get `_total`, seconds `_seconds`).

@@ -14,6 +14,7 @@ use crate::clock::Timestamp;
 use crate::inbox::store::{self, Attempt, Filter, Operated, Row};
 use crate::message::{EventId, SourceName};
 use crate::refusals::Refused;
+use crate::telemetry::field;
 
 /// Rows of a page when the request does not say.
 const PAGE: usize = 50;
@@ -246,7 +247,7 @@ pub async fn body(
         .read(id)
         .await?
         .ok_or_else(Problem::no_such_event)?;
-    tracing::info!(event = %id, "an operator read the body");
+    tracing::info!({ field::EVENT } = %id, "an operator read the body");
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream"),
         (header::CONTENT_DISPOSITION, "attachment; filename=\"body\""),
@@ -275,7 +276,7 @@ pub async fn redrive(
         .source;
     match state.store.redrive(id, state.shared.clock.now()).await? {
         Operated::Done => {
-            tracing::info!(event = %id, "redriven by an operator");
+            tracing::info!({ field::EVENT } = %id, "redriven by an operator");
             state.relay.wake(&source);
             Ok((
                 StatusCode::ACCEPTED,

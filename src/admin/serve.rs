@@ -14,6 +14,7 @@ use crate::admin::{State, health, router};
 use crate::inbox::store::{self, Filter};
 use crate::listener::io::{Screen, ScreenedIo};
 use crate::message::SourceName;
+use crate::telemetry::field;
 
 /// Connections at once; an operator and a scraper need a handful.
 const CONNECTIONS: usize = 64;
@@ -135,7 +136,7 @@ async fn look_for_strays(state: &State, known: BTreeSet<SourceName>) -> BTreeSet
         }
     }
     for source in found.difference(&known) {
-        tracing::warn!(%source, "deliveries are owed to a source without a rule: they wait until it has one again");
+        tracing::warn!({ field::SOURCE } = %source, "deliveries are owed to a source without a rule: they wait until it has one again");
     }
     found
 }

@@ -9,7 +9,7 @@ use crate::listener::caps::BudgetShare;
 use crate::listener::{Head, Incoming};
 use crate::message::RawRequest;
 use crate::rule::Rule;
-use crate::telemetry::SourceReason;
+use crate::telemetry::{SourceReason, field};
 
 /// A whole request that passed the guards of its source. Only [`Guards::admit`] makes one.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl Guards {
                     reason: refusal.code(),
                 };
                 self.metrics.would_refuse.get_or_create(&label).inc();
-                tracing::info!(source = %gate.rule.name, reason = refusal.code(), %peer, "would be refused (mode = \"log\")");
+                tracing::info!({ field::SOURCE } = %gate.rule.name, { field::REASON } = refusal.code(), { field::PEER } = %peer, "would be refused (mode = \"log\")");
                 Ok(())
             }
             Ok(()) => Ok(()),

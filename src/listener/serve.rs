@@ -28,7 +28,7 @@ use crate::listener::screen::{FrameScreen, Framing, HeadScreen};
 use crate::listener::strict::{self, HeadLimits};
 use crate::listener::{Body, Handler, Incoming, Malformed, proxy};
 use crate::message::Answer;
-use crate::telemetry::{Metrics, ReasonLabel};
+use crate::telemetry::{Metrics, ReasonLabel, field};
 
 /// How long each part of a connection may take.
 #[derive(Clone, Copy, Debug)]
@@ -77,15 +77,19 @@ pub struct Shared {
 /// (SO_REUSEPORT). With port 0 all get the port that the first was given.
 pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::TcpListener>> {
     use socket2::{Domain, Protocol, Socket, Type};
+    let socket = |address| -> io::Result<Socket> {
+        let domain = Domain::for_address(address);
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        Ok(socket)
+    };
+    // With SO_REUSEPORT the kernel would give us a share of the connections of a gateway that runs
+    // there already, with another store. Without it, it says so.
+    socket(address)?.bind(&address.into())?;
     let mut address = address;
     let mut listeners = Vec::with_capacity(count);
     for _ in 0..count.max(1) {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        socket.set_reuse_address(true)?;
+        let socket = socket(address)?;
         socket.set_reuse_port(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
@@ -237,7 +241,7 @@ async fn connection<H: Handler>(
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             shared.metrics.handshake_failures.inc();
-            tracing::debug!(%peer, %error, "TLS handshake failed");
+            tracing::debug!({ field::PEER } = %peer, %error, "TLS handshake failed");
             return;
         }
         Err(_) => {
@@ -250,7 +254,7 @@ async fn connection<H: Handler>(
         Some(_) | None => http1(stream, peer, &shared, handler, stop).await,
     };
     if let Err(error) = served {
-        tracing::debug!(%peer, %error, "connection ended");
+        tracing::debug!({ field::PEER } = %peer, %error, "connection ended");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Accepted -> delivered: takes what the inbox owes to its destination, until the destination has it.
 //!
-//! What all cores share about a source is its [`Lane`](lane::Lane); each core runs a [`Worker`]
+//! What all cores share about a source is its [`lane::Lane`]; each core runs a [`Worker`]
 //! with connections of its own. A worker leases deliveries from the store, and for each reads the
 //! event, makes one attempt and settles. Only ids are in memory between attempts: a backlog of a
 //! million events costs the relay nothing.

@@ -90,6 +90,9 @@ pub fn render(diagnostics: &[Diagnostic], look: Look) -> String {
         .with_links(false);
     let mut out = String::new();
     for diagnostic in diagnostics {
+        if !out.is_empty() {
+            out.push('\n');
+        }
         let file = NamedSource::new(&diagnostic.file, Arc::clone(&diagnostic.text));
         let source = Lines {
             file,

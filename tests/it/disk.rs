@@ -242,3 +242,71 @@ fn faketime() -> Option<std::path::PathBuf> {
         .map(std::path::PathBuf::from)
         .find(|p| p.exists())
 }
+
+/// Every sync fails from the moment that a file appears. In C, since that is where it is asked.
+const FAILING_SYNC: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+static int broken(void) { const char *p = getenv("SYNC_FAILS_WHEN"); return p && access(p, F_OK) == 0; }
+int fdatasync(int fd) {
+    if (broken()) { errno = EIO; return -1; }
+    return ((int (*)(int))dlsym(RTLD_NEXT, "fdatasync"))(fd);
+}
+int fsync(int fd) {
+    if (broken()) { errno = EIO; return -1; }
+    return ((int (*)(int))dlsym(RTLD_NEXT, "fsync"))(fd);
+}
+"#;
+
+/// After a failed sync nobody hears success, and the process ends with 74 within a second or so.
+#[test]
+fn a_failed_sync_ends_the_process_and_nothing_is_acknowledged() {
+    let app = App::start();
+    let site = Site::new();
+    site.stripe(&app.url("/"), "");
+    std::fs::write(site.path("shim.c"), FAILING_SYNC).unwrap();
+    let built = std::process::Command::new("cc")
+        .current_dir(site.dir.path())
+        .args(["-shared", "-fPIC", "-o", "shim.so", "shim.c", "-ldl"])
+        .output();
+    if !built.is_ok_and(|b| b.status.success()) {
+        eprintln!(
+            "skipped: this needs a C compiler (the store's own tests fail syncs on a simulated disk)"
+        );
+        return;
+    }
+    let mut serve = site.command(&["serve"]);
+    serve
+        .env("LD_PRELOAD", site.path("shim.so"))
+        .env("SYNC_FAILS_WHEN", site.path("broken"));
+    let mut gateway = site.start_with(serve);
+    assert_eq!(post(&gateway, "evt_before").status, 200);
+    app.wait_for(1);
+    std::fs::write(site.path("broken"), "").unwrap();
+    let answer = post(&gateway, "evt_unsure");
+    assert_eq!(answer.status, 503);
+    assert!(answer.header("retry-after").is_some());
+    let failed = std::time::Instant::now();
+    assert_eq!(gateway.wait().code(), Some(74));
+    assert!(failed.elapsed() < Duration::from_secs(3));
+    assert!(
+        gateway.log().contains("could not be synced"),
+        "{}",
+        gateway.log()
+    );
+    std::fs::remove_file(site.path("broken")).unwrap();
+    // The provider was told to come again, and does: whatever was really on the disk, it is one event.
+    let gateway = site.start();
+    assert_eq!(post(&gateway, "evt_unsure").status, 200);
+    assert_eq!(post(&gateway, "evt_before").status, 200);
+    let keys: Vec<String> = gateway
+        .events()
+        .iter()
+        .map(|e| e["key"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(keys.iter().filter(|k| *k == "evt_unsure").count(), 1);
+    assert_eq!(keys.iter().filter(|k| *k == "evt_before").count(), 1);
+}

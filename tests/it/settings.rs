@@ -145,6 +145,22 @@ fn a_second_process_on_the_same_store_is_told_so() {
     assert!(log.contains("in use by process"), "{log}");
 }
 
+/// The port is shared among our own threads, and with no one else.
+#[test]
+fn a_second_gateway_on_the_same_port_is_told_so() {
+    let first = Site::new();
+    let running = first.start();
+    let second = Site::with_settings(&format!(
+        "[listen]\naddress = \"{}\"\nthreads = 2\n",
+        running.public
+    ));
+    let log = second.try_start(second.command(&["serve"])).err().unwrap();
+    assert!(
+        log.contains(&format!("public port {}", running.public)),
+        "{log}"
+    );
+}
+
 #[test]
 fn the_catalogue_is_listed_and_each_provider_is_described() {
     let site = bare();

@@ -294,7 +294,9 @@ pub struct Filter {
     pub event_type: Option<String>,
     /// The provider's event id, exactly.
     pub event_key: Option<String>,
+    /// Received at this moment or later.
     pub from: Option<Timestamp>,
+    /// Received before this moment.
     pub to: Option<Timestamp>,
 }
 

@@ -262,3 +262,16 @@ mod tests {
         assert_eq!(store.next_due(&source).await, Ok(None));
     }
 }
+
+#[cfg(test)]
+mod contract_of_plain {
+    use std::sync::Arc;
+
+    use super::PlainStore;
+    use crate::inbox::store::contract::{Bench, contract_tests};
+
+    contract_tests!(plain, || async {
+        let bench: Bench = (Arc::new(PlainStore::new()), Box::new(()));
+        bench
+    });
+}

@@ -320,5 +320,5 @@ fn fits(filter: &Filter, row: &Row) -> bool {
             .as_ref()
             .is_none_or(|key| *key == row.event_key)
         && filter.from.is_none_or(|from| from <= row.received_at)
-        && filter.to.is_none_or(|to| row.received_at <= to)
+        && filter.to.is_none_or(|to| row.received_at < to)
 }

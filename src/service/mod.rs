@@ -1,41 +1,39 @@
 //! Build, run, drain, in that order. Everything is checked before the first port is bound.
 
-use std::collections::HashMap;
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
-use tokio::task::LocalSet;
 
 use crate::admin;
 use crate::clock::Clock;
-use crate::guard::Guards;
 use crate::inbox::accept::Inbox;
-use crate::inbox::store::embedded::{Embedded, EmbeddedConfig, OpenError};
+use crate::inbox::store::embedded::{Embedded, EmbeddedConfig};
 use crate::inbox::store::{Store, StoreError};
-use crate::listener::address::AddressSet;
-use crate::listener::caps::{ByteBudget, ConnectionCaps};
-use crate::listener::serve::{self, Timeouts};
-use crate::listener::strict::HeadLimits;
-use crate::listener::tls::{self, CertificatePaths, CurrentIdentity, Identity, TlsError};
-use crate::pipeline::{self, Loaded, Pipeline};
+use crate::listener::serve;
+use crate::listener::tls::{self, CertificatePaths, CurrentIdentity, Identity};
+use crate::pipeline::{self, Loaded};
 use crate::random::Random;
 use crate::refusals::Refusals;
-use crate::relay::{self, Relay};
-use crate::rule::compile;
+use crate::relay::Relay;
 use crate::rule::diagnostic::Diagnostic;
-use crate::rule::document::RuleFiles;
 use crate::secret::SecretRef;
-use crate::settings::{Limits, Settings};
+use crate::settings::Settings;
 use crate::telemetry::{Metrics, ResultLabel};
-use crate::verify::{KeyError, Keyring, Verifier};
+
+mod core;
+mod fault;
+mod prepare;
+
+pub use fault::Fault;
+pub use prepare::{Prepared, certificate_paths, prepare};
+
+use self::core::{Core, Part, listening, raise_file_limit};
 
 /// What a gateway is given besides its settings.
 pub struct Surroundings {
@@ -44,204 +42,6 @@ pub struct Surroundings {
     /// Called once when the store can never accept again in this process. `serve` ends the process
     /// then: a restart reads back what is really on disk.
     pub on_fatal: Arc<dyn Fn() + Send + Sync>,
-}
-
-/// Something that keeps the gateway from starting, or a reload from taking effect.
-#[derive(Debug)]
-pub enum Fault {
-    /// In a rule or settings file, with its place.
-    File(Box<Diagnostic>),
-    Key {
-        source: String,
-        error: KeyError,
-    },
-    /// The secret of the signature on the hop to the application.
-    SignWith {
-        source: String,
-        place: SecretRef,
-        why: String,
-    },
-    Tls(TlsError),
-    Store(OpenError),
-    Token(admin::token::TokenError),
-    Directory {
-        path: PathBuf,
-        cause: io::Error,
-    },
-    Bind {
-        what: &'static str,
-        address: SocketAddr,
-        cause: io::Error,
-    },
-    Thread {
-        cause: io::Error,
-    },
-    /// A reload would leave no source at all: a volume that is gone looks just so.
-    NoSources {
-        rules: PathBuf,
-    },
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Fault::File(diagnostic) => fmt::Display::fmt(diagnostic, f),
-            Fault::Key { source, error } => write!(f, "source {source}: {error}"),
-            Fault::SignWith { source, place, why } => {
-                write!(f, "source {source}: relay.sign_with ({place}): {why}")
-            }
-            Fault::Tls(error) => write!(f, "certificate: {error}"),
-            Fault::Store(error) => write!(f, "store: {error}"),
-            Fault::Token(error) => write!(f, "admin token: {error}"),
-            Fault::Directory { path, cause } => write!(f, "{}: {cause}", path.display()),
-            Fault::Bind {
-                what,
-                address,
-                cause,
-            } => write!(f, "{what} port {address}: {cause}"),
-            Fault::Thread { cause } => write!(f, "a thread could not be started: {cause}"),
-            Fault::NoSources { rules } => write!(
-                f,
-                "{} holds no source any more; to run without any, restart",
-                rules.display()
-            ),
-        }
-    }
-}
-
-impl Fault {
-    /// The file that someone has to mend or to put there, where it is a key.
-    fn key_file(&self) -> Option<PathBuf> {
-        match self {
-            Fault::Key { error, .. } => error.place.strip_prefix("file:").map(PathBuf::from),
-            Fault::SignWith {
-                place: SecretRef::File(path),
-                ..
-            } => Some(path.clone()),
-            Fault::SignWith {
-                place: SecretRef::Env(_),
-                ..
-            }
-            | Fault::File(_)
-            | Fault::Tls(_)
-            | Fault::Store(_)
-            | Fault::Token(_)
-            | Fault::Directory { .. }
-            | Fault::Bind { .. }
-            | Fault::Thread { .. }
-            | Fault::NoSources { .. } => None,
-        }
-    }
-}
-
-impl From<Diagnostic> for Fault {
-    fn from(diagnostic: Diagnostic) -> Self {
-        Fault::File(Box::new(diagnostic))
-    }
-}
-
-/// Rules with their keys: compiled, loaded, and ready to be put in place.
-pub struct Prepared {
-    pub loaded: Loaded,
-    pub routes: Vec<relay::Route>,
-    pub warnings: Vec<Diagnostic>,
-}
-
-/// Reads and compiles the rules and loads their keys. `check` and `serve` both come through here.
-/// Gives every fault, not the first.
-pub fn prepare(
-    settings: &Settings,
-    metrics: &Metrics,
-    before: Option<&Loaded>,
-) -> Result<Prepared, Vec<Fault>> {
-    let files =
-        |diagnostics: Vec<Diagnostic>| diagnostics.into_iter().map(Fault::from).collect::<Vec<_>>();
-    // The default may be missing: then there are no sources yet. A directory that someone named
-    // and that is not there is a mistake, and would answer every callback with 404.
-    if settings.rules != Settings::default().rules && !settings.rules.is_dir() {
-        return Err(vec![Fault::Directory {
-            path: settings.rules.clone(),
-            cause: io::Error::new(
-                io::ErrorKind::NotFound,
-                "there is no such directory of rules",
-            ),
-        }]);
-    }
-    let read = RuleFiles::read(&settings.rules).map_err(files)?;
-    let (rules, warnings) = compile::compile(read).map_err(files)?;
-    let mut faults = Vec::new();
-    let mut verifiers = HashMap::new();
-    let mut routes = Vec::new();
-    for rule in &rules.rules {
-        let source = rule.name.to_string();
-        match Keyring::load(rule) {
-            Ok(keys) => {
-                verifiers.insert(rule.name.clone(), Verifier::new(rule.clone(), keys));
-            }
-            Err(errors) => {
-                faults.extend(errors.into_iter().map(|error| Fault::Key {
-                    source: source.clone(),
-                    error,
-                }));
-            }
-        }
-        let sign_with = rule.relay.sign_with.as_ref().map(|secret| {
-            let loaded = secret.load().map_err(|error| error.to_string());
-            let key = loaded.and_then(|text| {
-                relay::sign::key_from_secret(&text).map_err(|error| error.to_string())
-            });
-            key.map_err(|why| Fault::SignWith {
-                source: source.clone(),
-                place: secret.clone(),
-                why,
-            })
-        });
-        match sign_with.transpose() {
-            Ok(sign_with) => routes.push(relay::Route {
-                rule: rule.clone(),
-                sign_with,
-            }),
-            Err(fault) => faults.push(fault),
-        }
-    }
-    if rules.rules.is_empty() && before.is_some_and(|before| !before.rules.rules.is_empty()) {
-        faults.push(Fault::NoSources {
-            rules: settings.rules.clone(),
-        });
-    }
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    let trusted = AddressSet::new(&settings.listen.trusted_proxies);
-    let guards = Guards::new(
-        &rules,
-        trusted,
-        metrics.clone(),
-        before.map(|loaded| &loaded.guards),
-    );
-    Ok(Prepared {
-        loaded: Loaded {
-            rules,
-            guards,
-            verifiers,
-        },
-        routes,
-        warnings,
-    })
-}
-
-/// Where the certificate of the public port lies; a development one is made when none is named.
-pub fn certificate_paths(
-    settings: &Settings,
-    clock: &dyn Clock,
-) -> Result<CertificatePaths, TlsError> {
-    match &settings.listen.tls {
-        Some(files) => Ok(CertificatePaths {
-            cert: files.cert.clone(),
-            key: files.key.clone(),
-        }),
-        None => tls::development_certificate(&settings.inbox.store.join("tls"), clock.now()),
-    }
 }
 
 /// A running gateway.
@@ -599,131 +399,6 @@ fn block_on<T>(future: impl Future<Output = Result<T, StoreError>>) -> Result<T,
         }),
     }
 }
-
-/// Held by a thread that must run until it is told to stop.
-struct Part {
-    name: &'static str,
-    stop: watch::Receiver<bool>,
-    broken: watch::Sender<Option<&'static str>>,
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        if std::thread::panicking() || !*self.stop.borrow() {
-            self.broken.send_replace(Some(self.name));
-        }
-    }
-}
-
-/// What one core's thread runs with.
-struct Core {
-    shared: Arc<pipeline::Shared>,
-    relay: Arc<Relay>,
-    listening: Arc<serve::Shared>,
-    stop: watch::Receiver<bool>,
-    drain: Duration,
-}
-
-impl Core {
-    fn run(self, listener: std::net::TcpListener) {
-        let runtime = match tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-        {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                tracing::error!(%error, "a core's runtime could not be started");
-                return;
-            }
-        };
-        LocalSet::new().block_on(&runtime, async move {
-            let worker = self.relay.worker();
-            let waker = worker.waker();
-            let (stop_relay, relay_stopped) = watch::channel(false);
-            // Half of the time is the listener's and half the relay's: together they must not
-            // take longer than whoever told us to stop was promised.
-            let half = self.drain / 2;
-            let mut relay = tokio::task::spawn_local(worker.run(relay_stopped, half));
-            let pipeline = Pipeline::new(self.shared, waker);
-            tokio::select! {
-                served = serve::run(listener, self.listening, pipeline, self.stop, half) => {
-                    if let Err(error) = served {
-                        tracing::error!(%error, "the listener ended");
-                    }
-                }
-                // A core that accepts and never delivers: its end is the end of the thread.
-                _ = &mut relay => {
-                    tracing::error!("the relay of a core ended");
-                    return;
-                }
-            }
-            // Only now: what the last callbacks brought may still go out at once.
-            let _ = stop_relay.send(true);
-            let _ = relay.await;
-        });
-    }
-}
-
-fn listening(
-    settings: &Settings,
-    tls: Arc<rustls::ServerConfig>,
-    metrics: Metrics,
-    files: usize,
-) -> serve::Shared {
-    let limits = &settings.limits;
-    serve::Shared {
-        tls,
-        timeouts: Timeouts {
-            handshake: limits.handshake_timeout,
-            head: limits.head_timeout,
-            body: limits.body_timeout,
-            idle: limits.idle_timeout,
-            write: limits.write_timeout,
-            ..Timeouts::default()
-        },
-        head: HeadLimits {
-            fields: limits.headers,
-            bytes: limits.header_bytes,
-            target: limits.target_bytes,
-        },
-        caps: ConnectionCaps::new(connections(limits, files), limits.connections_per_address),
-        bodies: ByteBudget::new(limits.bytes_in_flight),
-        trusted: AddressSet::new(&settings.listen.trusted_proxies),
-        proxy_protocol: settings.listen.proxy_protocol,
-        metrics,
-    }
-}
-
-/// As many files as this process may have at most. Usually 1024 is what one begins with, and many
-/// times that is what one may have. Before the store is opened: it has a file for every segment.
-fn raise_file_limit() -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let had = getrlimit(Resource::Nofile);
-    let wanted = Rlimit {
-        current: had.maximum,
-        maximum: had.maximum,
-    };
-    let files = match setrlimit(Resource::Nofile, wanted) {
-        Ok(()) => had.maximum,
-        Err(_) => had.current,
-    };
-    files.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX))
-}
-
-/// As many connections as the settings say, if there are files for them; a quarter of those stays
-/// for the journal and for the way to the applications, which strangers must not starve.
-fn connections(limits: &Limits, files: usize) -> usize {
-    let affordable = files - files / 4;
-    if affordable < limits.connections {
-        tracing::warn!(
-            files,
-            "limits.connections is {}, but there are files for {affordable} only: raise the limit (ulimit -n, LimitNOFILE=)",
-            limits.connections
-        );
-    }
-    limits.connections.min(affordable)
-}
-
 /// The data directory holds event bodies and the admin token: it is the owner's alone.
 fn make_directory(path: &std::path::Path) -> Result<(), Fault> {
     use std::os::unix::fs::DirBuilderExt;
@@ -807,31 +482,5 @@ mod tests {
         let (gateway, _) = Gateway::start(settings, None, surroundings)
             .unwrap_or_else(|faults| panic!("{faults:?}"));
         gateway.stop().unwrap();
-    }
-
-    /// A thread that panics, or ends by itself, is noticed; one that was told to stop is not.
-    #[test]
-    fn a_part_that_ends_untold_is_told_of() {
-        let ends = |told: bool, panics: bool| {
-            let (broken, heard) = watch::channel(None);
-            let (stop, stopped) = watch::channel(told);
-            let part = Part {
-                name: "a core",
-                stop: stopped,
-                broken,
-            };
-            let ended = std::thread::spawn(move || {
-                let _part = part;
-                assert!(!panics);
-            })
-            .join();
-            drop(stop);
-            assert_eq!(ended.is_err(), panics);
-            *heard.borrow()
-        };
-        assert_eq!(ends(true, false), None);
-        assert_eq!(ends(false, false), Some("a core"));
-        assert_eq!(ends(false, true), Some("a core"));
-        assert_eq!(ends(true, true), Some("a core"));
     }
 }

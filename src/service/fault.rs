@@ -1,0 +1,107 @@
+//! What keeps the gateway from starting, or a reload from taking effect.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::admin;
+use crate::inbox::store::embedded::OpenError;
+use crate::listener::tls::TlsError;
+use crate::rule::diagnostic::Diagnostic;
+use crate::secret::SecretRef;
+use crate::verify::KeyError;
+
+/// Something that keeps the gateway from starting, or a reload from taking effect.
+#[derive(Debug)]
+pub enum Fault {
+    /// In a rule or settings file, with its place.
+    File(Box<Diagnostic>),
+    Key {
+        source: String,
+        error: KeyError,
+    },
+    /// The secret of the signature on the hop to the application.
+    SignWith {
+        source: String,
+        place: SecretRef,
+        why: String,
+    },
+    Tls(TlsError),
+    Store(OpenError),
+    Token(admin::token::TokenError),
+    Directory {
+        path: PathBuf,
+        cause: io::Error,
+    },
+    Bind {
+        what: &'static str,
+        address: SocketAddr,
+        cause: io::Error,
+    },
+    Thread {
+        cause: io::Error,
+    },
+    /// A reload would leave no source at all: a volume that is gone looks just so.
+    NoSources {
+        rules: PathBuf,
+    },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::File(diagnostic) => fmt::Display::fmt(diagnostic, f),
+            Fault::Key { source, error } => write!(f, "source {source}: {error}"),
+            Fault::SignWith { source, place, why } => {
+                write!(f, "source {source}: relay.sign_with ({place}): {why}")
+            }
+            Fault::Tls(error) => write!(f, "certificate: {error}"),
+            Fault::Store(error) => write!(f, "store: {error}"),
+            Fault::Token(error) => write!(f, "admin token: {error}"),
+            Fault::Directory { path, cause } => write!(f, "{}: {cause}", path.display()),
+            Fault::Bind {
+                what,
+                address,
+                cause,
+            } => write!(f, "{what} port {address}: {cause}"),
+            Fault::Thread { cause } => write!(f, "a thread could not be started: {cause}"),
+            Fault::NoSources { rules } => write!(
+                f,
+                "{} holds no source any more; to run without any, restart",
+                rules.display()
+            ),
+        }
+    }
+}
+
+impl Fault {
+    /// The file that someone has to mend or to put there, where it is a key.
+    pub(super) fn key_file(&self) -> Option<PathBuf> {
+        match self {
+            Fault::Key { error, .. } => error.place.strip_prefix("file:").map(PathBuf::from),
+            Fault::SignWith {
+                place: SecretRef::File(path),
+                ..
+            } => Some(path.clone()),
+            Fault::SignWith {
+                place: SecretRef::Env(_),
+                ..
+            }
+            | Fault::File(_)
+            | Fault::Tls(_)
+            | Fault::Store(_)
+            | Fault::Token(_)
+            | Fault::Directory { .. }
+            | Fault::Bind { .. }
+            | Fault::Thread { .. }
+            | Fault::NoSources { .. } => None,
+        }
+    }
+}
+
+impl From<Diagnostic> for Fault {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Fault::File(Box::new(diagnostic))
+    }
+}

@@ -1,0 +1,122 @@
+//! Everything that a start and a reload check alike: rules, keys, and where the certificate lies.
+
+use std::collections::HashMap;
+use std::io;
+
+use crate::clock::Clock;
+use crate::guard::Guards;
+use crate::listener::address::AddressSet;
+use crate::listener::tls::{self, CertificatePaths, TlsError};
+use crate::pipeline::Loaded;
+use crate::relay;
+use crate::rule::compile;
+use crate::rule::diagnostic::Diagnostic;
+use crate::rule::document::RuleFiles;
+use crate::service::Fault;
+use crate::settings::Settings;
+use crate::telemetry::Metrics;
+use crate::verify::{Keyring, Verifier};
+
+/// Rules with their keys: compiled, loaded, and ready to be put in place.
+pub struct Prepared {
+    pub loaded: Loaded,
+    pub routes: Vec<relay::Route>,
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads and compiles the rules and loads their keys. `check` and `serve` both come through here.
+/// Gives every fault, not the first.
+pub fn prepare(
+    settings: &Settings,
+    metrics: &Metrics,
+    before: Option<&Loaded>,
+) -> Result<Prepared, Vec<Fault>> {
+    let files =
+        |diagnostics: Vec<Diagnostic>| diagnostics.into_iter().map(Fault::from).collect::<Vec<_>>();
+    // The default may be missing: then there are no sources yet. A directory that someone named
+    // and that is not there is a mistake, and would answer every callback with 404.
+    if settings.rules != Settings::default().rules && !settings.rules.is_dir() {
+        return Err(vec![Fault::Directory {
+            path: settings.rules.clone(),
+            cause: io::Error::new(
+                io::ErrorKind::NotFound,
+                "there is no such directory of rules",
+            ),
+        }]);
+    }
+    let read = RuleFiles::read(&settings.rules).map_err(files)?;
+    let (rules, warnings) = compile::compile(read).map_err(files)?;
+    let mut faults = Vec::new();
+    let mut verifiers = HashMap::new();
+    let mut routes = Vec::new();
+    for rule in &rules.rules {
+        let source = rule.name.to_string();
+        match Keyring::load(rule) {
+            Ok(keys) => {
+                verifiers.insert(rule.name.clone(), Verifier::new(rule.clone(), keys));
+            }
+            Err(errors) => {
+                faults.extend(errors.into_iter().map(|error| Fault::Key {
+                    source: source.clone(),
+                    error,
+                }));
+            }
+        }
+        let sign_with = rule.relay.sign_with.as_ref().map(|secret| {
+            let loaded = secret.load().map_err(|error| error.to_string());
+            let key = loaded.and_then(|text| {
+                relay::sign::key_from_secret(&text).map_err(|error| error.to_string())
+            });
+            key.map_err(|why| Fault::SignWith {
+                source: source.clone(),
+                place: secret.clone(),
+                why,
+            })
+        });
+        match sign_with.transpose() {
+            Ok(sign_with) => routes.push(relay::Route {
+                rule: rule.clone(),
+                sign_with,
+            }),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if rules.rules.is_empty() && before.is_some_and(|before| !before.rules.rules.is_empty()) {
+        faults.push(Fault::NoSources {
+            rules: settings.rules.clone(),
+        });
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let trusted = AddressSet::new(&settings.listen.trusted_proxies);
+    let guards = Guards::new(
+        &rules,
+        trusted,
+        metrics.clone(),
+        before.map(|loaded| &loaded.guards),
+    );
+    Ok(Prepared {
+        loaded: Loaded {
+            rules,
+            guards,
+            verifiers,
+        },
+        routes,
+        warnings,
+    })
+}
+
+/// Where the certificate of the public port lies; a development one is made when none is named.
+pub fn certificate_paths(
+    settings: &Settings,
+    clock: &dyn Clock,
+) -> Result<CertificatePaths, TlsError> {
+    match &settings.listen.tls {
+        Some(files) => Ok(CertificatePaths {
+            cert: files.cert.clone(),
+            key: files.key.clone(),
+        }),
+        None => tls::development_certificate(&settings.inbox.store.join("tls"), clock.now()),
+    }
+}
