@@ -155,7 +155,7 @@ impl Claims {
     pub fn loaded(&mut self) {
         self.length = 0;
         for bucket in &mut self.buckets {
-            bucket.sort_by(|a, b| a.hash.cmp(&b.hash));
+            bucket.sort_by_key(|entry| entry.hash);
             bucket.dedup_by(|later, earlier| {
                 let same = later.hash == earlier.hash;
                 if same {

@@ -267,7 +267,8 @@ impl Writer {
     /// Writes the last step of an event down once more. False when there is no room, or when what
     /// was written before could not be made durable.
     fn carry(&mut self, place: Place, last: Place) -> bool {
-        if !self.fits_step() && !(self.commit() && self.rotate(false).is_ok()) {
+        let room = self.fits_step() || (self.commit() && self.rotate(false).is_ok());
+        if !room {
             return false;
         }
         // What cannot be read now tells nobody anything later either.
