@@ -18,7 +18,9 @@ use crate::secret::SecretRef;
 pub mod diagnostic;
 pub mod text;
 pub mod template;
+pub mod scheme;
 pub mod provider;
+pub mod cover;
 pub mod value;
 pub mod reader;
 pub mod document;
@@ -123,9 +125,10 @@ pub struct Rate {
 
 #[derive(Clone, Debug)]
 pub struct InboxRule {
-    /// What makes two callbacks one event: the business key, or the provider's event id.
-    pub key: Template,
-    /// True when all that `key` reads is covered by the signature. When it is not, it is only shown:
+    /// What makes two callbacks one event: the business key, or the provider's event ids, of which
+    /// the first that is there counts.
+    pub keys: Vec<Template>,
+    /// True when all that `keys` read is covered by the signature. When it is not, it is only shown:
     /// the digest of the signed bytes and the event's type are the idempotency key (lint L9).
     pub key_signed: bool,
     /// Dedup horizon, redrive horizon and retention of the body, in one.

@@ -1,4 +1,5 @@
-//! A provider: how a vendor signs, as its file under `rules/providers/` describes it. Data only.
+//! A provider: how a vendor signs, as its file under `rules/providers/` describes it. Data only;
+//! the scheme itself is in [`crate::rule::scheme`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +9,10 @@ use http::Method;
 use ipnet::IpNet;
 
 use crate::rule::Answers;
-use crate::rule::template::{Selector, Template, Value};
+use crate::rule::scheme::{
+    Condition, Decrypt, HeaderGrammar, KeySource, PartForm, Pin, RemoteRequest, Scheme, TimeFormat,
+};
+use crate::rule::template::{Pointer, Template};
 
 /// A compiled provider file.
 #[derive(Clone, Debug)]
@@ -17,115 +21,82 @@ pub struct Provider {
     pub name: String,
     pub title: String,
     pub docs: String,
-    /// Remarks for people, e.g. which facts are unconfirmed.
+    pub category: Category,
+    pub evidence: Evidence,
+    /// Facts that the file rests on and nobody has confirmed.
+    pub unconfirmed: Vec<String>,
+    /// Remarks for people.
     pub notes: Vec<String>,
     /// Methods that callbacks use; `POST` when the file does not say.
     pub methods: Vec<Method>,
-    /// None: `verify = "none"`, with the reason that must be given.
-    pub scheme: Option<Scheme>,
+    /// Alternatives: each that applies is tried. Empty when nothing is signed.
+    pub schemes: Vec<Scheme>,
+    /// All of these must hold as well.
+    pub also: Vec<Also>,
+    /// Nothing is signed, and nothing else shows who sent it: why that is accepted.
     pub unverified_reason: Option<String>,
+    /// Documents inside the request.
+    pub parts: Vec<Part>,
     pub freshness: Option<Freshness>,
     pub event: EventIdentity,
-    pub challenge: Option<Challenge>,
+    pub payment: Option<PaymentRule>,
+    pub asserts: Vec<Assert>,
+    pub split: Option<Split>,
+    pub decrypt: Option<Decrypt>,
+    pub query_back: Option<QueryBack>,
+    pub challenges: Vec<Challenge>,
     pub answers: Answers,
     pub contract: Contract,
-    /// Names that a source must set under `[config]`, with what they mean.
-    pub config: BTreeMap<String, String>,
-    /// Names that a source must set under `[secrets]`, with what they mean.
-    pub secrets: BTreeMap<String, String>,
+    /// Names that a source must or may set under `[config]` and `[secrets]`.
+    pub config: BTreeMap<String, Setting>,
+    pub secrets: BTreeMap<String, Setting>,
     pub examples: Vec<Example>,
 }
 
-/// What is signed, with what, and where the signature stands.
+/// Something that a source sets for its provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    pub meaning: String,
+    pub optional: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Category {
+    Payments,
+    Crypto,
+    Wallets,
+    Platforms,
+    Standards,
+}
+
+/// How sure the facts of a file are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Evidence {
+    /// A published known answer was computed again.
+    Vector,
+    /// An official SDK, or a library that signs or verifies, was read or run.
+    Sdk,
+    /// Official documentation.
+    Documented,
+    /// Only the code of others.
+    ThirdParty,
+    Unconfirmed,
+}
+
+/// A check beside the signature, under a secret of its own.
 #[derive(Clone, Debug)]
-pub struct Scheme {
-    pub algorithm: Algorithm,
-    /// A header that is taken apart into `{sig:NAME}`.
-    pub header: Option<HeaderGrammar>,
-    /// Gives the candidate signatures: one value, which a header may repeat. Each is tried with
-    /// each key.
-    pub value: Value,
-    pub encoding: Encoding,
-    /// The signed bytes. Several: any of them (at most 16 together with candidates and keys).
-    pub messages: Vec<Template>,
-    /// Which key was used, as the request says it.
-    pub key_id: Option<Template>,
-    pub key_codec: KeyCodec,
-    /// How `{params}` is sorted and joined.
-    pub params: Option<Params>,
-    /// The file says itself that the signature leaves the body out (lint L2).
-    pub body_unsigned: bool,
+pub struct Also {
+    /// Name under `[secrets]`. Optional and not set: the check is left out.
+    pub secret: String,
+    pub scheme: Scheme,
 }
 
-/// Pinned by the provider file; never taken from a request (lint L3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Algorithm {
-    HmacSha256,
-    /// PKCS#1 v1.5.
-    RsaSha256,
-}
-
-/// How a signature is written. Each is read strictly: one text for one value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Encoding {
-    /// Lower case.
-    Hex,
-    /// Standard alphabet, padded.
-    Base64,
-    /// URL alphabet, not padded.
-    Base64Url,
-}
-
-/// `t=1,v1=abc,v1=def`: items and pairs. Repeated names keep every value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeaderGrammar {
-    /// Lower case.
+/// A document inside the request.
+#[derive(Clone, Debug)]
+pub struct Part {
     pub name: String,
-    pub items: String,
-    pub pair: String,
-}
-
-/// How the text of a secret becomes the bytes of a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyCodec {
-    pub kind: KeyKind,
-    /// Taken off before decoding, e.g. `whsec_`; a key without it is taken as it is.
-    pub strip_prefix: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyKind {
-    Utf8,
-    Hex,
-    Base64,
-    /// A public key or certificate: PEM, or bare base64 of its DER.
-    Public,
-}
-
-/// Parameters of a form, sorted and joined.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Params {
-    pub from: ParamsFrom,
-    pub except: Vec<String>,
-    pub order: ParamsOrder,
-    pub drop_empty: bool,
-    /// Between name and value.
-    pub pair: String,
-    pub join: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ParamsFrom {
-    Form,
-    Query,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ParamsOrder {
-    /// By the bytes of the name.
-    Key,
-    /// As they came.
-    Arrival,
+    pub from: Template,
+    pub form: PartForm,
 }
 
 /// When the request was signed. The compiler has made sure that this is signed itself (lint L1).
@@ -133,34 +104,111 @@ pub enum ParamsOrder {
 pub struct Freshness {
     pub timestamp: Template,
     pub format: TimeFormat,
+    /// Both ways, where `future` does not say otherwise.
     pub tolerance: Duration,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimeFormat {
-    Unix,
-    UnixMillis,
-    Rfc3339,
+    pub future: Option<Duration>,
 }
 
 #[derive(Clone, Debug)]
 pub struct EventIdentity {
-    /// The provider's id of the event. Where it gives nothing, the digest of the body stands in.
-    pub id: Template,
-    /// True when everything that `id` reads is signed.
+    /// The provider's id of the event: the first of these that is there. Where none is, the digest
+    /// of what is signed stands in.
+    pub ids: Vec<Template>,
+    /// True when everything that they read is signed.
     pub id_signed: bool,
     pub kind: Option<Template>,
 }
 
-/// A question that the provider asks to see who answers. Answered only after verification.
+/// What a payment's callback says, in one language for all providers.
+#[derive(Clone, Debug)]
+pub struct PaymentRule {
+    pub order: Option<Template>,
+    pub transaction: Option<Template>,
+    pub amount: Option<Template>,
+    pub unit: Unit,
+    pub currency: Option<Template>,
+    pub status: Option<Template>,
+    pub map: BTreeMap<String, Status>,
+    pub confirmations: Option<Template>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// `12.50`
+    Major,
+    /// `1250`
+    Minor,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Pending,
+    Confirming,
+    Paid,
+    Failed,
+    Refunded,
+    Disputed,
+}
+
+/// Something that must hold after the signature: above all, that the event is meant for us.
+#[derive(Clone, Debug)]
+pub struct Assert {
+    pub condition: Condition,
+    /// It is looked at only then.
+    pub when: Vec<Condition>,
+    /// It compares with what the source has set: a mismatch is somebody else's event.
+    pub addressee: bool,
+}
+
+/// Several items in one request.
+#[derive(Clone, Debug)]
+pub struct Split {
+    pub items: Pointer,
+    /// Each is signed by itself.
+    pub each: bool,
+}
+
+/// A second source that is asked before the event counts.
+#[derive(Clone, Debug)]
+pub struct QueryBack {
+    pub request: RemoteRequest,
+    pub when: Vec<Condition>,
+    /// The answer replaces what the callback said of itself.
+    pub authoritative: bool,
+    pub answer: PartForm,
+    pub status: u16,
+    pub confirm: Vec<Condition>,
+}
+
+/// A question that the provider asks to see who answers.
 #[derive(Clone, Debug)]
 pub struct Challenge {
-    /// All must hold: the template gives exactly these bytes.
-    pub when: Vec<(Template, Bytes)>,
+    pub name: String,
+    /// None: any method of the provider.
+    pub method: Option<Method>,
+    /// Answered only after the signature.
+    pub signed: bool,
+    /// All must hold.
+    pub when: Vec<Condition>,
     pub reply: Template,
-    /// Longest reply in bytes; more is no challenge (lint L12).
-    pub reply_max: usize,
+    pub status: u16,
     pub content_type: String,
+    pub headers: Vec<(String, Template)>,
+    /// What may be repeated of an unsigned request.
+    pub charset: Option<Charset>,
+    /// Longest value that is repeated, in bytes; more is no challenge (lint L12).
+    pub longest: usize,
+    pub visit: Option<(Template, Pin)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charset {
+    /// Letters, digits and `._~-`.
+    Token,
+    Digits,
+    Hex,
+    /// Printable ASCII without quotes, angle brackets, ampersand and backslash.
+    Printable,
 }
 
 /// What the provider promises of itself.
@@ -174,6 +222,8 @@ pub struct Contract {
     pub retries: Vec<Duration>,
     /// Addresses that it calls from, where published.
     pub addresses: Vec<IpNet>,
+    /// Answers that end its retries: `4xx` or a status.
+    pub final_statuses: Vec<String>,
 }
 
 /// The file's own proof: one request and what must be said of it.
@@ -191,100 +241,131 @@ pub struct Example {
     pub body: Bytes,
     /// Test keys as text, in the provider's own form, with their ids; made for this project.
     pub keys: Vec<(Option<String>, String)>,
+    /// Alternatives that the example's source has chosen.
+    pub schemes: Vec<String>,
     pub config: BTreeMap<String, String>,
     pub secrets: BTreeMap<String, String>,
     pub url: Option<String>,
     /// What the event id and type must be, when accepted.
     pub event_id: Option<String>,
     pub event_type: Option<String>,
+    /// What must be read of the payment, by name.
+    pub payment: BTreeMap<String, String>,
     /// What a challenge must be answered with.
     pub reply: Option<String>,
+    /// What `callseal sign` offers it as.
+    pub action: Option<Action>,
+    /// What pinned hosts answer.
+    pub remote: Vec<Recorded>,
 }
 
-/// At most so many combinations of candidate, key and message variant (lint L6).
-pub const MOST_COMBINATIONS: usize = 16;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Payment,
+    Refund,
+    Cancel,
+}
 
-impl Algorithm {
-    pub const ALL: [(&'static str, Algorithm); 2] = [
-        ("hmac-sha256", Algorithm::HmacSha256),
-        ("rsa-sha256", Algorithm::RsaSha256),
+/// One recorded answer of a pinned host.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    pub url: String,
+    pub status: u16,
+    pub body: Bytes,
+}
+
+impl Category {
+    pub const ALL: [(&'static str, Category); 5] = [
+        ("payments", Category::Payments),
+        ("crypto", Category::Crypto),
+        ("wallets", Category::Wallets),
+        ("platforms", Category::Platforms),
+        ("standards", Category::Standards),
     ];
 
     pub fn name(self) -> &'static str {
-        match self {
-            Algorithm::HmacSha256 => "hmac-sha256",
-            Algorithm::RsaSha256 => "rsa-sha256",
-        }
-    }
-
-    /// True when verifying needs only a public key.
-    pub fn is_asymmetric(self) -> bool {
-        match self {
-            Algorithm::HmacSha256 => false,
-            Algorithm::RsaSha256 => true,
-        }
+        name_in(&Category::ALL, self)
     }
 }
 
-impl Scheme {
-    /// True when the signature fixes what `selector` finds, in every variant of the message.
-    pub fn covers(&self, selector: &Selector) -> bool {
-        !selector.from_request()
-            || self
-                .messages
-                .iter()
-                .all(|message| self.variant_covers(message, selector))
+impl Evidence {
+    pub const ALL: [(&'static str, Evidence); 5] = [
+        ("vector", Evidence::Vector),
+        ("sdk", Evidence::Sdk),
+        ("documented", Evidence::Documented),
+        ("third-party", Evidence::ThirdParty),
+        ("unconfirmed", Evidence::Unconfirmed),
+    ];
+
+    pub fn name(self) -> &'static str {
+        name_in(&Evidence::ALL, self)
+    }
+}
+
+impl Status {
+    pub const ALL: [(&'static str, Status); 6] = [
+        ("pending", Status::Pending),
+        ("confirming", Status::Confirming),
+        ("paid", Status::Paid),
+        ("failed", Status::Failed),
+        ("refunded", Status::Refunded),
+        ("disputed", Status::Disputed),
+    ];
+
+    pub fn name(self) -> &'static str {
+        name_in(&Status::ALL, self)
+    }
+}
+
+fn name_in<T: PartialEq + Copy>(all: &[(&'static str, T)], wanted: T) -> &'static str {
+    all.iter()
+        .find(|(_, value)| *value == wanted)
+        .map_or("unnamed", |(name, _)| name)
+}
+
+impl Provider {
+    /// True when something shows who sent a request: a signature, or the answer of a second source.
+    pub fn verifies(&self) -> bool {
+        !self.schemes.is_empty() || self.query_back.is_some()
     }
 
-    fn variant_covers(&self, message: &Template, wanted: &Selector) -> bool {
-        message
-            .values()
-            .filter(|value| value.keeps_apart())
-            .any(|value| {
-                let signed = &value.selector;
-                signed == wanted
-                    || match (signed, wanted) {
-                        (Selector::Body, Selector::Json(_) | Selector::Form(_)) => true,
-                        (
-                            Selector::Target,
-                            Selector::Path | Selector::Query | Selector::QueryParam(_),
-                        )
-                        | (Selector::Query, Selector::QueryParam(_)) => true,
-                        (Selector::Params { without }, wanted) => self.set_covers(without, wanted),
-                        _ => false,
-                    }
+    /// True when the source names the keys, all or some of them.
+    pub fn takes_keys(&self) -> bool {
+        !self.schemes.is_empty()
+    }
+
+    /// True when a source must name at least one key.
+    pub fn needs_keys(&self) -> bool {
+        self.schemes
+            .iter()
+            .filter(|scheme| !scheme.opt_in)
+            .any(|scheme| match &scheme.key.source {
+                KeySource::Given
+                | KeySource::Certificate { .. }
+                | KeySource::X5c { .. }
+                | KeySource::Signed(_) => true,
+                KeySource::Jwks { .. } => false,
+                KeySource::CertificateUrl { trust, .. } => {
+                    *trust == crate::rule::scheme::Trust::Keys
+                }
+                KeySource::Fetch(_) => false,
             })
     }
 
-    /// True when the sorted parameters, without some names, contain what `wanted` finds.
-    fn set_covers(&self, without: &[String], wanted: &Selector) -> bool {
-        let Some(params) = &self.params else {
-            return false;
-        };
-        let name = match (params.from, wanted) {
-            (ParamsFrom::Form, Selector::Form(name))
-            | (ParamsFrom::Query, Selector::QueryParam(name)) => name,
-            _ => return false,
-        };
-        !without.contains(name) && !params.except.contains(name)
+    /// The scheme that a source uses when it chooses none.
+    pub fn first_scheme(&self) -> Option<&Scheme> {
+        self.schemes
+            .iter()
+            .find(|scheme| !scheme.opt_in)
+            .or(self.schemes.first())
     }
 
-    /// True when the signature covers the body: byte for byte, or all parameters of a form but
-    /// those that the file excepts by name.
-    pub fn covers_body(&self) -> bool {
-        self.covers(&Selector::Body) || self.covers_form()
+    /// Grammars of signature headers, where schemes have one.
+    pub fn grammars(&self) -> impl Iterator<Item = &HeaderGrammar> {
+        self.schemes.iter().filter_map(|s| s.header.as_ref())
     }
 
-    fn covers_form(&self) -> bool {
-        let from_form = self
-            .params
-            .as_ref()
-            .is_some_and(|p| p.from == ParamsFrom::Form);
-        from_form
-            && self.messages.iter().all(|message| {
-                message.values().any(|value| {
-                    value.keeps_apart() && matches!(value.selector, Selector::Params { .. })
-                })
-            })
+    pub fn part(&self, name: &str) -> Option<&Part> {
+        self.parts.iter().find(|part| part.name == name)
     }
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use crate::message::{Headers, RawRequest};
+use crate::remote::{Outbound, RemoteAnswer};
 use crate::rule::compile::rule_for;
 use crate::rule::provider::{Example, Provider};
 use crate::verify::judge::Judgement;
@@ -85,7 +86,9 @@ pub fn verifier(provider: &Arc<Provider>, example: &Example) -> Result<Verifier,
 /// Judges an example and compares the verdict with what it says of itself.
 pub fn check(provider: &Arc<Provider>, example: &Example) -> Result<(), ExampleFault> {
     let verifier = verifier(provider, example).map_err(ExampleFault::Keys)?;
-    let verdict = verifier.judge(&request(example), example.now());
+    let verdict = verifier.judge_with(&request(example), example.now(), &mut |outbound| {
+        recorded(example, outbound)
+    });
     match (&example.rejected, verdict) {
         (Some(wanted), Err(found)) if found.code() == wanted => Ok(()),
         (Some(wanted), Err(found)) => Err(ExampleFault::OtherReason {
@@ -100,6 +103,24 @@ pub fn check(provider: &Arc<Provider>, example: &Example) -> Result<(), ExampleF
     }
 }
 
+/// What a pinned host answers in an example; none where nothing is recorded for the address.
+pub fn recorded(example: &Example, outbound: &Outbound) -> Option<RemoteAnswer> {
+    let scheme = if outbound.https { "https" } else { "http" };
+    let usual = if outbound.https { 443 } else { 80 };
+    let port = if outbound.port == usual {
+        String::new()
+    } else {
+        format!(":{}", outbound.port)
+    };
+    let url = format!("{scheme}://{}{port}{}", outbound.host, outbound.target);
+    let found = example.remote.iter().find(|recorded| recorded.url == url)?;
+    Some(RemoteAnswer {
+        status: found.status,
+        body: found.body.clone(),
+        max_age: None,
+    })
+}
+
 fn compare(example: &Example, judgement: Judgement) -> Result<(), ExampleFault> {
     let same = |what, wanted: Option<&String>, found: Option<String>| match wanted {
         Some(wanted) if found.as_ref() != Some(wanted) => Err(ExampleFault::OtherValue {
@@ -110,7 +131,15 @@ fn compare(example: &Example, judgement: Judgement) -> Result<(), ExampleFault> 
         Some(_) | None => Ok(()),
     };
     let (id, kind, reply) = match judgement {
-        Judgement::Event { identity, .. } => (Some(identity.text), Some(identity.kind), None),
+        Judgement::Event {
+            identity, payment, ..
+        } => {
+            for (name, wanted) in &example.payment {
+                let found = payment.as_ref().and_then(|payment| payment.get(name));
+                same("payment", Some(wanted), found)?;
+            }
+            (Some(identity.text), Some(identity.kind), None)
+        }
         Judgement::Challenge(answer) => (
             None,
             None,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::rule::provider::TimeFormat;
+use crate::rule::scheme::TimeFormat;
 use crate::rule::value;
 use crate::verify::rejection::Rejection;
 
@@ -28,13 +28,63 @@ pub fn read(format: TimeFormat, text: &[u8]) -> Result<Timestamp, Rejection> {
             // TOML knows dates without a time; RFC 3339 does not.
             .filter(|datetime| datetime.time.is_some() && datetime.offset.is_some())
             .and_then(|datetime| value::moment(&datetime).ok()),
+        // Ten digits of seconds last until 2286, thirteen of milliseconds began in 2001.
+        TimeFormat::UnixAuto => match text.len() {
+            13 => digits(13).map(Timestamp::from_millis),
+            _ => digits(10).map(Timestamp::from_secs),
+        },
+        TimeFormat::HttpDate => std::str::from_utf8(text)
+            .ok()
+            .and_then(|text| httpdate::parse_http_date(text).ok())
+            .and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok())
+            .map(|since| Timestamp::from_secs(since.as_secs())),
+        TimeFormat::Compact(zone) => local(text, &COMPACT, zone),
+        TimeFormat::Plain(zone) => local(text, &PLAIN, zone),
     };
     read.ok_or(Rejection::TimestampMalformed)
 }
 
-/// Both clocks may be off by `tolerance`, which itself still counts as fresh.
-pub fn check(stamp: Timestamp, now: Timestamp, tolerance: Duration) -> Result<(), Rejection> {
-    if stamp.distance(now) <= tolerance {
+/// `yyyyMMddHHmmss`, and `yyyy-MM-dd HH:mm:ss`: digits, and what stands between them.
+const COMPACT: [&[u8]; 5] = [b"", b"", b"", b"", b""];
+const PLAIN: [&[u8]; 5] = [b"-", b"-", b" ", b":", b":"];
+
+/// A date and a time in a zone that lies `zone` seconds east of UTC.
+fn local(text: &[u8], between: &[&[u8]; 5], zone: i32) -> Option<Timestamp> {
+    let mut rest = text;
+    let mut parts = [0_i64; 6];
+    for (index, part) in parts.iter_mut().enumerate() {
+        if let Some(mark) = index.checked_sub(1).and_then(|i| between.get(i)) {
+            rest = rest.strip_prefix(*mark)?;
+        }
+        let (digits, after) = rest.split_at_checked(if index == 0 { 4 } else { 2 })?;
+        let text = std::str::from_utf8(digits).ok()?;
+        if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        *part = text.parse().ok()?;
+        rest = after;
+    }
+    let [year, month, day, hour, minute, second] = parts;
+    // The reader of RFC 3339 knows how long months are.
+    let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z");
+    let datetime: toml::value::Datetime = text.parse().ok()?;
+    let utc = value::moment(&datetime).ok().filter(|_| rest.is_empty())?;
+    let millis = i64::try_from(utc.as_millis()).ok()?;
+    let shifted = millis.checked_sub(i64::from(zone) * 1000)?;
+    u64::try_from(shifted).ok().map(Timestamp::from_millis)
+}
+
+/// Both clocks may be off by `tolerance`, which itself still counts as fresh; a stamp may lie ahead
+/// by no more than `future`, where that is less.
+pub fn check(
+    stamp: Timestamp,
+    now: Timestamp,
+    tolerance: Duration,
+    future: Option<Duration>,
+) -> Result<(), Rejection> {
+    let ahead = future.map_or(tolerance, |future| future.min(tolerance));
+    let allowed = if stamp > now { ahead } else { tolerance };
+    if stamp.distance(now) <= allowed {
         return Ok(());
     }
     if stamp < now {

@@ -1,34 +1,78 @@
 //! Header grammars: `t=1,v1=abc,v1=def` taken apart into names and values.
 
-use crate::rule::provider::HeaderGrammar;
+use std::ops::Range;
+
+use crate::rule::scheme::HeaderGrammar;
+
+/// Where one item stands in the value of the header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// None where items have no names.
+    pub name: Option<Range<usize>>,
+    pub value: Range<usize>,
+}
+
+impl Placed {
+    /// True when this item, the `index`-th from 0, goes by `wanted`: its name, or its place from 1.
+    pub fn is_called(&self, wanted: &[u8], index: usize, text: &[u8]) -> bool {
+        match &self.name {
+            Some(name) => text.get(name.clone()) == Some(wanted),
+            None => (index + 1).to_string().as_bytes() == wanted,
+        }
+    }
+}
 
 /// Items in their order; repeated names are kept, and so are names that nobody asks for: a
 /// provider may add schemes, and an unknown one is never enough.
-pub fn items<'a>(value: &'a [u8], grammar: &HeaderGrammar) -> Vec<(&'a [u8], &'a [u8])> {
-    split(value, grammar.items.as_bytes())
+pub fn items(value: &[u8], grammar: &HeaderGrammar) -> Vec<Placed> {
+    split(value, 0..value.len(), grammar.items.as_bytes())
         .filter_map(|item| {
-            let item = item.trim_ascii();
-            let mut halves = split(item, grammar.pair.as_bytes());
-            let name = halves.next()?;
-            let value = item.get(name.len() + grammar.pair.len()..)?;
-            Some((name.trim_ascii(), value.trim_ascii()))
+            let item = trim(value, item);
+            let Some(pair) = &grammar.pair else {
+                return Some(Placed {
+                    name: None,
+                    value: item,
+                });
+            };
+            let name = split(value, item.clone(), pair.as_bytes()).next()?;
+            let rest = name.end + pair.len()..item.end;
+            // An item without the separator has no value.
+            value.get(rest.clone())?;
+            Some(Placed {
+                name: Some(trim(value, name)),
+                value: trim(value, rest),
+            })
         })
         .collect()
 }
 
+fn trim(text: &[u8], within: Range<usize>) -> Range<usize> {
+    let bytes = text.get(within.clone()).unwrap_or_default();
+    let front = bytes.len() - bytes.trim_ascii_start().len();
+    let length = bytes.trim_ascii().len();
+    within.start + front..within.start + front + length
+}
+
 /// The stretches between a separator of one or more bytes.
-fn split<'a, 's>(
+fn split<'a>(
     text: &'a [u8],
-    separator: &'s [u8],
-) -> impl Iterator<Item = &'a [u8]> + use<'a, 's> {
-    let mut rest = Some(text);
+    within: Range<usize>,
+    separator: &'a [u8],
+) -> impl Iterator<Item = Range<usize>> + 'a {
+    let mut rest = Some(within);
     std::iter::from_fn(move || {
-        let text = rest?;
-        let found = text
-            .windows(separator.len())
+        let within = rest.take()?;
+        let bytes = text.get(within.clone())?;
+        let found = bytes
+            .windows(separator.len().max(1))
             .position(|window| window == separator);
-        rest = found.and_then(|at| text.get(at + separator.len()..));
-        found.map_or(Some(text), |at| text.get(..at))
+        match found {
+            Some(at) => {
+                rest = Some(within.start + at + separator.len()..within.end);
+                Some(within.start..within.start + at)
+            }
+            None => Some(within),
+        }
     })
 }
 
@@ -37,20 +81,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::rule::Template;
 
     fn grammar(items: &str, pair: &str) -> HeaderGrammar {
         HeaderGrammar {
-            name: "x".into(),
+            from: Template::parse("{header:x}").unwrap().as_single().unwrap().clone(),
             items: items.into(),
-            pair: pair.into(),
+            pair: (!pair.is_empty()).then(|| pair.into()),
         }
     }
 
     fn texts(value: &str, items_by: &str, pair: &str) -> Vec<(String, String)> {
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let text = |at: Range<usize>| value[at].to_owned();
         items(value.as_bytes(), &grammar(items_by, pair))
             .into_iter()
-            .map(|(n, v)| (text(n), text(v)))
+            .map(|placed| (placed.name.map_or_else(String::new, text), text(placed.value)))
             .collect()
     }
 
@@ -73,6 +118,13 @@ mod tests {
             texts("a###1###x", "&&", "###"),
             [("a".to_owned(), "1###x".to_owned())]
         );
+    }
+
+    #[test]
+    fn without_a_pair_items_have_places() {
+        let found = items(b"abc###1", &grammar("###", ""));
+        assert!(found[0].is_called(b"1", 0, b"abc###1") && !found[0].is_called(b"0", 0, b""));
+        assert_eq!(texts("abc###1", "###", "")[1].1, "1");
     }
 
     proptest! {

@@ -6,12 +6,11 @@
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
-use crate::rule::provider::Scheme;
 use crate::rule::template::{Piece, Selector};
 use crate::rule::{Rule, Template};
 use crate::verify::evaluate;
 use crate::verify::rejection::Rejection;
-use crate::verify::view::View;
+use crate::verify::scope::Scope;
 
 /// Longer texts are cut: they are for people.
 const LONGEST_TEXT: usize = 256;
@@ -35,12 +34,18 @@ const BY_DIGEST: u8 = 2;
 /// may put any id beside them. Then the digest of the signed bytes is the key, together with the
 /// event's type: providers that sign neither (Shopify) send the same body as `orders/create` and
 /// as `orders/paid`, and the second must not be lost as a duplicate of the first.
-pub fn identify(rule: &Rule, view: &View<'_>) -> Result<Identity, Rejection> {
-    let kind = kind(rule, view)?;
+pub fn identify(rule: &Rule, scope: &Scope<'_, '_>) -> Result<Identity, Rejection> {
+    let kind = kind(rule, scope)?;
     let mut key = Vec::with_capacity(64);
     put(&mut key, rule.name.as_str().as_bytes());
-    let id = id(&rule.inbox.key, view)?;
-    match id {
+    let mut found = None;
+    for template in &rule.inbox.keys {
+        found = id(template, scope)?;
+        if found.is_some() {
+            break;
+        }
+    }
+    match found {
         Some(id) if rule.inbox.key_signed => {
             key.push(BY_ID);
             id.values.iter().for_each(|value| put(&mut key, value));
@@ -51,7 +56,7 @@ pub fn identify(rule: &Rule, view: &View<'_>) -> Result<Identity, Rejection> {
             })
         }
         unsigned => {
-            let digest = digest(rule.provider.scheme.as_ref(), view)?;
+            let digest = digest(rule, scope)?;
             key.push(BY_DIGEST);
             put(&mut key, kind.as_bytes());
             key.extend_from_slice(&digest);
@@ -74,19 +79,33 @@ struct Id {
     text: String,
 }
 
-/// None when a value is missing, or all are empty.
-fn id(template: &Template, view: &View<'_>) -> Result<Option<Id>, Rejection> {
+/// None when a value is missing, or all are empty. Items of a split request give all their ids.
+fn id(template: &Template, scope: &Scope<'_, '_>) -> Result<Option<Id>, Rejection> {
     let (mut values, mut text) = (Vec::new(), Vec::new());
     for piece in template.pieces() {
         match piece {
             Piece::Literal(literal) => text.extend_from_slice(literal),
             Piece::Value(value) => {
-                let Some(found) = evaluate::one(value, view)? else {
-                    return Ok(None);
+                let found = match &value.selector {
+                    Selector::Item(_) => evaluate::all(value, scope)?,
+                    _ => evaluate::one(value, scope)?.into_iter().collect(),
                 };
-                text.extend_from_slice(&found);
-                values.push(found.into_owned());
+                if found.is_empty() {
+                    return Ok(None);
+                }
+                for (index, one) in found.iter().enumerate() {
+                    if index > 0 {
+                        text.push(b',');
+                    }
+                    text.extend_from_slice(one);
+                }
+                // How many there are is part of it: values of two selectors never mix.
+                if found.len() > 1 {
+                    values.push(found.len().to_be_bytes().to_vec());
+                }
+                values.extend(found.into_iter().map(std::borrow::Cow::into_owned));
             }
+            Piece::Optional(_) => {}
         }
     }
     let named = values.iter().any(|value| !value.is_empty());
@@ -98,28 +117,44 @@ fn id(template: &Template, view: &View<'_>) -> Result<Option<Id>, Rejection> {
 
 /// The digest of what the signature fixes. The body where it is signed as it is. Where it is not
 /// (sorted parameters), the same content can be written in several ways under one signature, so
-/// the signed bytes themselves are digested.
-fn digest(scheme: Option<&Scheme>, view: &View<'_>) -> Result<[u8; 32], Rejection> {
+/// the signed bytes themselves are digested. Where the signature leaves the body out (a token in a
+/// header), the body is all there is to tell events apart.
+fn digest(rule: &Rule, scope: &Scope<'_, '_>) -> Result<[u8; 32], Rejection> {
     let mut sha256 = Sha256::new();
+    let scheme = scope.frame.map(|frame| frame.scheme);
+    // The same event under two keys is one event.
+    let scope = &Scope {
+        key: Some(&[]),
+        ..*scope
+    };
     match scheme {
-        Some(scheme) if !scheme.covers(&Selector::Body) => {
+        Some(scheme)
+            if !scheme.messages.is_empty()
+                && !scheme.body_unsigned
+                && !rule.provider.scheme_covers_bytes(scheme)
+                && !rule.provider.split.as_ref().is_some_and(|split| split.each)
+                && !rule.provider.covers(&Selector::Body) =>
+        {
             if let Some(message) = scheme.messages.first() {
-                evaluate::feed(message, view, &mut |bytes| sha256.update(bytes))?;
+                evaluate::feed(message, scope, &mut |bytes| sha256.update(bytes))?;
             }
         }
         Some(_) | None => {
-            if let Some(body) = view.select(&Selector::Body)? {
-                sha256.update(&body);
+            let request = scope.view.request;
+            sha256.update(&request.body);
+            if request.body.is_empty() {
+                // A callback by GET says everything in its address.
+                sha256.update(scope.view.target());
             }
         }
     }
     Ok(sha256.finalize().into())
 }
 
-fn kind(rule: &Rule, view: &View<'_>) -> Result<String, Rejection> {
+fn kind(rule: &Rule, scope: &Scope<'_, '_>) -> Result<String, Rejection> {
     match &rule.provider.event.kind {
         Some(template) => Ok(printable(
-            &evaluate::text(template, view)?.unwrap_or_default(),
+            &evaluate::text(template, scope)?.unwrap_or_default(),
         )),
         None => Ok(String::new()),
     }
@@ -127,7 +162,7 @@ fn kind(rule: &Rule, view: &View<'_>) -> Result<String, Rejection> {
 
 /// Text that a sender chose, fit for a log and a page: no control characters, no characters that
 /// turn the direction of writing, and not too long.
-fn printable(bytes: &[u8]) -> String {
+pub(super) fn printable(bytes: &[u8]) -> String {
     let harmless = |c: char| {
         let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if c.is_control() || turns {

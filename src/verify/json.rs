@@ -55,8 +55,17 @@ impl<'a> Json<'a> {
         Ok(Json { text })
     }
 
-    /// The value at a pointer; none when there is nothing.
-    pub fn get(&self, pointer: &Pointer) -> Option<Node<'a>> {
+    /// A text that is known to be JSON: it was parsed before, or cut out of one that was.
+    pub(super) fn checked(text: &'a str) -> Json<'a> {
+        Json { text }
+    }
+
+    pub(super) fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// Stands at the value, and looks for no faults.
+    pub(super) fn scanner(&self) -> Scanner<'a> {
         let mut scanner = Scanner {
             text: self.text,
             at: 0,
@@ -64,6 +73,12 @@ impl<'a> Json<'a> {
             checking: false,
         };
         scanner.blank();
+        scanner
+    }
+
+    /// The value at a pointer; none when there is nothing.
+    pub fn get(&self, pointer: &Pointer) -> Option<Node<'a>> {
+        let mut scanner = self.scanner();
         for token in &pointer.0 {
             // The text is checked already, so a fault here cannot be; it would mean "not found".
             scanner.enter(token).ok().filter(|found| *found)?;
@@ -72,7 +87,7 @@ impl<'a> Json<'a> {
     }
 }
 
-struct Scanner<'a> {
+pub(super) struct Scanner<'a> {
     text: &'a str,
     at: usize,
     /// Names of the objects that are open, innermost last.
@@ -86,11 +101,11 @@ impl<'a> Scanner<'a> {
         JsonFault { at: self.at, what }
     }
 
-    fn peek(&self) -> Option<u8> {
+    pub(super) fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn take(&mut self, wanted: u8) -> bool {
+    pub(super) fn take(&mut self, wanted: u8) -> bool {
         let found = self.peek() == Some(wanted);
         self.at += usize::from(found);
         found
@@ -104,17 +119,26 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn blank(&mut self) {
+    /// Moves over one byte.
+    pub(super) fn step(&mut self) {
+        self.at += 1;
+    }
+
+    pub(super) fn place(&self) -> usize {
+        self.at
+    }
+
+    pub(super) fn blank(&mut self) {
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
             self.at += 1;
         }
     }
 
-    fn since(&self, start: usize) -> &'a str {
+    pub(super) fn since(&self, start: usize) -> &'a str {
         self.text.get(start..self.at).unwrap_or("")
     }
 
-    fn value(&mut self, depth: usize) -> Result<(), JsonFault> {
+    pub(super) fn value(&mut self, depth: usize) -> Result<(), JsonFault> {
         match self.peek() {
             Some(b'{') => self.object(depth + 1),
             Some(b'[') => self.array(depth + 1),
@@ -201,7 +225,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// A name and its colon; stands at the value afterwards.
-    fn name(&mut self) -> Result<Cow<'a, str>, JsonFault> {
+    pub(super) fn name(&mut self) -> Result<Cow<'a, str>, JsonFault> {
         let name = self.string()?;
         self.blank();
         self.need(b':', "a colon is missing")?;
@@ -322,7 +346,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Moves from a value to what it holds under `token`; false when it holds no such thing.
-    fn enter(&mut self, token: &str) -> Result<bool, JsonFault> {
+    pub(super) fn enter(&mut self, token: &str) -> Result<bool, JsonFault> {
         match self.peek() {
             Some(b'{') => self.enter_object(token),
             Some(b'[') => self.enter_array(token),
@@ -370,7 +394,7 @@ impl<'a> Scanner<'a> {
         Ok(true)
     }
 
-    fn node(&mut self) -> Result<Node<'a>, JsonFault> {
+    pub(super) fn node(&mut self) -> Result<Node<'a>, JsonFault> {
         let start = self.at;
         if self.peek() == Some(b'"') {
             return self.string().map(Node::Text);

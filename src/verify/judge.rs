@@ -1,6 +1,6 @@
-//! The verdict on a request, step by step: signature, then clock, then identity. Pure: the time is
-//! an argument and the keys are parsed already, so that examples, `explain` and the live path are
-//! the same code.
+//! The verdict on a request, step by step: signature, clock, addressee, what is inside, and what a
+//! second source says. Pure: the time is an argument, the keys are parsed already, and what lies
+//! elsewhere is handed in, so that examples, `explain` and the live path are the same code.
 
 use std::time::Duration;
 
@@ -9,15 +9,20 @@ use http::StatusCode;
 
 use crate::clock::Timestamp;
 use crate::message::{Answer, Headers, RawRequest};
-use crate::rule::provider::{Challenge, MOST_COMBINATIONS, Scheme};
-use crate::rule::{Rule, Template};
+use crate::rule::Rule;
+use crate::rule::provider::{Challenge, Charset, QueryBack};
+use crate::rule::template::{Piece, Template};
 use crate::verify::identity::{Identity, identify};
-use crate::verify::keys::{Key, Keyring};
-use crate::verify::params::shorten;
-use crate::verify::primitive;
+use crate::verify::keys::Keyring;
+use crate::verify::mac::same;
+use crate::verify::payment::{Payment, payment};
 use crate::verify::rejection::Rejection;
+use crate::verify::resolve::pinned;
+use crate::verify::scope::{Frame, Scope};
+use crate::verify::seal::{self, Checked};
 use crate::verify::view::View;
-use crate::verify::{evaluate, freshness};
+use crate::verify::want::{Known, Want};
+use crate::verify::{evaluate, freshness, outbound};
 
 /// What is known of a request whose signature is right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,174 +31,394 @@ pub enum Judgement {
         identity: Identity,
         /// What sealed it: algorithm and key, e.g. `hmac-sha256 keys[0]`, or `none`.
         seal: String,
+        /// What it says of a payment, where it is about one.
+        payment: Option<Payment>,
     },
     /// The provider asks who is there.
     Challenge(Answer),
 }
+
+/// A verdict, or what it still waits for.
+#[derive(Debug)]
+pub enum Step {
+    Done(Box<Judgement>),
+    Wanted(Want),
+}
+
+/// How long a visit may take.
+const VISIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub fn judge(
     rule: &Rule,
     keys: &Keyring,
     request: &RawRequest,
     now: Timestamp,
-) -> Result<Judgement, Rejection> {
+    known: &Known,
+) -> Result<Step, Rejection> {
     let view = View::new(request, rule, &keys.secrets);
     let provider = &rule.provider;
-    let seal = match &provider.scheme {
-        None => "none".to_owned(),
-        Some(scheme) => {
-            let candidates = candidates(scheme, &view)?;
-            // Read before the signature is checked, so that a stamp that is missing is called so;
-            // believed only after.
-            let stamp = stamp(rule, &view)?;
-            let key = signed_by(scheme, &candidates, keys, &view, now)?;
-            if let Some((stamp, tolerance)) = stamp {
-                freshness::check(stamp, now, tolerance)?;
-            }
-            format!("{} {}", scheme.algorithm.name(), key.label)
-        }
+    let plain = Scope {
+        key: keys.first_secret(),
+        ..Scope::of(&view)
     };
-    if let Some(challenge) = &provider.challenge
-        && let Some(answer) = respond(challenge, &view)?
-    {
-        return Ok(Judgement::Challenge(answer));
+    if let Some(step) = challenged(false, &plain, known)? {
+        return Ok(step);
     }
-    Ok(Judgement::Event {
-        identity: identify(rule, &view)?,
-        seal,
-    })
-}
-
-/// The signatures that the request brings, decoded. Text that is none does not count, as long as
-/// there is one: providers send several kinds side by side.
-fn candidates(scheme: &Scheme, view: &View<'_>) -> Result<Vec<Vec<u8>>, Rejection> {
-    let found = evaluate::all(&scheme.value, view)?;
-    if found.iter().all(|text| text.trim_ascii().is_empty()) {
-        return Err(Rejection::SignatureMissing);
+    if !provider.methods.contains(&request.method) {
+        return Err(Rejection::MethodUnexpected);
     }
-    let most = MOST_COMBINATIONS;
-    if found.len() > most {
-        return Err(Rejection::TooManyCandidates {
-            found: found.len(),
-            most,
-        });
-    }
-    let decoded: Vec<Vec<u8>> = found
-        .iter()
-        .filter_map(|text| primitive::decode(scheme.encoding, text))
-        .collect();
-    if decoded.is_empty() {
-        return Err(Rejection::SignatureMalformed);
-    }
-    Ok(decoded)
-}
-
-/// When the request says it was signed, and how far that may be from now.
-fn stamp(rule: &Rule, view: &View<'_>) -> Result<Option<(Timestamp, Duration)>, Rejection> {
-    let Some(freshness) = &rule.provider.freshness else {
-        return Ok(None);
+    let frames: Vec<Frame<'_>> = provider.schemes.iter().map(Frame::new).collect();
+    let sealed = match sealed(&frames, &view, keys, known, now)? {
+        Ok(sealed) => sealed,
+        Err(want) => return Ok(Step::Wanted(want)),
     };
-    let text = evaluate::text(&freshness.timestamp, view)?.ok_or(Rejection::TimestampMissing)?;
-    let stamp = freshness::read(freshness.format, &text)?;
-    Ok(Some((stamp, rule.tolerance.unwrap_or(freshness.tolerance))))
-}
-
-/// The key that made one of the signatures. Every candidate is tried with every key and every
-/// variant of the message, whatever comes out, so that the time tells nothing (lint L6).
-fn signed_by<'k>(
-    scheme: &Scheme,
-    candidates: &[Vec<u8>],
-    ring: &'k Keyring,
-    view: &View<'_>,
-    now: Timestamp,
-) -> Result<&'k Key, Rejection> {
-    let keys = usable(scheme, ring, view, now)?;
-    let most = MOST_COMBINATIONS / (keys.len() * scheme.messages.len()).max(1);
-    if candidates.len() > most {
-        return Err(Rejection::TooManyCandidates {
-            found: candidates.len(),
-            most,
-        });
+    also(&view, keys, known, now)?;
+    let scope = Scope {
+        frame: sealed.frame.and_then(|index| frames.get(index)),
+        ..Scope::of(&view)
+    };
+    fresh(rule, &scope, now)?;
+    asserted(rule, &scope)?;
+    view.plain()?;
+    let signed = Scope {
+        key: keys.first_secret(),
+        ..scope
+    };
+    if let Some(step) = challenged(true, &signed, known)? {
+        return Ok(step);
     }
-    let mut made_by = None;
-    for message in &scheme.messages {
-        for key in &keys {
-            let matched = matches(message, key, candidates, view)?;
-            if matched && made_by.is_none() {
-                made_by = Some(*key);
-            }
+    let scope = match &provider.query_back {
+        Some(query) if evaluate::all_hold(&query.when, &scope)? => {
+            let Some(answer) = &known.answer else {
+                let request = Box::new(outbound::build(&query.request, &scope, now)?);
+                return Ok(Step::Wanted(Want::Confirmation { request }));
+            };
+            let scope = Scope {
+                answer: Some(answer),
+                ..scope
+            };
+            confirmed(query, &scope)?;
+            scope
         }
-    }
-    made_by.ok_or(Rejection::SignatureMismatch {
-        candidates: candidates.len(),
-        keys: keys.len(),
-    })
+        Some(_) | None => scope,
+    };
+    Ok(Step::Done(Box::new(Judgement::Event {
+        identity: identify(rule, &scope)?,
+        seal: sealed.seal,
+        payment: payment(provider, &scope)?,
+    })))
 }
 
-fn matches(
-    message: &Template,
-    key: &Key,
-    candidates: &[Vec<u8>],
-    view: &View<'_>,
-) -> Result<bool, Rejection> {
-    let mut running = key.material.begin();
-    evaluate::feed(message, view, &mut |bytes| running.update(bytes))?;
-    let finished = running.finish();
-    Ok(candidates
-        .iter()
-        .fold(false, |any, candidate| finished.verify(candidate) | any))
-}
-
-/// The keys that may have made the signature: all, or those with the id that the request names.
-fn usable<'k>(
-    scheme: &Scheme,
-    ring: &'k Keyring,
-    view: &View<'_>,
+/// The signature of a request and nothing else, for measuring what it costs.
+pub fn seal_only(
+    rule: &Rule,
+    keys: &Keyring,
+    request: &RawRequest,
     now: Timestamp,
-) -> Result<Vec<&'k Key>, Rejection> {
-    let mut keys: Vec<&Key> = ring.keys.iter().collect();
-    if let Some(template) = &scheme.key_id {
-        let Some(id) = evaluate::text(template, view)? else {
-            return Err(Rejection::FieldMissing {
-                field: template.to_string(),
-            });
+) -> Result<String, Rejection> {
+    let view = View::new(request, rule, &keys.secrets);
+    let frames: Vec<Frame<'_>> = rule.provider.schemes.iter().map(Frame::new).collect();
+    match sealed(&frames, &view, keys, &Known::default(), now)? {
+        Ok(sealed) => Ok(sealed.seal),
+        Err(_) => Err(Rejection::Unready {
+            what: "a key has to be fetched".to_owned(),
+        }),
+    }
+}
+
+struct Sealed {
+    /// The scheme that fitted.
+    frame: Option<usize>,
+    seal: String,
+}
+
+/// Every scheme that applies is tried, whatever the others say.
+fn sealed<'s, 'r>(
+    frames: &'s [Frame<'s>],
+    view: &'s View<'r>,
+    keys: &Keyring,
+    known: &Known,
+    now: Timestamp,
+) -> Result<Result<Sealed, Want>, Rejection> {
+    if frames.is_empty() {
+        let seal = match view.rule.provider.query_back {
+            Some(_) => "query-back",
+            None => "none",
         };
-        keys.retain(|key| {
-            key.id
-                .as_deref()
-                .is_some_and(|known| known.as_bytes() == id)
-        });
-        if keys.is_empty() {
-            return Err(Rejection::KeyUnknown { id: shorten(&id) });
+        return Ok(Ok(Sealed {
+            frame: None,
+            seal: seal.to_owned(),
+        }));
+    }
+    let mut fitted: Option<Sealed> = None;
+    let mut furthest: Option<Rejection> = None;
+    for (index, frame) in frames.iter().enumerate() {
+        let scope = Scope {
+            frame: Some(frame),
+            ..Scope::of(view)
+        };
+        let outcome = match evaluate::all_hold(&frame.scheme.when, &scope) {
+            Ok(false) => Err(Rejection::SchemeUnknown),
+            Ok(true) => attempt(index, &scope, keys, known, now),
+            Err(fault) => Err(fault),
+        };
+        match outcome {
+            Ok(Checked::Sealed(seal)) => {
+                fitted.get_or_insert(Sealed {
+                    frame: Some(index),
+                    seal,
+                });
+            }
+            Ok(Checked::Wanted(want)) => return Ok(Err(want)),
+            Err(found) => {
+                let further = furthest
+                    .as_ref()
+                    .is_none_or(|known| seal::progress(&found) > seal::progress(known));
+                if further {
+                    furthest = Some(found);
+                }
+            }
         }
     }
-    keys.retain(|key| key.not_after.is_none_or(|end| now < end));
-    if keys.is_empty() {
-        Err(Rejection::KeyExpired)
-    } else {
-        Ok(keys)
+    match (fitted, furthest) {
+        (Some(sealed), _) => Ok(Ok(sealed)),
+        (None, Some(rejection)) => Err(rejection),
+        (None, None) => Err(Rejection::SchemeUnknown),
     }
 }
 
-/// The answer to a challenge; none when the request is none.
-fn respond(challenge: &Challenge, view: &View<'_>) -> Result<Option<Answer>, Rejection> {
-    for (template, wanted) in &challenge.when {
-        match evaluate::text(template, view) {
-            Ok(Some(found)) if found == *wanted => {}
-            // A body that cannot be read this way asks nothing; as an event it is looked at next.
-            Ok(_) | Err(_) => return Ok(None),
+fn attempt(
+    index: usize,
+    scope: &Scope<'_, '_>,
+    keys: &Keyring,
+    known: &Known,
+    now: Timestamp,
+) -> Result<Checked, Rejection> {
+    // A stamp that is missing is called so, and not a signature that does not fit; it is believed
+    // only after.
+    if let Some(frame) = scope.frame
+        && frame.scheme.value.is_some()
+        && scope.view.rule.provider.split.is_none()
+        && scope.view.rule.provider.freshness.is_some()
+    {
+        match frame.scheme.algorithm {
+            crate::rule::scheme::Algorithm::Jws => {}
+            _ => drop(seal::candidates(frame.scheme, scope)?),
         }
+        stamp(scope)?;
     }
-    let reply = evaluate::text(&challenge.reply, view)?;
-    let Some(reply) = reply.filter(|reply| reply.len() <= challenge.reply_max) else {
+    seal::check(index, scope, keys, known, now)
+}
+
+/// When the request says it was signed.
+fn stamp(scope: &Scope<'_, '_>) -> Result<Option<Timestamp>, Rejection> {
+    let Some(freshness) = &scope.view.rule.provider.freshness else {
         return Ok(None);
     };
-    let mut headers = Headers::with_capacity(2);
-    headers.push("content-type", challenge.content_type.clone());
-    headers.push("x-content-type-options", "nosniff");
+    let text = evaluate::text(&freshness.timestamp, scope)?.ok_or(Rejection::TimestampMissing)?;
+    freshness::read(freshness.format, &text).map(Some)
+}
+
+fn fresh(rule: &Rule, scope: &Scope<'_, '_>, now: Timestamp) -> Result<(), Rejection> {
+    let (Some(stamp), Some(freshness)) = (stamp(scope)?, &rule.provider.freshness) else {
+        return Ok(());
+    };
+    let tolerance = rule.tolerance.unwrap_or(freshness.tolerance);
+    freshness::check(stamp, now, tolerance, freshness.future)
+}
+
+/// The checks beside the signature, each under a secret of its own.
+fn also(
+    view: &View<'_>,
+    keys: &Keyring,
+    known: &Known,
+    now: Timestamp,
+) -> Result<(), Rejection> {
+    for (also, key) in view.rule.provider.also.iter().zip(&keys.also) {
+        let Some(key) = key else { continue };
+        let frame = Frame::new(&also.scheme);
+        let scope = Scope {
+            frame: Some(&frame),
+            key: key.secret.as_ref().map(crate::secret::Secret::expose),
+            ..Scope::of(view)
+        };
+        let failed = || Rejection::AlsoFailed {
+            secret: also.secret.clone(),
+        };
+        let _ = (known, now);
+        let candidates = match also.scheme.algorithm {
+            crate::rule::scheme::Algorithm::Basic => {
+                vec![view.basic()?.ok_or_else(failed)?.to_vec()]
+            }
+            _ => seal::candidates(&also.scheme, &scope).map_err(|_| failed())?,
+        };
+        let mut good = false;
+        let messages: Vec<Option<&Template>> = match also.scheme.messages.as_slice() {
+            [] => vec![None],
+            messages => messages.iter().map(Some).collect(),
+        };
+        for message in messages {
+            let mut running = key.material.begin();
+            if let Some(message) = message {
+                evaluate::feed(message, &scope, &mut |bytes| running.update(bytes))?;
+            }
+            let finished = running.finish();
+            good |= candidates.iter().fold(false, |any, c| finished.verify(c) | any);
+        }
+        if !good {
+            return Err(failed());
+        }
+    }
+    Ok(())
+}
+
+/// Everything that must hold of a signed request: above all, that it is meant for us.
+fn asserted(rule: &Rule, scope: &Scope<'_, '_>) -> Result<(), Rejection> {
+    for assert in &rule.provider.asserts {
+        if !evaluate::all_hold(&assert.when, scope)? {
+            continue;
+        }
+        if !evaluate::holds(&assert.condition, scope)? {
+            let field = assert.condition.is.to_string();
+            return Err(if assert.addressee {
+                Rejection::WrongAddressee { field }
+            } else {
+                Rejection::AssertionFailed { field }
+            });
+        }
+    }
+    Ok(())
+}
+
+fn confirmed(query: &QueryBack, scope: &Scope<'_, '_>) -> Result<(), Rejection> {
+    let status = scope.answer.map(|answer| answer.status.as_str()).unwrap_or_default();
+    if !same(status.as_bytes(), query.status.to_string().as_bytes()) {
+        // A host that is ill says nothing about the event.
+        if status.starts_with('5') || status == "429" {
+            return Err(Rejection::Unready {
+                what: format!("the second source answered {status}"),
+            });
+        }
+        return Err(Rejection::NotConfirmed {
+            why: format!("status {status}"),
+        });
+    }
+    for condition in &query.confirm {
+        if !evaluate::holds(condition, scope)? {
+            return Err(Rejection::NotConfirmed {
+                why: condition.is.to_string(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The answer to the first challenge that fits; none when the request is none.
+fn challenged(
+    signed: bool,
+    scope: &Scope<'_, '_>,
+    known: &Known,
+) -> Result<Option<Step>, Rejection> {
+    let challenges = &scope.view.rule.provider.challenges;
+    for challenge in challenges.iter().filter(|c| c.signed == signed) {
+        let Some(answer) = respond(challenge, scope)? else {
+            continue;
+        };
+        if let Some((url, pin)) = &challenge.visit
+            && !known.visited
+        {
+            let text = evaluate::text(url, scope)?.unwrap_or_default();
+            let pinned = pinned(&text, pin)?;
+            let request = outbound::visit(pinned.host, pinned.target, VISIT_TIMEOUT);
+            return Ok(Some(Step::Wanted(Want::Visit {
+                request: Box::new(request),
+            })));
+        }
+        return Ok(Some(Step::Done(Box::new(Judgement::Challenge(answer)))));
+    }
+    Ok(None)
+}
+
+fn respond(
+    challenge: &Challenge,
+    scope: &Scope<'_, '_>,
+) -> Result<Option<Answer>, Rejection> {
+    let method = &scope.view.request.method;
+    if challenge.method.as_ref().is_some_and(|wanted| wanted != method) {
+        return Ok(None);
+    }
+    for condition in &challenge.when {
+        match evaluate::holds(condition, scope) {
+            Ok(true) => {}
+            // A body that cannot be read this way asks nothing; as an event it is looked at next.
+            Ok(false) | Err(_) => return Ok(None),
+        }
+    }
+    let Some(reply) = repeated(&challenge.reply, challenge, scope)? else {
+        return Ok(None);
+    };
+    let mut headers = Headers::with_capacity(2 + challenge.headers.len());
+    if !reply.is_empty() {
+        headers.push("content-type", challenge.content_type.clone());
+        headers.push("x-content-type-options", "nosniff");
+    }
+    for (name, template) in &challenge.headers {
+        let Some(value) = repeated(template, challenge, scope)? else {
+            return Ok(None);
+        };
+        if http::HeaderValue::from_bytes(&value).is_err() {
+            return Ok(None);
+        }
+        headers.push(name.clone(), value);
+    }
     Ok(Some(Answer {
-        status: StatusCode::OK,
+        status: StatusCode::from_u16(challenge.status).unwrap_or(StatusCode::OK),
         headers,
         body: Bytes::from(reply),
     }))
+}
+
+/// L12: what is sent back is short, and of an unsigned request only harmless characters.
+fn repeated(
+    template: &Template,
+    challenge: &Challenge,
+    scope: &Scope<'_, '_>,
+) -> Result<Option<Vec<u8>>, Rejection> {
+    let mut bytes = Vec::new();
+    for piece in template.pieces() {
+        match piece {
+            Piece::Literal(literal) => bytes.extend_from_slice(literal),
+            Piece::Value(value) => {
+                if value.selector.from_request() {
+                    // What is looked at is what the sender wrote, before anything is made of it.
+                    let Some(raw) = scope.select(&value.selector)? else {
+                        return Ok(None);
+                    };
+                    let fits = challenge.charset.is_none_or(|charset| charset.has_all(&raw));
+                    if raw.len() > challenge.longest || !fits {
+                        return Ok(None);
+                    }
+                }
+                match evaluate::one(value, scope)? {
+                    Some(found) => bytes.extend_from_slice(&found),
+                    None => return Ok(None),
+                }
+            }
+            Piece::Optional(_) => return Ok(None),
+        }
+    }
+    Ok(Some(bytes))
+}
+
+impl Charset {
+    fn has_all(self, bytes: &[u8]) -> bool {
+        bytes.iter().all(|byte| match self {
+            Charset::Token => byte.is_ascii_alphanumeric() || b"._~-".contains(byte),
+            Charset::Digits => byte.is_ascii_digit(),
+            Charset::Hex => byte.is_ascii_hexdigit(),
+            Charset::Printable => {
+                (b' '..=b'~').contains(byte) && !b"\"'<>&\\".contains(byte)
+            }
+        })
+    }
 }

@@ -5,33 +5,64 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use data_encoding::{BASE64_NOPAD, HEXLOWER_PERMISSIVE};
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
+use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
 
 use crate::clock::Timestamp;
-use crate::rule::provider::{Algorithm, Example, KeyKind, Scheme};
+use crate::rule::provider::Example;
+use crate::rule::scheme::{Algorithm, Derive, Digest, KeyKind, KeyRule, KeySource, Scheme, Trust};
 use crate::rule::{KeyRef, Rule};
 use crate::secret::{Secret, SecretError};
+use crate::verify::certificate;
+use crate::verify::jws::JwsAlgorithm;
 use crate::verify::primitive::KeyMaterial;
-use crate::verify::public_key::{self, LoadedKey, PublicKeyFault};
+use crate::verify::public_key::{self, LoadedKey, PublicForm, PublicKeyFault};
 
 /// Shorter secrets can be guessed from one captured request.
 const SHORTEST: usize = 16;
 
+/// A token is sent as it is: it cannot be guessed from what it made, only tried.
+const SHORTEST_TOKEN: usize = 8;
+
 /// Everything secret that a source needs to verify.
 #[derive(Debug, Default)]
 pub struct Keyring {
-    pub(super) keys: Vec<Key>,
+    /// For each scheme of the provider, in its order.
+    pub(super) schemes: Vec<SchemeKeys>,
+    /// For each further check; none where its secret is not set.
+    pub(super) also: Vec<Option<Key>>,
     pub(super) secrets: BTreeMap<String, Secret>,
+    known: Vec<KeyInfo>,
+}
+
+#[derive(Debug, Default)]
+pub struct SchemeKeys {
+    pub keys: Vec<Key>,
+    /// Root certificates that are pinned, in DER.
+    pub anchors: Vec<Vec<u8>>,
+    /// Keys that sign the keys that a request brings.
+    pub roots: Vec<Key>,
+}
+
+/// What may be shown of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyInfo {
+    /// What log and admin port call it.
+    pub label: String,
+    pub id: Option<String>,
+    /// Not used from this moment on.
+    pub not_after: Option<Timestamp>,
 }
 
 /// One key that can be tried.
 #[derive(Debug)]
 pub struct Key {
     pub(super) material: KeyMaterial,
+    pub(super) algorithm: Algorithm,
+    /// The bytes of a shared secret; none for a public key.
+    pub(super) secret: Option<Secret>,
     pub id: Option<String>,
-    /// What log and admin port call it.
     pub label: String,
-    /// Not used from this moment on.
     pub not_after: Option<Timestamp>,
 }
 
@@ -57,6 +88,10 @@ pub enum KeyFault {
         codec: &'static str,
     },
     Public(PublicKeyFault),
+    /// Trust rests on root certificates, and this is none.
+    NotACertificate,
+    /// No scheme of the provider takes such a key.
+    NoScheme,
     /// The provider names its keys in every request, so a key without an id is never used.
     IdMissing,
 }
@@ -68,6 +103,8 @@ impl KeyError {
             KeyFault::TooShort { .. } => "key_too_short",
             KeyFault::BadEncoding { .. } => "key_encoding",
             KeyFault::Public(_) => "key_not_public",
+            KeyFault::NotACertificate => "key_not_certificate",
+            KeyFault::NoScheme => "key_without_scheme",
             KeyFault::IdMissing => "key_id_missing",
         }
     }
@@ -91,6 +128,8 @@ impl fmt::Display for KeyError {
                 )
             }
             KeyFault::Public(fault) => fault.fmt(f),
+            KeyFault::NotACertificate => f.write_str("no root certificate can be read from it"),
+            KeyFault::NoScheme => f.write_str("this provider takes no key of this kind"),
             KeyFault::IdMissing => {
                 f.write_str("this provider names the key it used, so the key needs its `id`")
             }
@@ -103,139 +142,366 @@ impl std::error::Error for KeyError {}
 impl Keyring {
     /// Fetches and parses all keys of a source. Every key that fails is named.
     pub fn load(rule: &Rule) -> Result<Keyring, Vec<KeyError>> {
-        let mut ring = Keyring::default();
-        let mut errors = Vec::new();
-        let failed = |label: &str, place: String, fault| KeyError {
-            label: label.to_owned(),
-            place,
-            fault,
-        };
-        if let Some(scheme) = &rule.provider.scheme {
-            for key in &rule.keys {
-                let loaded = key
-                    .from
-                    .load()
-                    .map_err(KeyFault::Unreadable)
-                    .and_then(|secret| parse(scheme, key, &secret, SHORTEST));
-                match loaded {
-                    Ok(key) => ring.keys.push(key),
-                    Err(fault) => errors.push(failed(&key.label, key.from.to_string(), fault)),
+        let mut builder = Builder::new(rule, SHORTEST);
+        for key in &rule.keys {
+            match key.from.load() {
+                Ok(secret) => builder.add(key, &secret, &key.from.to_string()),
+                Err(cause) => {
+                    let place = key.from.to_string();
+                    builder.fail(&key.label, &place, KeyFault::Unreadable(cause));
                 }
             }
         }
         for (name, place) in &rule.secrets {
             match place.load() {
-                Ok(secret) => {
-                    ring.secrets.insert(name.clone(), secret);
-                }
-                Err(cause) => errors.push(failed(
+                Ok(secret) => builder.secret(name, secret),
+                Err(cause) => builder.fail(
                     &format!("secrets.{name}"),
-                    place.to_string(),
+                    &place.to_string(),
                     KeyFault::Unreadable(cause),
-                )),
+                ),
             }
         }
-        if errors.is_empty() {
-            Ok(ring)
-        } else {
-            Err(errors)
-        }
+        builder.finish()
     }
 
     /// The keys of an example, which stand in the provider's file; they may be short, because
     /// providers publish known answers with short keys. `rule` is the one made for the example.
     pub fn of_example(rule: &Rule, example: &Example) -> Result<Keyring, Vec<KeyError>> {
-        let mut ring = Keyring::default();
-        let mut errors = Vec::new();
-        let Some(scheme) = &rule.provider.scheme else {
-            return Ok(ring);
-        };
+        let mut builder = Builder::new(rule, 1);
+        let place = format!("example `{}`", example.name);
         for (key, (_, text)) in rule.keys.iter().zip(&example.keys) {
-            match parse(scheme, key, &Secret::new(text.clone().into_bytes()), 1) {
-                Ok(key) => ring.keys.push(key),
-                Err(fault) => errors.push(KeyError {
-                    label: key.label.clone(),
-                    place: format!("example `{}`", example.name),
-                    fault,
-                }),
-            }
+            builder.add(key, &Secret::new(text.clone().into_bytes()), &place);
         }
         for (name, text) in &example.secrets {
-            ring.secrets
-                .insert(name.clone(), Secret::new(text.clone().into_bytes()));
+            builder.secret(name, Secret::new(text.clone().into_bytes()));
         }
-        if errors.is_empty() {
-            Ok(ring)
-        } else {
-            Err(errors)
-        }
+        builder.finish()
     }
 
     /// The keys, without what is secret about them.
-    pub fn keys(&self) -> &[Key] {
-        &self.keys
+    pub fn keys(&self) -> &[KeyInfo] {
+        &self.known
+    }
+
+    /// The bytes of the first shared secret, which answers challenges.
+    pub(super) fn first_secret(&self) -> Option<&[u8]> {
+        self.schemes
+            .iter()
+            .flat_map(|scheme| &scheme.keys)
+            .find_map(|key| key.secret.as_ref())
+            .map(Secret::expose)
     }
 }
 
-fn parse(scheme: &Scheme, key: &KeyRef, secret: &Secret, shortest: usize) -> Result<Key, KeyFault> {
-    let loaded = match scheme.algorithm {
-        Algorithm::HmacSha256 => {
-            let bytes = decode(scheme, secret)?;
-            if bytes.len() < shortest {
-                return Err(KeyFault::TooShort { bytes: bytes.len() });
-            }
-            let material = KeyMaterial::hmac_sha256(bytes.expose());
-            LoadedKey {
-                material,
-                serial: None,
-                not_after: None,
+/// A keyring being put together; every fault is collected.
+struct Builder<'r> {
+    rule: &'r Rule,
+    shortest: usize,
+    ring: Keyring,
+    errors: Vec<KeyError>,
+}
+
+impl<'r> Builder<'r> {
+    fn new(rule: &'r Rule, shortest: usize) -> Self {
+        let schemes = &rule.provider.schemes;
+        Builder {
+            rule,
+            shortest,
+            ring: Keyring {
+                schemes: schemes.iter().map(|_| SchemeKeys::default()).collect(),
+                ..Keyring::default()
+            },
+            errors: Vec::new(),
+        }
+    }
+
+    fn fail(&mut self, label: &str, place: &str, fault: KeyFault) {
+        self.errors.push(KeyError {
+            label: label.to_owned(),
+            place: place.to_owned(),
+            fault,
+        });
+    }
+
+    fn secret(&mut self, name: &str, secret: Secret) {
+        self.ring.secrets.insert(name.to_owned(), secret);
+    }
+
+    /// A key serves every scheme that can read it; one that serves none is a fault.
+    fn add(&mut self, key: &KeyRef, secret: &Secret, place: &str) {
+        let mut first_fault = None;
+        let mut info: Option<KeyInfo> = None;
+        for (scheme, keys) in self.rule.provider.schemes.iter().zip(&mut self.ring.schemes) {
+            match parse(scheme, key, secret, self.shortest) {
+                Ok(Parsed::Keys(parsed)) => {
+                    info = info.or(parsed.first().map(Key::info));
+                    keys.keys.extend(parsed);
+                }
+                Ok(Parsed::Roots(parsed)) => {
+                    info = info.or(parsed.first().map(Key::info));
+                    keys.roots.extend(parsed);
+                }
+                Ok(Parsed::Anchors(parsed)) => {
+                    info = info.or(Some(KeyInfo {
+                        label: key.label.clone(),
+                        id: key.id.clone(),
+                        not_after: key.not_after,
+                    }));
+                    keys.anchors.extend(parsed);
+                }
+                Err(fault) => {
+                    first_fault.get_or_insert(fault);
+                }
             }
         }
-        Algorithm::RsaSha256 => public_key::rsa(secret.expose()).map_err(KeyFault::Public)?,
+        match info {
+            Some(info) => self.ring.known.push(info),
+            None => {
+                let fault = first_fault.unwrap_or(KeyFault::NoScheme);
+                self.fail(&key.label, place, fault);
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<Keyring, Vec<KeyError>> {
+        for also in &self.rule.provider.also {
+            let label = format!("secrets.{}", also.secret);
+            let key = match self.ring.secrets.get(&also.secret) {
+                None => None,
+                Some(secret) => match shared(&also.scheme, also.scheme.algorithm, secret, self.shortest) {
+                    Ok((material, bytes)) => Some(Key {
+                        material,
+                        algorithm: also.scheme.algorithm,
+                        secret: Some(bytes),
+                        id: None,
+                        label,
+                        not_after: None,
+                    }),
+                    Err(fault) => {
+                        self.errors.push(KeyError {
+                            label,
+                            place: self.rule.secrets.get(&also.secret).map_or_else(String::new, |p| p.to_string()),
+                            fault,
+                        });
+                        None
+                    }
+                },
+            };
+            self.ring.also.push(key);
+        }
+        if self.errors.is_empty() {
+            Ok(self.ring)
+        } else {
+            Err(self.errors)
+        }
+    }
+}
+
+impl Key {
+    fn info(&self) -> KeyInfo {
+        KeyInfo {
+            label: self.label.clone(),
+            id: self.id.clone(),
+            not_after: self.not_after,
+        }
+    }
+
+    /// A public key that came from elsewhere than the source's own list.
+    pub(super) fn fetched(
+        algorithm: Algorithm,
+        loaded: LoadedKey,
+        id: Option<String>,
+        label: String,
+    ) -> Key {
+        Key {
+            material: loaded.material,
+            algorithm,
+            secret: None,
+            id: id.or(loaded.serial),
+            label,
+            not_after: loaded.not_after,
+        }
+    }
+}
+
+enum Parsed {
+    Keys(Vec<Key>),
+    Roots(Vec<Key>),
+    Anchors(Vec<Vec<u8>>),
+}
+
+/// The algorithms that the keys of a scheme may be for.
+pub(super) fn algorithms(scheme: &Scheme) -> Vec<Algorithm> {
+    match scheme.algorithm {
+        Algorithm::Jws => scheme
+            .jws
+            .iter()
+            .filter_map(|name| JwsAlgorithm::from_name(name))
+            .map(JwsAlgorithm::algorithm)
+            .collect(),
+        Algorithm::HttpSignature => scheme.http.clone(),
+        other => vec![other],
+    }
+}
+
+fn parse(scheme: &Scheme, key: &KeyRef, secret: &Secret, shortest: usize) -> Result<Parsed, KeyFault> {
+    let anchors = || match certificate::pem_or_der_chain(secret.expose()) {
+        found if found.is_empty() => Err(KeyFault::NotACertificate),
+        found => Ok(Parsed::Anchors(found)),
     };
-    let id = key.id.clone().or(loaded.serial);
-    if scheme.key_id.is_some() && id.is_none() {
+    match &scheme.key.source {
+        KeySource::X5c { trust: Trust::Keys, .. }
+        | KeySource::Certificate { trust: Trust::Keys, .. }
+        | KeySource::CertificateUrl { trust: Trust::Keys, .. } => anchors(),
+        KeySource::Signed(signed) => {
+            let kind = form(&scheme.key);
+            let loaded = public_key::load(signed.algorithm, kind, secret.expose())
+                .map_err(KeyFault::Public)?;
+            Ok(Parsed::Roots(vec![named(key, signed.algorithm, loaded)]))
+        }
+        KeySource::X5c { .. } | KeySource::Certificate { .. } | KeySource::CertificateUrl { .. } => {
+            Err(KeyFault::NoScheme)
+        }
+        KeySource::Given | KeySource::Jwks { .. } | KeySource::Fetch(_) => {
+            let mut keys = Vec::new();
+            let mut fault = None;
+            for algorithm in algorithms(scheme) {
+                match one(scheme, algorithm, key, secret, shortest) {
+                    Ok(key) => keys.push(key),
+                    Err(found) => {
+                        fault.get_or_insert(found);
+                    }
+                }
+            }
+            match (keys.is_empty(), fault) {
+                (true, fault) => Err(fault.unwrap_or(KeyFault::NoScheme)),
+                (false, _) => Ok(Parsed::Keys(keys)),
+            }
+        }
+    }
+}
+
+fn one(
+    scheme: &Scheme,
+    algorithm: Algorithm,
+    key: &KeyRef,
+    secret: &Secret,
+    shortest: usize,
+) -> Result<Key, KeyFault> {
+    let mut parsed = if algorithm.is_asymmetric() {
+        let loaded = public_key::load(algorithm, form(&scheme.key), secret.expose())
+            .map_err(KeyFault::Public)?;
+        named(key, algorithm, loaded)
+    } else {
+        let (material, bytes) = shared(scheme, algorithm, secret, shortest)?;
+        Key {
+            material,
+            algorithm,
+            secret: Some(bytes),
+            id: key.id.clone(),
+            label: key.label.clone(),
+            not_after: key.not_after,
+        }
+    };
+    if scheme.key_id.is_some() && parsed.id.is_none() {
         return Err(KeyFault::IdMissing);
     }
+    if key.id.is_none()
+        && let Some(serial) = &parsed.id
+    {
+        parsed.label.clone_from(serial);
+    }
+    Ok(parsed)
+}
+
+/// A public key as the source names it.
+fn named(key: &KeyRef, algorithm: Algorithm, loaded: LoadedKey) -> Key {
     let not_after = [key.not_after, loaded.not_after]
         .into_iter()
         .flatten()
         .min();
-    let label = match (&key.id, &id) {
-        (None, Some(serial)) => serial.clone(),
-        (Some(_), _) | (None, None) => key.label.clone(),
-    };
-    Ok(Key {
+    Key {
         material: loaded.material,
-        id,
-        label,
+        algorithm,
+        secret: None,
+        id: key.id.clone().or(loaded.serial),
+        label: key.label.clone(),
         not_after,
-    })
+    }
 }
 
-fn decode(scheme: &Scheme, secret: &Secret) -> Result<Secret, KeyFault> {
-    let codec = &scheme.key_codec;
+fn form(key: &KeyRule) -> PublicForm {
+    match key.kind {
+        KeyKind::PublicHex => PublicForm::Hex,
+        KeyKind::PublicBase64 => PublicForm::Base64,
+        KeyKind::Public | KeyKind::Utf8 | KeyKind::Hex | KeyKind::Base64 | KeyKind::Base64Url => {
+            PublicForm::Pem
+        }
+    }
+}
+
+fn shared(
+    scheme: &Scheme,
+    algorithm: Algorithm,
+    secret: &Secret,
+    shortest: usize,
+) -> Result<(KeyMaterial, Secret), KeyFault> {
+    let bytes = decode(&scheme.key, secret)?;
+    let least = match algorithm {
+        Algorithm::Token | Algorithm::Basic => shortest.min(SHORTEST_TOKEN),
+        _ => shortest,
+    };
+    if bytes.len() < least {
+        return Err(KeyFault::TooShort { bytes: bytes.len() });
+    }
+    let bytes = derive(&scheme.key, bytes);
+    let material = KeyMaterial::new(algorithm, bytes.expose()).ok_or(KeyFault::NoScheme)?;
+    Ok((material, bytes))
+}
+
+fn decode(rule: &KeyRule, secret: &Secret) -> Result<Secret, KeyFault> {
     let text = secret.expose();
     let text = text
-        .strip_prefix(codec.strip_prefix.as_bytes())
+        .strip_prefix(rule.strip_prefix.as_bytes())
         .unwrap_or(text);
-    match codec.kind {
+    let unpadded = |text: &[u8]| {
+        // Padding is often lost when a secret is copied, and nothing depends on it.
+        let packed = text.trim_ascii_end();
+        let stripped = packed.strip_suffix(b"==").or(packed.strip_suffix(b"="));
+        stripped.unwrap_or(packed).to_vec()
+    };
+    let bad = |codec| move |_| KeyFault::BadEncoding { codec };
+    match rule.kind {
         // A public key is parsed by its algorithm, not here.
-        KeyKind::Utf8 | KeyKind::Public => Ok(Secret::new(text.to_vec())),
+        KeyKind::Utf8 | KeyKind::Public | KeyKind::PublicHex | KeyKind::PublicBase64 => {
+            Ok(Secret::new(text.to_vec()))
+        }
         KeyKind::Hex => HEXLOWER_PERMISSIVE
             .decode(text)
             .map(Secret::new)
-            .map_err(|_| KeyFault::BadEncoding {
-                codec: "hexadecimal",
-            }),
-        KeyKind::Base64 => {
-            // Padding is often lost when a secret is copied, and nothing depends on it.
-            let packed = text.trim_ascii_end();
-            let stripped = packed.strip_suffix(b"==").or(packed.strip_suffix(b"="));
-            BASE64_NOPAD
-                .decode(stripped.unwrap_or(packed))
-                .map(Secret::new)
-                .map_err(|_| KeyFault::BadEncoding { codec: "base64" })
+            .map_err(bad("hexadecimal")),
+        KeyKind::Base64 => BASE64_NOPAD
+            .decode(&unpadded(text))
+            .map(Secret::new)
+            .map_err(bad("base64")),
+        KeyKind::Base64Url => BASE64URL_NOPAD
+            .decode(&unpadded(text))
+            .map(Secret::new)
+            .map_err(bad("base64url")),
+    }
+}
+
+fn derive(rule: &KeyRule, bytes: Secret) -> Secret {
+    match rule.derive {
+        None => bytes,
+        Some(Derive::Sha1) => {
+            Secret::new(digest(&SHA1_FOR_LEGACY_USE_ONLY, bytes.expose()).as_ref().to_vec())
+        }
+        Some(Derive::Sha256) => Secret::new(digest(&SHA256, bytes.expose()).as_ref().to_vec()),
+        Some(Derive::Md5Hex) => {
+            let md5 = crate::verify::digest::digest(Digest::Md5, bytes.expose());
+            Secret::new(HEXLOWER.encode(&md5).into_bytes())
         }
     }
 }

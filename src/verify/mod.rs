@@ -2,17 +2,37 @@
 //! a rejection says why to us and nothing to the sender.
 
 pub mod rejection;
+pub mod mac;
+pub mod digest;
 pub mod json;
+pub mod json_walk;
 pub mod form;
+pub mod xml;
+pub mod jws;
+pub mod document;
 pub mod header;
-pub mod params;
-pub mod view;
-pub mod evaluate;
+pub mod http_signature;
+pub mod pkcs1;
 pub mod primitive;
+pub mod jwk;
 pub mod public_key;
-pub mod keys;
+pub mod certificate;
+pub mod decrypt;
+pub mod sign;
+pub mod scope;
+pub mod view;
+pub mod params;
+pub mod evaluate;
+pub mod decipher;
 pub mod freshness;
+pub mod keys;
+pub mod want;
+pub mod outbound;
+pub mod resolve;
+pub mod message;
+pub mod seal;
 pub mod identity;
+pub mod payment;
 pub mod judge;
 pub mod verified;
 pub mod example;
@@ -20,8 +40,9 @@ pub mod example;
 pub use identity::Identity;
 pub use judge::Judgement;
 pub use keys::{KeyError, Keyring};
+pub use payment::Payment;
 pub use rejection::Rejection;
-pub use verified::{Verdict, Verified, Verifier};
+pub use verified::{Outside, Verdict, Verified, Verifier};
 
 #[cfg(test)]
 mod tests;

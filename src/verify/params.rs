@@ -1,56 +1,182 @@
-//! Parameter sets: the names and values of a form or a query, sorted and joined as the provider
-//! does before it signs.
+//! Parameter sets: names and values of a form, a query, JSON or XML, sorted and joined as the
+//! provider does before it signs.
 
-use crate::rule::provider::{Params, ParamsFrom, ParamsOrder};
+use std::borrow::Cow;
+
+use crate::rule::scheme::{Nested, Params, ParamsEncode, ParamsFrom, ParamsOrder, PartForm};
+use crate::verify::document::Document;
+use crate::verify::evaluate::float_trim;
+use crate::verify::form;
+use crate::verify::json::{Json, Node};
 use crate::verify::rejection::Rejection;
-use crate::verify::view::View;
+use crate::verify::scope::Scope;
+use crate::verify::xml::Xml;
+
+type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
 /// The signed text of the set, without the names in `without`.
 pub fn canonical(
     params: &Params,
     without: &[String],
-    view: &View<'_>,
+    scope: &Scope<'_, '_>,
 ) -> Result<Vec<u8>, Rejection> {
-    let pairs = match params.from {
-        ParamsFrom::Form => view.form()?,
-        ParamsFrom::Query => view.query()?,
-    };
-    let mut names: Vec<&[u8]> = pairs.iter().map(|(name, _)| name).collect();
-    names.sort_unstable();
-    // Every name is used here, and of two values the application may read the other one.
-    if let Some(name) = names.windows(2).find_map(|pair| match pair {
-        [a, b] if a == b => Some(*a),
-        _ => None,
-    }) {
-        let field = format!("params:{}", shorten(name));
-        return Err(Rejection::FieldRepeated { field });
-    }
-    let left_out = |name: &[u8]| {
-        params
-            .except
-            .iter()
-            .chain(without)
-            .any(|other| other.as_bytes() == name)
-    };
-    let dropped = |value: &[u8]| params.drop_empty && value.is_empty();
-    let mut kept: Vec<(&[u8], &[u8])> = pairs
-        .iter()
-        .filter(|(name, value)| !left_out(name) && !dropped(value))
-        .collect();
+    let mut pairs = read(params, scope)?;
+    unique(params, &mut pairs)?;
+    let named = |list: &[String], name: &[u8]| list.iter().any(|other| other.as_bytes() == name);
+    let begins = |list: &[String], name: &[u8]| list.iter().any(|p| name.starts_with(p.as_bytes()));
+    let all = params.only.is_empty() && params.only_prefix.is_empty();
+    pairs.retain(|(name, value)| {
+        (all || named(&params.only, name) || begins(&params.only_prefix, name))
+            && !named(&params.except, name)
+            && !named(without, name)
+            && !begins(&params.except_prefix, name)
+            && !(params.drop_empty && value.is_empty())
+    });
     match params.order {
-        ParamsOrder::Key => kept.sort_unstable_by_key(|(name, _)| *name),
+        // Stable: values of a repeated name are in their order already.
+        ParamsOrder::Key => pairs.sort_by(|(a, _), (b, _)| a.cmp(b)),
+        ParamsOrder::Value => pairs.sort_by(|(_, a), (_, b)| a.cmp(b)),
         ParamsOrder::Arrival => {}
+        ParamsOrder::Listed => pairs.sort_by_key(|(name, _)| {
+            let place = params.only.iter().position(|other| other.as_bytes() == name.as_ref());
+            place.unwrap_or(usize::MAX)
+        }),
     }
+    Ok(render(params, &pairs))
+}
+
+fn render(params: &Params, pairs: &[Pair<'_>]) -> Vec<u8> {
     let mut text = Vec::new();
-    for (index, (name, value)) in kept.into_iter().enumerate() {
+    for (index, (name, value)) in pairs.iter().enumerate() {
         if index > 0 {
             text.extend_from_slice(params.join.as_bytes());
         }
-        text.extend_from_slice(name);
-        text.extend_from_slice(params.pair.as_bytes());
-        text.extend_from_slice(value);
+        if params.render.name {
+            text.extend_from_slice(name);
+        }
+        text.extend_from_slice(params.render.between.as_bytes());
+        if params.render.value {
+            let value = if params.float_trim { float_trim(value) } else { value };
+            match params.encode {
+                ParamsEncode::None => text.extend_from_slice(value),
+                ParamsEncode::Form => text.extend(form::encode(value, true)),
+                ParamsEncode::Percent => text.extend(form::encode(value, false)),
+            }
+        }
+        text.extend_from_slice(params.render.after.as_bytes());
     }
-    Ok(text)
+    text
+}
+
+/// Every name is used here, and of two values the application may read the other one. Where the
+/// provider itself repeats names, each value counts once, and they are sorted.
+fn unique(params: &Params, pairs: &mut Vec<Pair<'_>>) -> Result<(), Rejection> {
+    if params.from == ParamsFrom::JsonLeaves {
+        return Ok(());
+    }
+    let mut names: Vec<&[u8]> = pairs.iter().map(|(name, _)| name.as_ref()).collect();
+    names.sort_unstable();
+    let twice = names.windows(2).find_map(|pair| match pair {
+        [a, b] if a == b => Some(shorten(a)),
+        _ => None,
+    });
+    match twice {
+        None => Ok(()),
+        Some(_) if params.repeated_sorted => {
+            pairs.sort();
+            pairs.dedup();
+            Ok(())
+        }
+        Some(name) => Err(Rejection::FieldRepeated {
+            field: format!("params:{name}"),
+        }),
+    }
+}
+
+fn read<'s>(params: &Params, scope: &Scope<'s, '_>) -> Result<Vec<Pair<'s>>, Rejection> {
+    let borrowed = |(name, value): (&'s [u8], &'s [u8])| (name.into(), value.into());
+    match &params.from {
+        ParamsFrom::Form => Ok(scope.view.form()?.iter().map(borrowed).collect()),
+        ParamsFrom::Query => Ok(scope.view.query()?.iter().map(borrowed).collect()),
+        ParamsFrom::Json => members(scope.view.json()?, params.nested),
+        ParamsFrom::JsonLeaves => Ok(leaves(scope.view.json()?)),
+        ParamsFrom::Xml => elements(scope.view.xml()?),
+        ParamsFrom::Part(name) => match scope.view.part(name)? {
+            Some(document) => of_document(document, params.nested),
+            None => Err(Rejection::FieldMissing {
+                field: format!("part:{name}"),
+            }),
+        },
+    }
+}
+
+fn of_document<'s>(document: &'s Document, nested: Nested) -> Result<Vec<Pair<'s>>, Rejection> {
+    if let Some(json) = document.json() {
+        return members(json, nested);
+    }
+    if let Some(xml) = document.xml() {
+        return elements(xml);
+    }
+    match document.pairs() {
+        Some(pairs) => Ok(pairs
+            .iter()
+            .map(|(n, v)| (Cow::Owned(n.to_vec()), Cow::Owned(v.to_vec())))
+            .collect()),
+        None => Err(Rejection::FieldMalformed {
+            field: format!("{:?}", PartForm::Text),
+        }),
+    }
+}
+
+fn members(json: Json<'_>, nested: Nested) -> Result<Vec<Pair<'_>>, Rejection> {
+    let malformed = |name: &str| Rejection::FieldMalformed {
+        field: format!("params:{}", shorten(name.as_bytes())),
+    };
+    let members = json.members().ok_or_else(|| malformed(""))?;
+    let mut pairs = Vec::with_capacity(members.len());
+    for (name, value) in members {
+        let value = match value.node() {
+            Some(Node::Text(text)) => bytes(text),
+            Some(Node::Literal(text)) => Cow::Borrowed(text.as_bytes()),
+            Some(Node::Null) | None => Cow::Borrowed(&b""[..]),
+            Some(Node::Composite(text)) => match nested {
+                Nested::Written => Cow::Borrowed(text.as_bytes()),
+                Nested::Skip => continue,
+                Nested::Reject => return Err(malformed(&name)),
+            },
+        };
+        pairs.push((bytes(name), value));
+    }
+    Ok(pairs)
+}
+
+fn leaves(json: Json<'_>) -> Vec<Pair<'_>> {
+    let mut found = Vec::new();
+    json.leaves(&mut found);
+    found
+        .into_iter()
+        .map(|value| (Cow::Borrowed(&b""[..]), bytes(value)))
+        .collect()
+}
+
+fn elements(xml: &Xml) -> Result<Vec<Pair<'_>>, Rejection> {
+    // What stands deeper is no parameter, and would be forwarded unsigned.
+    if xml.has_nested() {
+        return Err(Rejection::FieldMalformed {
+            field: "params: an element within an element".to_owned(),
+        });
+    }
+    Ok(xml
+        .iter_flat()
+        .map(|(name, text)| (bytes(Cow::Borrowed(name)), bytes(Cow::Borrowed(text))))
+        .collect())
+}
+
+fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
 }
 
 /// A name that a sender chose, fit for a log: short, and on one line.

@@ -51,6 +51,37 @@ pub enum Rejection {
     FieldMalformed {
         field: String,
     },
+    /// The request names a scheme that the provider's file, or the source, does not know.
+    SchemeUnknown,
+    /// A certificate, an address or a signed key that leads to nothing that is trusted.
+    KeyUntrusted {
+        why: String,
+    },
+    /// Correctly signed, and meant for somebody else.
+    WrongAddressee {
+        field: String,
+    },
+    /// Correctly signed, and something that must hold does not.
+    AssertionFailed {
+        field: String,
+    },
+    /// A check beside the signature failed.
+    AlsoFailed {
+        secret: String,
+    },
+    /// The second source does not know of it, or says something else.
+    NotConfirmed {
+        why: String,
+    },
+    /// Correctly signed, and what is encrypted inside cannot be opened.
+    Undecipherable,
+    /// A method that is only for questions, and this is none.
+    MethodUnexpected,
+    /// A host that must be asked cannot be reached now. Answered as a fault of ours, so that the
+    /// provider tries again.
+    Unready {
+        what: String,
+    },
     /// The body is not what the rule reads it as.
     BodyMalformed {
         reader: Reader,
@@ -65,6 +96,8 @@ pub enum Reader {
     Json,
     Form,
     Query,
+    Xml,
+    Jws,
 }
 
 impl Reader {
@@ -73,6 +106,8 @@ impl Reader {
             Reader::Json => "json",
             Reader::Form => "form",
             Reader::Query => "query",
+            Reader::Xml => "xml",
+            Reader::Jws => "jws",
         }
     }
 }
@@ -95,12 +130,21 @@ impl Rejection {
             Rejection::FieldRepeated { .. } => "field_repeated",
             Rejection::FieldMissing { .. } => "field_missing",
             Rejection::FieldMalformed { .. } => "field_malformed",
+            Rejection::SchemeUnknown => "scheme_unknown",
+            Rejection::KeyUntrusted { .. } => "key_untrusted",
+            Rejection::WrongAddressee { .. } => "wrong_addressee",
+            Rejection::AssertionFailed { .. } => "assertion_failed",
+            Rejection::AlsoFailed { .. } => "second_check_failed",
+            Rejection::NotConfirmed { .. } => "not_confirmed",
+            Rejection::Undecipherable => "undecipherable",
+            Rejection::MethodUnexpected => "method_unexpected",
+            Rejection::Unready { .. } => "unready",
             Rejection::BodyMalformed { .. } => "body_malformed",
         }
     }
 
     /// Every code there is, for metrics that want to begin at zero and for documents.
-    pub const CODES: [&'static str; 15] = [
+    pub const CODES: [&'static str; 24] = [
         "signature_missing",
         "signature_malformed",
         "signature_mismatch",
@@ -115,6 +159,15 @@ impl Rejection {
         "field_repeated",
         "field_missing",
         "field_malformed",
+        "scheme_unknown",
+        "key_untrusted",
+        "wrong_addressee",
+        "assertion_failed",
+        "second_check_failed",
+        "not_confirmed",
+        "undecipherable",
+        "method_unexpected",
+        "unready",
         "body_malformed",
     ];
 }
@@ -140,6 +193,19 @@ impl fmt::Display for Rejection {
             Rejection::FieldRepeated { field } => write!(f, "{field} is repeated"),
             Rejection::FieldMissing { field } => write!(f, "{field} is missing"),
             Rejection::FieldMalformed { field } => write!(f, "{field} cannot be read"),
+            Rejection::SchemeUnknown => f.write_str("no scheme of the source fits this request"),
+            Rejection::KeyUntrusted { why } => write!(f, "the key is not trusted: {why}"),
+            Rejection::WrongAddressee { field } => {
+                write!(f, "{field} is not what this source has configured")
+            }
+            Rejection::AssertionFailed { field } => write!(f, "{field} is not what it must be"),
+            Rejection::AlsoFailed { secret } => {
+                write!(f, "the check under secrets.{secret} failed")
+            }
+            Rejection::NotConfirmed { why } => write!(f, "the provider does not confirm it: {why}"),
+            Rejection::Undecipherable => f.write_str("the encrypted part cannot be opened"),
+            Rejection::MethodUnexpected => f.write_str("callbacks do not come by this method"),
+            Rejection::Unready { what } => write!(f, "cannot be verified now: {what}"),
             Rejection::BodyMalformed { reader, at, what } => {
                 write!(f, "not readable as {}: {what} at byte {at}", reader.name())
             }

@@ -1,5 +1,5 @@
-//! A request as the templates see it. Body and headers are taken apart only when something asks,
-//! and then once.
+//! A request as the templates see it. Body, headers and documents inside are taken apart only
+//! when something asks, and then once.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -7,25 +7,29 @@ use std::collections::BTreeMap;
 
 use crate::message::RawRequest;
 use crate::rule::Rule;
+use crate::rule::scheme::PartForm;
 use crate::rule::template::{Pointer, Selector};
 use crate::secret::Secret;
+use crate::verify::document::Document;
 use crate::verify::form::Pairs;
 use crate::verify::json::{Json, Node};
 use crate::verify::rejection::{Reader, Rejection};
-use crate::verify::{header, params};
-
-/// Name and value of one item of the signature header.
-type Item<'r> = (&'r [u8], &'r [u8]);
+use crate::verify::scope::Scope;
+use crate::verify::xml::Xml;
+use crate::verify::{decipher, evaluate};
 
 pub struct View<'r> {
-    request: &'r RawRequest,
-    rule: &'r Rule,
-    secrets: &'r BTreeMap<String, Secret>,
+    pub request: &'r RawRequest,
+    pub rule: &'r Rule,
+    pub secrets: &'r BTreeMap<String, Secret>,
     target: OnceCell<String>,
     json: OnceCell<Result<Json<'r>, Rejection>>,
     form: OnceCell<Result<Pairs<'r>, Rejection>>,
     query: OnceCell<Result<Pairs<'r>, Rejection>>,
-    items: OnceCell<Result<Vec<Item<'r>>, Rejection>>,
+    xml: OnceCell<Result<Xml, Rejection>>,
+    basic: OnceCell<Option<Vec<u8>>>,
+    parts: Vec<OnceCell<Result<Option<Document>, Rejection>>>,
+    plain: OnceCell<Result<Option<Document>, Rejection>>,
 }
 
 impl<'r> View<'r> {
@@ -42,58 +46,18 @@ impl<'r> View<'r> {
             json: OnceCell::new(),
             form: OnceCell::new(),
             query: OnceCell::new(),
-            items: OnceCell::new(),
+            xml: OnceCell::new(),
+            basic: OnceCell::new(),
+            parts: rule.provider.parts.iter().map(|_| OnceCell::new()).collect(),
+            plain: OnceCell::new(),
         }
     }
 
-    /// What a selector finds; none when there is nothing. What stands there twice is an error:
-    /// the application may read the other one (lint L10).
-    pub fn select(&self, selector: &Selector) -> Result<Option<Cow<'_, [u8]>>, Rejection> {
-        match selector {
-            Selector::Body => Ok(Some(self.request.body.as_ref().into())),
-            Selector::Method => Ok(Some(self.request.method.as_str().as_bytes().into())),
-            Selector::Path => Ok(Some(self.request.path.as_bytes().into())),
-            Selector::Target => {
-                let target = self.target.get_or_init(|| self.request.target());
-                Ok(Some(target.as_bytes().into()))
-            }
-            Selector::Query => Ok(self.request.query.as_deref().map(|q| q.as_bytes().into())),
-            Selector::Url => Ok(self.rule.url.as_deref().map(|url| url.as_bytes().into())),
-            Selector::Config(name) => Ok(self
-                .rule
-                .config
-                .get(name)
-                .map(|value| value.as_bytes().into())),
-            Selector::Secret(name) => {
-                Ok(self.secrets.get(name).map(|secret| secret.expose().into()))
-            }
-            Selector::Header(name) => Ok(self.header(name)?.map(Cow::Borrowed)),
-            Selector::QueryParam(name) => only(self.query()?, selector, name),
-            Selector::Form(name) => only(self.form()?, selector, name),
-            Selector::Json(pointer) => self.scalar(pointer, selector),
-            Selector::Sig(name) => {
-                let mut found = self.all(name)?.into_iter();
-                let first = found.next();
-                if found.next().is_some() {
-                    return Err(Rejection::FieldRepeated {
-                        field: selector.to_string(),
-                    });
-                }
-                Ok(first.map(Cow::Borrowed))
-            }
-            Selector::Params { without } => self.params(without).map(|p| p.map(Cow::Owned)),
-        }
+    pub fn target(&self) -> &str {
+        self.target.get_or_init(|| self.request.target())
     }
 
-    /// Every value that a selector finds; only the items of a signature header may be several.
-    pub fn select_all(&self, selector: &Selector) -> Result<Vec<Cow<'_, [u8]>>, Rejection> {
-        match selector {
-            Selector::Sig(name) => Ok(self.all(name)?.into_iter().map(Cow::Borrowed).collect()),
-            other => Ok(self.select(other)?.into_iter().collect()),
-        }
-    }
-
-    fn header(&self, name: &str) -> Result<Option<&'r [u8]>, Rejection> {
+    pub fn header(&self, name: &str) -> Result<Option<&'r [u8]>, Rejection> {
         let fields = self.request.headers.iter();
         let mut found = fields
             .filter(|(other, _)| *other == name.as_bytes())
@@ -107,29 +71,28 @@ impl<'r> View<'r> {
         Ok(first)
     }
 
-    /// All values of one name in the signature header.
-    fn all(&self, name: &str) -> Result<Vec<&'r [u8]>, Rejection> {
-        let items = self.items.get_or_init(|| {
-            let scheme = self.rule.provider.scheme.as_ref();
-            let Some(grammar) = scheme.and_then(|scheme| scheme.header.as_ref()) else {
-                return Ok(Vec::new());
-            };
-            let value = self.header(&grammar.name)?.unwrap_or_default();
-            Ok(header::items(value, grammar))
-        });
-        let items = items.as_ref().map_err(Rejection::clone)?;
-        Ok(items
-            .iter()
-            .filter(|(n, _)| *n == name.as_bytes())
-            .map(|(_, value)| *value)
-            .collect())
+    /// Every field of a name.
+    pub fn headers<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'r [u8]> + 's {
+        let fields = self.request.headers.iter();
+        fields
+            .filter(move |(other, _)| *other == name.as_bytes())
+            .map(|(_, value)| value)
     }
 
-    fn scalar(
-        &self,
-        pointer: &Pointer,
-        selector: &Selector,
-    ) -> Result<Option<Cow<'_, [u8]>>, Rejection> {
+    /// The decoded `user:password` of `Authorization: Basic`; none when there is no such field.
+    pub fn basic(&self) -> Result<Option<&[u8]>, Rejection> {
+        let value = self.header("authorization")?;
+        let decoded = self.basic.get_or_init(|| {
+            let (scheme, text) = value?.split_at_checked(6)?;
+            if !scheme.eq_ignore_ascii_case(b"basic ") {
+                return None;
+            }
+            data_encoding::BASE64.decode(text.trim_ascii()).ok()
+        });
+        Ok(decoded.as_deref())
+    }
+
+    pub fn json(&self) -> Result<Json<'r>, Rejection> {
         let json = self.json.get_or_init(|| {
             Json::parse(&self.request.body).map_err(|fault| Rejection::BodyMalformed {
                 reader: Reader::Json,
@@ -137,15 +100,18 @@ impl<'r> View<'r> {
                 what: fault.what,
             })
         });
-        match json.as_ref().map_err(Rejection::clone)?.get(pointer) {
-            None | Some(Node::Null) => Ok(None),
-            Some(Node::Text(Cow::Borrowed(text))) => Ok(Some(text.as_bytes().into())),
-            Some(Node::Text(Cow::Owned(text))) => Ok(Some(text.into_bytes().into())),
-            Some(Node::Literal(text)) => Ok(Some(text.as_bytes().into())),
-            Some(Node::Composite(_)) => Err(Rejection::FieldMalformed {
-                field: selector.to_string(),
-            }),
-        }
+        json.as_ref().copied().map_err(Rejection::clone)
+    }
+
+    pub fn xml(&self) -> Result<&Xml, Rejection> {
+        let xml = self.xml.get_or_init(|| {
+            Xml::parse(&self.request.body).map_err(|fault| Rejection::BodyMalformed {
+                reader: Reader::Xml,
+                at: fault.at,
+                what: fault.what,
+            })
+        });
+        xml.as_ref().map_err(Rejection::clone)
     }
 
     pub fn form(&self) -> Result<&Pairs<'r>, Rejection> {
@@ -165,21 +131,67 @@ impl<'r> View<'r> {
         query.as_ref().map_err(Rejection::clone)
     }
 
-    fn params(&self, without: &[String]) -> Result<Option<Vec<u8>>, Rejection> {
-        match self
-            .rule
-            .provider
-            .scheme
-            .as_ref()
-            .and_then(|scheme| scheme.params.as_ref())
-        {
-            Some(params) => params::canonical(params, without, self).map(Some),
-            None => Ok(None),
-        }
+    /// A document of `[parts]`; none when what it is read from is not there.
+    pub fn part(&self, name: &str) -> Result<Option<&Document>, Rejection> {
+        let parts = &self.rule.provider.parts;
+        let found = parts.iter().position(|part| part.name == name);
+        let Some((part, cell)) = found.and_then(|i| Some((parts.get(i)?, self.parts.get(i)?)))
+        else {
+            return Ok(None);
+        };
+        let document = cell.get_or_init(|| {
+            // The compiler lets a part read only those above it, so this ends.
+            match evaluate::text(&part.from, &Scope::of(self))? {
+                Some(bytes) => Document::read(part.form, bytes).map(Some),
+                None => Ok(None),
+            }
+        });
+        document.as_ref().map(Option::as_ref).map_err(Rejection::clone)
+    }
+
+    /// The decrypted document; none when nothing is encrypted.
+    pub fn plain(&self) -> Result<Option<&Document>, Rejection> {
+        let Some(decrypt) = &self.rule.provider.decrypt else {
+            return Ok(None);
+        };
+        let document = self.plain.get_or_init(|| {
+            let scope = Scope::of(self);
+            if !evaluate::all_hold(&decrypt.when, &scope)? {
+                return Ok(None);
+            }
+            match decipher::open(decrypt, &scope)? {
+                Some(bytes) => Document::read(decrypt.form, bytes)
+                    .map(Some)
+                    .map_err(|_| Rejection::Undecipherable),
+                None => Ok(None),
+            }
+        });
+        document.as_ref().map(Option::as_ref).map_err(Rejection::clone)
     }
 }
 
-fn pairs(text: &[u8], reader: Reader) -> Result<Pairs<'_>, Rejection> {
+/// A scalar of JSON as bytes; none for null and for what is not there.
+pub fn scalar<'a>(
+    node: Option<Node<'a>>,
+    selector: &dyn std::fmt::Display,
+) -> Result<Option<Cow<'a, [u8]>>, Rejection> {
+    match node {
+        None | Some(Node::Null) => Ok(None),
+        Some(Node::Text(Cow::Borrowed(text))) => Ok(Some(text.as_bytes().into())),
+        Some(Node::Text(Cow::Owned(text))) => Ok(Some(text.into_bytes().into())),
+        Some(Node::Literal(text)) => Ok(Some(text.as_bytes().into())),
+        Some(Node::Composite(_)) => Err(Rejection::FieldMalformed {
+            field: selector.to_string(),
+        }),
+    }
+}
+
+/// What a pointer finds, as it is written.
+pub fn written<'a>(json: Json<'a>, pointer: &Pointer) -> Option<Cow<'a, [u8]>> {
+    json.at(pointer).map(|value| value.raw().as_bytes().into())
+}
+
+pub fn pairs(text: &[u8], reader: Reader) -> Result<Pairs<'_>, Rejection> {
     Pairs::parse(text).map_err(|fault| Rejection::BodyMalformed {
         reader,
         at: fault.at,
@@ -187,7 +199,7 @@ fn pairs(text: &[u8], reader: Reader) -> Result<Pairs<'_>, Rejection> {
     })
 }
 
-fn only<'v>(
+pub fn only<'v>(
     pairs: &'v Pairs<'_>,
     selector: &Selector,
     name: &str,
@@ -197,5 +209,15 @@ fn only<'v>(
         Err(_) => Err(Rejection::FieldRepeated {
             field: selector.to_string(),
         }),
+    }
+}
+
+/// The reader that a form of document is read by.
+pub fn reader_of(form: PartForm) -> Reader {
+    match form {
+        PartForm::Json | PartForm::Text => Reader::Json,
+        PartForm::Xml => Reader::Xml,
+        PartForm::Form => Reader::Form,
+        PartForm::Jws => Reader::Jws,
     }
 }

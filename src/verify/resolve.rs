@@ -1,0 +1,539 @@
+//! The keys that may have made a signature: those of the source, or those that the provider's file
+//! says how to find. What a request names (a certificate, an address, a key) counts only when it
+//! leads to something that is pinned (lint L5).
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+use crate::remote::{Pinned, RemoteAnswer};
+use crate::rule::Template;
+use crate::rule::scheme::{
+    Algorithm, FetchedForm, FetchedKeys, KeySource, PartForm, Pin, SignedKey, Trust,
+};
+use crate::verify::certificate::{self, NameRule, Policy};
+use crate::verify::document::Document;
+use crate::verify::json::Json;
+use crate::verify::jws::Jws;
+use crate::verify::keys::{Key, Keyring, SchemeKeys, algorithms};
+use crate::verify::params::shorten;
+use crate::verify::public_key::{self, PublicForm};
+use crate::verify::rejection::Rejection;
+use crate::verify::scope::Scope;
+use crate::verify::want::{Known, Want};
+use crate::verify::{decrypt, evaluate, freshness, outbound, primitive};
+
+/// A key for the length of one verdict.
+#[derive(Debug)]
+pub enum Held<'k> {
+    Given(&'k Key),
+    Made(Box<Key>),
+    Fetched(Arc<Vec<Key>>, usize),
+}
+
+/// Either keys, or what has to be fetched first.
+pub enum Resolved<'k> {
+    Keys(Vec<Held<'k>>),
+    Wanted(Want),
+}
+
+impl Deref for Held<'_> {
+    type Target = Key;
+
+    fn deref(&self) -> &Key {
+        match self {
+            Held::Given(key) => key,
+            Held::Made(key) => key,
+            // The index was made from this very list.
+            #[expect(clippy::indexing_slicing, reason = "the index was made from this list")]
+            Held::Fetched(keys, index) => &keys[*index],
+        }
+    }
+}
+
+/// What resolving needs beside the request.
+pub struct Resolver<'k> {
+    pub ring: &'k Keyring,
+    pub known: &'k Known,
+    pub now: Timestamp,
+}
+
+/// Fetched certificates of a provider are kept so long.
+const CERTIFICATE_TTL: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+const CERTIFICATE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+
+impl<'k> Resolver<'k> {
+    /// `scope` holds the scheme; `index` is its place in the provider.
+    pub fn keys(&self, index: usize, scope: &Scope<'_, '_>) -> Result<Resolved<'k>, Rejection> {
+        let (Some(frame), Some(given)) = (scope.frame, self.ring.schemes.get(index)) else {
+            return Err(Rejection::SchemeUnknown);
+        };
+        let scheme = frame.scheme;
+        let id = match &scheme.key_id {
+            Some(template) => match evaluate::text(template, scope)? {
+                Some(id) => Some(id),
+                None => {
+                    return Err(Rejection::FieldMissing {
+                        field: template.to_string(),
+                    });
+                }
+            },
+            None => None,
+        };
+        match &scheme.key.source {
+            KeySource::Given => self.given(given, id.as_deref()).map(Resolved::Keys),
+            KeySource::Jwks { request, ttl } => {
+                let outbound = outbound::build(request, scope, self.now)?;
+                let name = format!("jwks https://{}{}", outbound.host, outbound.target);
+                self.listed(index, name, id.as_deref(), *ttl, outbound)
+            }
+            KeySource::Fetch(fetch) => self.fetched(index, given, fetch, id.as_deref(), scope),
+            KeySource::CertificateUrl { url, pin, .. } => self.by_url(index, url, pin, scope),
+            KeySource::X5c { length, trust, leaf_oid, intermediate_oid } => {
+                let token = token(scope)?;
+                let policy = Policy {
+                    length: *length,
+                    leaf_oid: leaf_oid.clone(),
+                    intermediate_oid: intermediate_oid.clone(),
+                    name: None,
+                };
+                let chain = x5c(&token)?;
+                self.certified(scheme, given, &chain, *trust, &policy).map(Resolved::Keys)
+            }
+            KeySource::Certificate { from, trust, name } => {
+                let Some(text) = evaluate::text(from, scope)? else {
+                    return Err(Rejection::FieldMissing {
+                        field: from.to_string(),
+                    });
+                };
+                let chain = certificate::pem_or_der_chain(&text);
+                let policy = policy(name.as_ref(), scope)?;
+                self.certified(scheme, given, &chain, *trust, &policy).map(Resolved::Keys)
+            }
+            KeySource::Signed(signed) => self.signed(given, signed, scope).map(Resolved::Keys),
+        }
+    }
+
+    /// The source's own keys: all, or those with the id that the request names.
+    fn given(&self, given: &'k SchemeKeys, id: Option<&[u8]>) -> Result<Vec<Held<'k>>, Rejection> {
+        let mut keys: Vec<&Key> = given.keys.iter().collect();
+        if let Some(id) = id {
+            keys.retain(|key| is_called(key, id));
+            if keys.is_empty() {
+                return Err(Rejection::KeyUnknown { id: shorten(id) });
+            }
+        }
+        keys.retain(|key| key.not_after.is_none_or(|end| self.now < end));
+        if keys.is_empty() {
+            return Err(Rejection::KeyExpired);
+        }
+        Ok(keys.into_iter().map(Held::Given).collect())
+    }
+
+    /// Keys of a fetched list. An id that the list does not hold makes one more fetch, under a
+    /// name of its own, which the cache counts and limits.
+    fn listed(
+        &self,
+        scheme: usize,
+        name: String,
+        id: Option<&[u8]>,
+        ttl: std::time::Duration,
+        request: crate::remote::Outbound,
+    ) -> Result<Resolved<'k>, Rejection> {
+        let request = Box::new(request);
+        let Some(list) = self.known.keys(&name) else {
+            return Ok(Resolved::Wanted(Want::Keys { scheme, name, id: None, ttl, request }));
+        };
+        let Some(id) = id else {
+            return self.usable(list, |_| true).map(Resolved::Keys);
+        };
+        if list.iter().any(|key| is_called(key, id)) {
+            return self.usable(list, |key| is_called(key, id)).map(Resolved::Keys);
+        }
+        let own = format!("{name} {}", shorten(id));
+        match self.known.keys(&own) {
+            Some(list) => self.usable(list, |key| is_called(key, id)).map(Resolved::Keys),
+            None => Ok(Resolved::Wanted(Want::Keys {
+                scheme,
+                name: own,
+                id: Some(id.to_vec()),
+                ttl,
+                request,
+            })),
+        }
+    }
+
+    fn fetched(
+        &self,
+        scheme: usize,
+        given: &'k SchemeKeys,
+        fetch: &FetchedKeys,
+        id: Option<&[u8]>,
+        scope: &Scope<'_, '_>,
+    ) -> Result<Resolved<'k>, Rejection> {
+        // A key that the source names itself needs no asking.
+        match self.given(given, id) {
+            Ok(keys) => return Ok(Resolved::Keys(keys)),
+            Err(Rejection::KeyExpired) if !given.keys.is_empty() => {
+                return Err(Rejection::KeyExpired);
+            }
+            Err(_) => {}
+        }
+        let scope = Scope {
+            key_id: id,
+            ..*scope
+        };
+        let request = match outbound::build(&fetch.request, &scope, self.now) {
+            Ok(request) => request,
+            // What the source has not set makes fetching impossible, not the request wrong.
+            Err(Rejection::FieldMissing { field }) if is_settable(&field) => {
+                let id = id.map(shorten).unwrap_or_default();
+                return Err(Rejection::KeyUnknown { id });
+            }
+            Err(other) => return Err(other),
+        };
+        let base = format!("fetch https://{}{}", request.host, request.target);
+        if fetch.id.is_some() {
+            return self.listed(scheme, base, id, fetch.ttl, request);
+        }
+        let name = match id {
+            Some(id) => format!("{base} {}", shorten(id)),
+            None => base,
+        };
+        match self.known.keys(&name) {
+            Some(list) => self.usable(list, |_| true).map(Resolved::Keys),
+            None => Ok(Resolved::Wanted(Want::Keys {
+                scheme,
+                name,
+                id: id.map(<[u8]>::to_vec),
+                ttl: fetch.ttl,
+                request: Box::new(request),
+            })),
+        }
+    }
+
+    fn by_url(
+        &self,
+        scheme: usize,
+        url: &Template,
+        pin: &Pin,
+        scope: &Scope<'_, '_>,
+    ) -> Result<Resolved<'k>, Rejection> {
+        let Some(text) = evaluate::text(url, scope)? else {
+            return Err(Rejection::FieldMissing {
+                field: url.to_string(),
+            });
+        };
+        let pinned = pinned(&text, pin)?;
+        let name = format!("certificate https://{}{}", pinned.host, pinned.target);
+        match self.known.keys(&name) {
+            Some(list) => self.usable(list, |_| true).map(Resolved::Keys),
+            None => Ok(Resolved::Wanted(Want::Keys {
+                scheme,
+                name,
+                id: None,
+                ttl: CERTIFICATE_TTL,
+                request: Box::new(outbound::visit(pinned.host, pinned.target, CERTIFICATE_TIMEOUT)),
+            })),
+        }
+    }
+
+    fn usable(
+        &self,
+        list: &Arc<Vec<Key>>,
+        wanted: impl Fn(&Key) -> bool,
+    ) -> Result<Vec<Held<'k>>, Rejection> {
+        let found = list.iter().enumerate().filter(|(_, key)| wanted(key));
+        let keys: Vec<Held<'k>> = found
+            .filter(|(_, key)| key.not_after.is_none_or(|end| self.now < end))
+            .map(|(index, _)| Held::Fetched(Arc::clone(list), index))
+            .collect();
+        if keys.is_empty() {
+            return Err(Rejection::KeyExpired);
+        }
+        Ok(keys)
+    }
+
+    fn certified(
+        &self,
+        scheme: &crate::rule::scheme::Scheme,
+        given: &SchemeKeys,
+        chain: &[Vec<u8>],
+        trust: Trust,
+        policy: &Policy,
+    ) -> Result<Vec<Held<'k>>, Rejection> {
+        let keys = certified(scheme, &given.anchors, chain, trust, policy, self.now)
+            .map_err(|why| Rejection::KeyUntrusted { why })?;
+        Ok(keys.into_iter().map(|key| Held::Made(Box::new(key))).collect())
+    }
+
+    /// Two levels: one of the source's keys has signed a key, and that one the message.
+    fn signed(
+        &self,
+        given: &'k SchemeKeys,
+        rule: &SignedKey,
+        scope: &Scope<'_, '_>,
+    ) -> Result<Vec<Held<'k>>, Rejection> {
+        let untrusted = |why: &str| Rejection::KeyUntrusted { why: why.to_owned() };
+        let candidates: Vec<Vec<u8>> = evaluate::all(&rule.value, scope)?
+            .iter()
+            .filter_map(|text| primitive::decode(rule.encoding, text))
+            .collect();
+        let most = crate::rule::scheme::MOST_COMBINATIONS;
+        if candidates.is_empty() {
+            return Err(Rejection::SignatureMissing);
+        }
+        if candidates.len() * given.roots.len() > most {
+            let found = candidates.len();
+            return Err(Rejection::TooManyCandidates { found, most });
+        }
+        let mut good = false;
+        for root in given.roots.iter().filter(|key| key.not_after.is_none_or(|end| self.now < end)) {
+            let mut running = root.material.begin();
+            evaluate::feed(&rule.message, scope, &mut |bytes| running.update(bytes))?;
+            let finished = running.finish();
+            for candidate in &candidates {
+                good |= finished.verify(candidate);
+            }
+        }
+        if !good {
+            return Err(untrusted("no root key of the source has signed it"));
+        }
+        if let Some((template, format)) = &rule.expires {
+            let text = evaluate::text(template, scope)?.ok_or(Rejection::TimestampMissing)?;
+            if freshness::read(*format, &text)? <= self.now {
+                return Err(Rejection::KeyExpired);
+            }
+        }
+        let key = evaluate::text(&rule.key, scope)?.ok_or_else(|| untrusted("it is missing"))?;
+        let algorithm = scope.frame.map_or(rule.algorithm, |frame| frame.scheme.algorithm);
+        let loaded = public_key::load(algorithm, PublicForm::Pem, &key)
+            .map_err(|fault| untrusted(&fault.to_string()))?;
+        let key = Key::fetched(algorithm, loaded, None, "a signed key".to_owned());
+        Ok(vec![Held::Made(Box::new(key))])
+    }
+}
+
+/// Reads the keys out of what a pinned host answered. What comes out is kept.
+pub fn read_keys(
+    ring: &Keyring,
+    scope: &Scope<'_, '_>,
+    want: (usize, Option<&[u8]>),
+    answer: &RemoteAnswer,
+    now: Timestamp,
+) -> Result<Vec<Key>, String> {
+    if answer.status != 200 {
+        return Err(format!("the host answered {}", answer.status));
+    }
+    let (index, id) = want;
+    let (Some(frame), Some(given)) = (scope.frame, ring.schemes.get(index)) else {
+        return Err("no such scheme".to_owned());
+    };
+    let scheme = frame.scheme;
+    let keys = match &scheme.key.source {
+        KeySource::Jwks { .. } => jwks(scheme, &answer.body)?,
+        KeySource::Fetch(fetch) => fetched(scheme, fetch, id, scope, answer)?,
+        KeySource::CertificateUrl { trust, name, .. } => {
+            let chain = certificate::pem_or_der_chain(&answer.body);
+            let policy = policy(name.as_ref(), scope).map_err(|fault| fault.to_string())?;
+            certified(scheme, &given.anchors, &chain, *trust, &policy, now)?
+        }
+        KeySource::Given
+        | KeySource::X5c { .. }
+        | KeySource::Certificate { .. }
+        | KeySource::Signed(_) => Vec::new(),
+    };
+    if let Some(id) = id
+        && !keys.iter().any(|key| is_called(key, id))
+    {
+        return Err("the host does not know this key".to_owned());
+    }
+    if keys.is_empty() {
+        return Err("the answer holds no key that fits".to_owned());
+    }
+    Ok(keys)
+}
+
+/// RFC 7517 §5. Keys of kinds that the scheme does not use are left out.
+fn jwks(scheme: &crate::rule::scheme::Scheme, body: &[u8]) -> Result<Vec<Key>, String> {
+    let json = Json::parse(body).map_err(|fault| format!("no JSON: {}", fault.what))?;
+    let list = json.each(&pointer(&["keys", "*"]));
+    Ok(list.into_iter().take(64).flat_map(|entry| jwk(scheme, entry)).collect())
+}
+
+fn jwk(scheme: &crate::rule::scheme::Scheme, entry: Json<'_>) -> Vec<Key> {
+    let id = match entry.get(&pointer(&["kid"])) {
+        Some(crate::verify::json::Node::Text(text)) => Some(text.into_owned()),
+        Some(_) | None => None,
+    };
+    let label = id.clone().unwrap_or_else(|| "a fetched key".to_owned());
+    algorithms(scheme)
+        .into_iter()
+        .filter_map(|algorithm| {
+            let loaded = public_key::jwk(algorithm, &entry).ok()?;
+            Some(Key::fetched(algorithm, loaded, id.clone(), label.clone()))
+        })
+        .collect()
+}
+
+fn fetched(
+    scheme: &crate::rule::scheme::Scheme,
+    fetch: &FetchedKeys,
+    id: Option<&[u8]>,
+    scope: &Scope<'_, '_>,
+    answer: &RemoteAnswer,
+) -> Result<Vec<Key>, String> {
+    let said = |fault: Rejection| fault.to_string();
+    let document = Document::read(PartForm::Json, answer.body.to_vec()).map_err(said)?;
+    let answer = crate::verify::scope::Answer {
+        status: answer.status.to_string(),
+        document,
+    };
+    let items: Vec<Option<Json<'_>>> = match (&fetch.items, answer.document.json()) {
+        (Some(pointer), Some(json)) => json.each(pointer).into_iter().take(64).map(Some).collect(),
+        (None, _) | (_, None) => vec![None],
+    };
+    let mut keys = Vec::new();
+    for item in items {
+        let here = Scope {
+            answer: Some(&answer),
+            item,
+            ..*scope
+        };
+        let called = match &fetch.id {
+            Some(template) => evaluate::text(template, &here).map_err(said)?,
+            None => id.map(<[u8]>::to_vec),
+        };
+        let plain = match &fetch.decrypt {
+            Some(rule) => {
+                let part = |template: &Option<Template>| match template {
+                    Some(template) => evaluate::text(template, &here)
+                        .map(Option::unwrap_or_default)
+                        .map_err(said),
+                    None => Ok(Vec::new()),
+                };
+                let (key, data) = (part(&Some(rule.key.clone()))?, part(&Some(rule.data.clone()))?);
+                let opened = decrypt::decrypt(rule.algorithm, &key, &part(&rule.nonce)?, &part(&rule.aad)?, data)
+                    .map_err(|_| "an encrypted key cannot be opened".to_owned())?;
+                Some(Document::read(PartForm::Text, opened).map_err(said)?)
+            }
+            None => None,
+        };
+        let here = Scope {
+            plain: plain.as_ref().or(here.plain),
+            ..here
+        };
+        let Some(value) = evaluate::text(&fetch.value, &here).map_err(said)? else {
+            continue;
+        };
+        let called = called.map(|id| String::from_utf8_lossy(&id).into_owned());
+        match fetch.form {
+            FetchedForm::Public => {
+                for algorithm in algorithms(scheme) {
+                    if let Ok(loaded) = public_key::load(algorithm, PublicForm::Pem, &value) {
+                        let label = called.clone().unwrap_or_else(|| "a fetched key".to_owned());
+                        keys.push(Key::fetched(algorithm, loaded, called.clone(), label));
+                    }
+                }
+            }
+            FetchedForm::Jwk => {
+                let json = Json::parse(&value).map_err(|fault| format!("no JSON: {}", fault.what))?;
+                keys.extend(jwk(scheme, json).into_iter().map(|mut key| {
+                    key.id = called.clone().or(key.id.take());
+                    key
+                }));
+            }
+        }
+    }
+    Ok(keys)
+}
+
+fn certified(
+    scheme: &crate::rule::scheme::Scheme,
+    anchors: &[Vec<u8>],
+    chain: &[Vec<u8>],
+    trust: Trust,
+    policy: &Policy,
+    now: Timestamp,
+) -> Result<Vec<Key>, String> {
+    let trust = match trust {
+        Trust::Web => certificate::Trust::Web,
+        Trust::Keys => certificate::Trust::Anchors(anchors.to_vec()),
+        Trust::Host => certificate::Trust::Host,
+    };
+    let leaf = certificate::chain(chain, &trust, now, policy).map_err(|fault| fault.to_string())?;
+    let mut keys = Vec::new();
+    for algorithm in algorithms(scheme) {
+        if let Ok(mut loaded) = public_key::load(algorithm, PublicForm::Der, &leaf.spki) {
+            loaded.not_after = Some(leaf.not_after);
+            let label = leaf.serial.clone();
+            keys.push(Key::fetched(algorithm, loaded, Some(leaf.serial.clone()), label));
+        }
+    }
+    match keys.is_empty() {
+        true => Err("the certificate's key does not fit the algorithm".to_owned()),
+        false => Ok(keys),
+    }
+}
+
+fn policy(name: Option<&Template>, scope: &Scope<'_, '_>) -> Result<Policy, Rejection> {
+    let name = match name {
+        Some(template) => evaluate::text(template, scope)?
+            .map(|text| NameRule::from_text(&String::from_utf8_lossy(&text))),
+        None => None,
+    };
+    Ok(Policy {
+        name,
+        ..Policy::default()
+    })
+}
+
+/// The token that a JWS scheme checks.
+pub fn token(scope: &Scope<'_, '_>) -> Result<Jws, Rejection> {
+    let value = scope.frame.and_then(|frame| frame.scheme.value.as_ref());
+    let text = match value {
+        Some(value) => evaluate::one(value, scope)?,
+        None => None,
+    };
+    let Some(text) = text.filter(|text| !text.trim_ascii().is_empty()) else {
+        return Err(Rejection::SignatureMissing);
+    };
+    Jws::parse(&text).map_err(|_| Rejection::SignatureMalformed)
+}
+
+fn x5c(token: &Jws) -> Result<Vec<Vec<u8>>, Rejection> {
+    let header = Json::parse(&token.header).map_err(|_| Rejection::SignatureMalformed)?;
+    let mut chain = Vec::new();
+    for entry in header.each(&pointer(&["x5c", "*"])).into_iter().take(8) {
+        let Some(crate::verify::json::Node::Text(text)) = entry.node() else {
+            return Err(Rejection::SignatureMalformed);
+        };
+        let der = data_encoding::BASE64.decode(text.as_bytes());
+        chain.push(der.map_err(|_| Rejection::SignatureMalformed)?);
+    }
+    Ok(chain)
+}
+
+/// An address that a request names, if it is where the rule says.
+pub fn pinned(text: &[u8], pin: &Pin) -> Result<Pinned, Rejection> {
+    crate::remote::pinned(text, pin).map_err(|why| Rejection::KeyUntrusted {
+        why: why.to_string(),
+    })
+}
+
+fn is_called(key: &Key, id: &[u8]) -> bool {
+    key.id.as_deref().is_some_and(|known| known.as_bytes() == id)
+}
+
+fn is_settable(field: &str) -> bool {
+    field.starts_with("secret:") || field.starts_with("config:")
+}
+
+fn pointer(tokens: &[&str]) -> crate::rule::template::Pointer {
+    crate::rule::template::Pointer(tokens.iter().map(|t| (*t).to_owned()).collect())
+}
+
+/// The algorithm of the key under which a token is checked.
+pub fn of_algorithm<'a, 'k>(keys: &'a [Held<'k>], algorithm: Algorithm) -> Vec<&'a Held<'k>> {
+    keys.iter().filter(|key| key.algorithm == algorithm).collect()
+}

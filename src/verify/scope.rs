@@ -1,0 +1,295 @@
+//! What a template may see at the place where it stands: the request, and beside it the scheme and
+//! the key under trial, one item of several, the answer of a second source.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+
+use crate::clock::Timestamp;
+use crate::rule::scheme::{HeaderGrammar, Scheme};
+use crate::rule::template::{Answered, Item, Pointer, Selector, Style};
+use crate::verify::document::Document;
+use crate::verify::json::Json;
+use crate::verify::rejection::Rejection;
+use crate::verify::header::Placed;
+use crate::verify::view::{View, only, scalar, written};
+use crate::verify::{evaluate, header, params};
+
+/// A scheme at work; its header is taken apart once.
+pub struct Frame<'s> {
+    pub scheme: &'s Scheme,
+    /// Where the items of its header stand.
+    items: OnceCell<Result<Vec<Placed>, Rejection>>,
+}
+
+/// What a pinned host answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: String,
+    pub document: Document,
+}
+
+/// What a request of our own is made of beside the rule.
+#[derive(Debug)]
+pub struct Own {
+    pub now: Timestamp,
+    pub nonce: String,
+    pub signature: Option<Vec<u8>>,
+}
+
+#[derive(Clone, Copy)]
+pub struct Scope<'s, 'r> {
+    pub view: &'s View<'r>,
+    pub frame: Option<&'s Frame<'s>>,
+    /// The key under trial; for a challenge, the source's first.
+    pub key: Option<&'s [u8]>,
+    pub key_id: Option<&'s [u8]>,
+    pub item: Option<Json<'s>>,
+    pub answer: Option<&'s Answer>,
+    pub own: Option<&'s Own>,
+    /// A document that stands in for `{plain}`.
+    pub plain: Option<&'s Document>,
+}
+
+impl<'s> Frame<'s> {
+    pub fn new(scheme: &'s Scheme) -> Self {
+        Frame {
+            scheme,
+            items: OnceCell::new(),
+        }
+    }
+}
+
+impl<'s, 'r> Scope<'s, 'r> {
+    pub fn of(view: &'s View<'r>) -> Scope<'s, 'r> {
+        Scope {
+            view,
+            frame: None,
+            key: None,
+            key_id: None,
+            item: None,
+            answer: None,
+            own: None,
+            plain: None,
+        }
+    }
+
+    /// What a selector finds; none when there is nothing. What stands there twice is an error:
+    /// the application may read the other one (lint L10).
+    pub fn select(&self, selector: &Selector) -> Result<Option<Cow<'s, [u8]>>, Rejection> {
+        let view = self.view;
+        let request = view.request;
+        match selector {
+            Selector::Body => Ok(Some(request.body.as_ref().into())),
+            Selector::Method => Ok(Some(request.method.as_str().as_bytes().into())),
+            Selector::Path => Ok(Some(request.path.as_bytes().into())),
+            Selector::PathSegment(n) => {
+                let mut segments = request.path.split('/').skip(1);
+                let found = segments.nth(n.saturating_sub(1));
+                Ok(found.filter(|s| !s.is_empty()).map(|s| s.as_bytes().into()))
+            }
+            Selector::Target => Ok(Some(view.target().as_bytes().into())),
+            Selector::Query => Ok(request.query.as_deref().map(|q| q.as_bytes().into())),
+            Selector::Url => Ok(view.rule.url.as_deref().map(|url| url.as_bytes().into())),
+            Selector::Config(name) => {
+                Ok(view.rule.config.get(name).map(|value| value.as_bytes().into()))
+            }
+            Selector::Secret(name) => {
+                Ok(view.secrets.get(name).map(|secret| secret.expose().into()))
+            }
+            Selector::Header(name) => Ok(view.header(name)?.map(Cow::Borrowed)),
+            Selector::QueryParam(name) => only(view.query()?, selector, name),
+            Selector::Form(name) => only(view.form()?, selector, name),
+            Selector::Json(pointer) => scalar(view.json()?.get(pointer), selector),
+            Selector::JsonRaw(pointer) => Ok(written(view.json()?, pointer)),
+            Selector::Xml(names) => view.xml()?.only(names).map_err(|_| repeated(selector)),
+            Selector::BasicUser => Ok(self.basic()?.map(|(user, _)| user.into())),
+            Selector::BasicPassword => Ok(self.basic()?.map(|(_, password)| password.into())),
+            Selector::Part { name, within } => match view.part(name)? {
+                Some(document) => document.get(within, selector),
+                None => Ok(None),
+            },
+            Selector::Plain(pointer) => {
+                let document = match self.plain {
+                    Some(document) => Some(document),
+                    None => view.plain()?,
+                };
+                match document {
+                    Some(document) => {
+                        let within = pointer.as_ref().map_or(&[][..], |p| p.0.as_slice());
+                        document.get(within, selector)
+                    }
+                    None => Ok(None),
+                }
+            }
+            Selector::Item(pointer) => match self.item {
+                Some(item) => scalar(item.get(pointer), selector),
+                // Outside of an item: of all items together, where there is only one.
+                None => self.single(&self.in_items(pointer)?, selector),
+            },
+            Selector::Key => Ok(self.key.map(Cow::Borrowed)),
+            Selector::KeyId => Ok(self.key_id.map(Cow::Borrowed)),
+            Selector::Sig(_) | Selector::Headers(_) | Selector::HeaderNumbered(_) => {
+                let found = self.select_all(selector)?;
+                self.single(&found, selector)
+            }
+            Selector::Params { without } => match self.frame.and_then(|f| f.scheme.params.as_ref())
+            {
+                Some(params) => params::canonical(params, without, self).map(|p| Some(p.into())),
+                None => Ok(None),
+            },
+            Selector::Answer(what) => match self.answer {
+                Some(answer) => match what {
+                    Answered::Whole => answer.document.get(&[], selector),
+                    Answered::Json(pointer) => answer.document.get(&pointer.0, selector),
+                    Answered::Field(name) => {
+                        answer.document.get(std::slice::from_ref(name), selector)
+                    }
+                },
+                None => Ok(None),
+            },
+            Selector::AnswerStatus => Ok(self.answer.map(|a| a.status.as_bytes().into())),
+            Selector::Now(style) => Ok(self.own.map(|own| moment(own.now, *style).into())),
+            Selector::Nonce => Ok(self.own.map(|own| own.nonce.as_bytes().into())),
+            Selector::Signature => {
+                Ok(self.own.and_then(|own| own.signature.as_deref()).map(Cow::Borrowed))
+            }
+        }
+    }
+
+    /// Every value that a selector finds, where it may find several.
+    pub fn select_all(&self, selector: &Selector) -> Result<Vec<Cow<'s, [u8]>>, Rejection> {
+        match selector {
+            Selector::Sig(item) => self.signature_items(item),
+            Selector::Headers(name) => Ok(self
+                .view
+                .request
+                .headers
+                .iter()
+                .filter(|(other, _)| *other == name.as_bytes())
+                .map(|(_, value)| Cow::Borrowed(value))
+                .collect()),
+            Selector::HeaderNumbered(base) => {
+                let mut found = Vec::new();
+                for number in 1..=crate::rule::scheme::MOST_COMBINATIONS + 1 {
+                    match self.view.header(&format!("{base}-{number}"))? {
+                        Some(value) => found.push(Cow::Borrowed(value)),
+                        None => break,
+                    }
+                }
+                Ok(found)
+            }
+            Selector::Json(pointer) if pointer.is_many() => {
+                texts(self.view.json()?.each(pointer), selector)
+            }
+            Selector::Item(pointer) if pointer.is_many() => match self.item {
+                Some(item) => texts(item.each(pointer), selector),
+                None => Ok(Vec::new()),
+            },
+            Selector::Item(pointer) if self.item.is_none() => self.in_items(pointer),
+            other => Ok(self.select(other)?.into_iter().collect()),
+        }
+    }
+
+    /// The items of `[split]`.
+    pub fn items(&self) -> Result<Vec<Json<'s>>, Rejection> {
+        match &self.view.rule.provider.split {
+            Some(split) => Ok(self.view.json()?.each(&split.items)),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn in_items(&self, pointer: &Pointer) -> Result<Vec<Cow<'s, [u8]>>, Rejection> {
+        let mut found = Vec::new();
+        for item in self.items()? {
+            found.extend(scalar(item.get(pointer), &Selector::Item(pointer.clone()))?);
+        }
+        Ok(found)
+    }
+
+    /// One value; of several that are all the same, that one.
+    fn single(
+        &self,
+        found: &[Cow<'s, [u8]>],
+        selector: &Selector,
+    ) -> Result<Option<Cow<'s, [u8]>>, Rejection> {
+        match found {
+            [] => Ok(None),
+            [one] => Ok(Some(one.clone())),
+            _ => Err(repeated(selector)),
+        }
+    }
+
+    fn basic(&self) -> Result<Option<(&'s [u8], &'s [u8])>, Rejection> {
+        let Some(text) = self.view.basic()? else {
+            return Ok(None);
+        };
+        let at = text.iter().position(|byte| *byte == b':');
+        Ok(at.and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?))))
+    }
+
+    fn signature_items(&self, item: &Item) -> Result<Vec<Cow<'s, [u8]>>, Rejection> {
+        let Some(frame) = self.frame else {
+            return Ok(Vec::new());
+        };
+        let Some(grammar) = frame.scheme.header.as_ref() else {
+            return Ok(Vec::new());
+        };
+        let local = grammar_is_local(grammar) && self.item.is_some();
+        let value = evaluate::one(&grammar.from, self)?.unwrap_or_default();
+        let fresh;
+        let placed = if local {
+            fresh = header::items(&value, grammar);
+            &fresh
+        } else {
+            let cell = frame.items.get_or_init(|| Ok(header::items(&value, grammar)));
+            cell.as_ref().map_err(Rejection::clone)?
+        };
+        let wanted = match item {
+            Item::Named(name) => Some(name),
+            Item::AsConfigured(name) => self.view.rule.config.get(name),
+        };
+        let Some(wanted) = wanted else {
+            return Ok(Vec::new());
+        };
+        Ok(placed
+            .iter()
+            .enumerate()
+            .filter(|(index, placed)| placed.is_called(wanted.as_bytes(), *index, &value))
+            .filter_map(|(_, placed)| match &value {
+                Cow::Borrowed(value) => value.get(placed.value.clone()).map(Cow::Borrowed),
+                Cow::Owned(value) => Some(Cow::Owned(value.get(placed.value.clone())?.to_vec())),
+            })
+            .collect())
+    }
+}
+
+/// True when a grammar reads inside an item.
+fn grammar_is_local(grammar: &HeaderGrammar) -> bool {
+    matches!(grammar.from.selector, Selector::Item(_))
+}
+
+fn repeated(selector: &Selector) -> Rejection {
+    Rejection::FieldRepeated {
+        field: selector.to_string(),
+    }
+}
+
+fn texts<'a>(
+    found: Vec<Json<'a>>,
+    selector: &Selector,
+) -> Result<Vec<Cow<'a, [u8]>>, Rejection> {
+    let mut texts = Vec::new();
+    for value in found {
+        texts.extend(scalar(value.node(), selector)?);
+    }
+    Ok(texts)
+}
+
+/// A moment as a template writes it.
+pub fn moment(now: Timestamp, style: Style) -> Vec<u8> {
+    match style {
+        Style::Unix => (now.as_millis() / 1000).to_string().into_bytes(),
+        Style::UnixMillis => now.as_millis().to_string().into_bytes(),
+        Style::Rfc3339 => now.to_string().into_bytes(),
+    }
+}

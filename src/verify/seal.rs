@@ -1,0 +1,217 @@
+//! Signatures, checked: candidates, keys and messages of one scheme, every combination whatever
+//! comes out, so that the time tells nothing (lint L6).
+
+use crate::clock::Timestamp;
+use crate::rule::Template;
+use crate::rule::scheme::{Algorithm, MOST_COMBINATIONS, Scheme};
+use crate::verify::jws::JwsAlgorithm;
+use crate::verify::keys::Keyring;
+use crate::verify::rejection::Rejection;
+use crate::verify::resolve::{Held, Resolved, Resolver, of_algorithm, token};
+use crate::verify::scope::{Frame, Scope};
+use crate::verify::want::{Known, Want};
+use crate::verify::{evaluate, message, primitive};
+
+/// What checking one scheme came to.
+pub enum Checked {
+    /// Algorithm and key: `hmac-sha256 keys[0]`.
+    Sealed(String),
+    Wanted(Want),
+}
+
+pub fn check(
+    index: usize,
+    scope: &Scope<'_, '_>,
+    ring: &Keyring,
+    known: &Known,
+    now: Timestamp,
+) -> Result<Checked, Rejection> {
+    let Some(frame) = scope.frame else {
+        return Err(Rejection::SchemeUnknown);
+    };
+    let resolver = Resolver { ring, known, now };
+    if !scope.view.rule.provider.split.as_ref().is_some_and(|split| split.each) {
+        return one(index, frame, scope, &resolver);
+    }
+    // Every item must be signed; an empty list would be signed by nobody.
+    let items = scope.items()?;
+    if items.is_empty() {
+        return Err(Rejection::SignatureMissing);
+    }
+    let mut last = None;
+    for item in items {
+        let scope = Scope {
+            item: Some(item),
+            ..*scope
+        };
+        match one(index, frame, &scope, &resolver)? {
+            Checked::Sealed(seal) => last = Some(seal),
+            wanted @ Checked::Wanted(_) => return Ok(wanted),
+        }
+    }
+    last.map(Checked::Sealed).ok_or(Rejection::SignatureMissing)
+}
+
+fn one(
+    index: usize,
+    frame: &Frame<'_>,
+    scope: &Scope<'_, '_>,
+    resolver: &Resolver<'_>,
+) -> Result<Checked, Rejection> {
+    let scheme = frame.scheme;
+    let keys = |scope: &Scope<'_, '_>| resolver.keys(index, scope);
+    match scheme.algorithm {
+        Algorithm::Jws => {
+            let token = token(scope)?;
+            let algorithm = JwsAlgorithm::from_name(&token.algorithm)
+                .filter(|_| scheme.jws.contains(&token.algorithm.as_str()))
+                .ok_or(Rejection::SchemeUnknown)?;
+            let keys = match keys(scope)? {
+                Resolved::Keys(keys) => keys,
+                Resolved::Wanted(want) => return Ok(Checked::Wanted(want)),
+            };
+            let fitting = of_algorithm(&keys, algorithm.algorithm());
+            let mut made_by = None;
+            for key in &fitting {
+                let mut running = key.material.begin();
+                running.update(token.signing_input());
+                if running.finish().verify(&token.signature) && made_by.is_none() {
+                    made_by = Some(key);
+                }
+            }
+            sealed(scheme, made_by.map(|key| key.label.as_str()), 1, fitting.len())
+        }
+        Algorithm::HttpSignature => {
+            let keys = match keys(scope)? {
+                Resolved::Keys(keys) => keys,
+                Resolved::Wanted(want) => return Ok(Checked::Wanted(want)),
+            };
+            let (label, candidates) = message::signed_by(scheme, scope, &keys)?;
+            sealed(scheme, label.as_deref(), candidates, keys.len())
+        }
+        Algorithm::Basic => {
+            let found = scope.view.basic()?.ok_or(Rejection::SignatureMissing)?;
+            let candidates = vec![found.to_vec()];
+            let keys = match keys(scope)? {
+                Resolved::Keys(keys) => keys,
+                Resolved::Wanted(want) => return Ok(Checked::Wanted(want)),
+            };
+            let label = try_all(&[], &candidates, &keys, scope)?;
+            sealed(scheme, label.as_deref(), 1, keys.len())
+        }
+        _ => {
+            let candidates = candidates(scheme, scope)?;
+            let keys = match keys(scope)? {
+                Resolved::Keys(keys) => keys,
+                Resolved::Wanted(want) => return Ok(Checked::Wanted(want)),
+            };
+            let most = MOST_COMBINATIONS / (keys.len() * scheme.variants()).max(1);
+            if candidates.len() > most {
+                return Err(Rejection::TooManyCandidates {
+                    found: candidates.len(),
+                    most,
+                });
+            }
+            let label = try_all(&scheme.messages, &candidates, &keys, scope)?;
+            sealed(scheme, label.as_deref(), candidates.len(), keys.len())
+        }
+    }
+}
+
+fn sealed(
+    scheme: &Scheme,
+    label: Option<&str>,
+    candidates: usize,
+    keys: usize,
+) -> Result<Checked, Rejection> {
+    match label {
+        Some(label) => {
+            let name = scheme.algorithm.name();
+            let mut seal = String::with_capacity(name.len() + 1 + label.len());
+            seal.push_str(name);
+            seal.push(' ');
+            seal.push_str(label);
+            Ok(Checked::Sealed(seal))
+        }
+        None => Err(Rejection::SignatureMismatch { candidates, keys }),
+    }
+}
+
+/// The signatures that the request brings, decoded. Text that is none does not count, as long as
+/// there is one: providers send several kinds side by side.
+pub fn candidates(scheme: &Scheme, scope: &Scope<'_, '_>) -> Result<Vec<Vec<u8>>, Rejection> {
+    let found = match &scheme.value {
+        Some(value) => evaluate::all(value, scope)?,
+        None => Vec::new(),
+    };
+    if found.iter().all(|text| text.trim_ascii().is_empty()) {
+        return Err(Rejection::SignatureMissing);
+    }
+    let most = MOST_COMBINATIONS;
+    if found.len() > most {
+        return Err(Rejection::TooManyCandidates {
+            found: found.len(),
+            most,
+        });
+    }
+    let decoded: Vec<Vec<u8>> = found
+        .iter()
+        .filter_map(|text| primitive::decode(scheme.encoding, text))
+        .collect();
+    if decoded.is_empty() {
+        return Err(Rejection::SignatureMalformed);
+    }
+    Ok(decoded)
+}
+
+/// The label of the first key that made one of the signatures. A scheme without messages compares
+/// the candidate with the key itself.
+fn try_all(
+    messages: &[Template],
+    candidates: &[Vec<u8>],
+    keys: &[Held<'_>],
+    scope: &Scope<'_, '_>,
+) -> Result<Option<String>, Rejection> {
+    let mut made_by: Option<&Held<'_>> = None;
+    let mut variant = |message: Option<&Template>| -> Result<(), Rejection> {
+        for key in keys {
+            let scope = Scope {
+                key: key.secret.as_ref().map(crate::secret::Secret::expose),
+                ..*scope
+            };
+            let mut running = key.material.begin();
+            if let Some(message) = message {
+                evaluate::feed(message, &scope, &mut |bytes| running.update(bytes))?;
+            }
+            let finished = running.finish();
+            let matched = candidates
+                .iter()
+                .fold(false, |any, candidate| finished.verify(candidate) | any);
+            if matched && made_by.is_none() {
+                made_by = Some(key);
+            }
+        }
+        Ok(())
+    };
+    if messages.is_empty() {
+        variant(None)?;
+    }
+    for message in messages {
+        variant(Some(message))?;
+    }
+    Ok(made_by.map(|key| key.label.clone()))
+}
+
+/// How far a scheme came before it failed: the rejection that says most is the one that came
+/// furthest.
+pub fn progress(rejection: &Rejection) -> u8 {
+    match rejection {
+        Rejection::SchemeUnknown => 0,
+        Rejection::SignatureMissing => 1,
+        Rejection::SignatureMalformed => 2,
+        Rejection::SignatureMismatch { .. } => 9,
+        Rejection::KeyUnknown { .. } | Rejection::KeyExpired | Rejection::KeyUntrusted { .. } => 8,
+        _ => 5,
+    }
+}
+
