@@ -20,6 +20,7 @@ pub mod text;
 pub mod template;
 pub mod provider;
 pub mod value;
+pub mod url;
 pub mod reader;
 pub mod document;
 pub mod catalogue;
