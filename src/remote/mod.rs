@@ -14,10 +14,18 @@ use crate::message::Headers;
 use crate::secret::Secret;
 
 pub mod fault;
+mod address;
+mod budget;
+mod wire;
+mod token;
+pub mod https;
 pub mod keys;
+#[cfg(test)]
+mod tests;
 
 pub use crate::rule::url::{HostPattern, NotPinned, Pinned, UrlPin};
 pub use fault::RemoteFault;
+pub use https::{HttpsAsk, RootsError};
 pub use keys::{KeyCache, Life, Lookup};
 
 /// Work under way that can be dropped.
