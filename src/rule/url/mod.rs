@@ -41,7 +41,8 @@ impl HostPattern {
     pub fn matches(&self, host: &str) -> bool {
         let mut labels = host.split('.');
         let fits = self.0.split('.').all(|wanted| match labels.next() {
-            Some(label) => label == wanted || (wanted == "*" && is_label(label)),
+            // A star in an address is no label, and stands for nothing.
+            Some(label) => is_label(label) && (label == wanted || wanted == "*"),
             None => false,
         });
         fits && labels.next().is_none()
