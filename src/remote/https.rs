@@ -119,8 +119,11 @@ impl HttpsAsk {
                     return Ok(answer);
                 }
                 // Tokens can end early; a request with one that did was not carried out.
-                self.within(end, async { Ok(self.tokens.forget(&id, &token).await) })
-                    .await?;
+                let forgotten = async {
+                    self.tokens.forget(&id, &token).await;
+                    Ok(())
+                };
+                self.within(end, forgotten).await?;
                 let token = self.token(request, &id, end).await?;
                 let proof = wire::bearer(&token)?;
                 self.exchange(request, Some(proof), end).await

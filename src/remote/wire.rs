@@ -224,7 +224,8 @@ mod tests {
 
     #[test]
     fn the_most_cautious_word_on_caching_counts() {
-        let table: [(&[(&str, &str)], Option<u64>); 9] = [
+        type Case<'a> = (&'a [(&'a str, &'a str)], Option<u64>);
+        let table: [Case<'_>; 9] = [
             (&[], None),
             (&[("cache-control", "public, must-revalidate")], None),
             (&[("cache-control", "public, max-age=21600")], Some(21600)),

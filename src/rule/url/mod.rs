@@ -8,7 +8,7 @@ use crate::rule::value::Complaint;
 /// Longest address that is looked at, in bytes.
 pub const URL_MAX: usize = 2048;
 
-/// A host as a rule writes it: `api.paypal.com`, or `sns.*.amazonaws.com`, where `*` stands for
+/// A host as a rule writes it: `api.example.com`, or `keys.*.example.com`, where `*` stands for
 /// exactly one label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPattern(String);
@@ -19,7 +19,7 @@ impl HostPattern {
     pub fn parse(text: &str) -> Result<Self, Complaint> {
         let bad = |why: &str| {
             Complaint::new(format!("`{text}` {why}"))
-                .hint("a host in lower case, where `*` stands for one label: `sns.*.amazonaws.com`")
+                .hint("a host in lower case, where `*` stands for one label: `keys.*.example.com`")
         };
         let labels: Vec<&str> = text.split('.').collect();
         if text.len() > 253 || labels.iter().any(|l| *l != "*" && !is_label(l)) {
