@@ -17,6 +17,9 @@ pub mod secret;
 pub mod telemetry;
 pub mod rule;
 pub mod settings;
+// -- connections that we open ourselves
+pub mod connect;
+pub mod remote;
 // -- the data path: each stage names only the ones before it
 pub mod listener;
 pub mod guard;

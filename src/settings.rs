@@ -1,6 +1,7 @@
 //! The gateway's own settings: `callseal.toml`. Every key has a default; with no file at all the
 //! gateway runs. Read like a rule file: every fault at once, with its place.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,6 +23,7 @@ pub struct Settings {
     pub admin: Admin,
     pub inbox: InboxSettings,
     pub limits: Limits,
+    pub outbound: OutboundSettings,
     pub log: LogFormat,
 }
 
@@ -89,6 +91,30 @@ pub struct Limits {
     pub drain_timeout: Duration,
 }
 
+/// The gateway's own requests to providers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboundSettings {
+    /// PEM file of root certificates that are trusted besides the machine's own.
+    pub roots: Option<PathBuf>,
+    /// Where to dial for a host and port; the name in TLS stays. Hosts in lower case.
+    pub connect: BTreeMap<(String, u16), SocketAddr>,
+    /// Hosts that a provider's file names may have private addresses.
+    pub private: bool,
+    /// Most requests to one host in a minute.
+    pub per_minute: u32,
+}
+
+impl Default for OutboundSettings {
+    fn default() -> Self {
+        OutboundSettings {
+            roots: None,
+            connect: BTreeMap::new(),
+            private: false,
+            per_minute: 60,
+        }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         let secs = Duration::from_secs;
@@ -127,6 +153,7 @@ impl Default for Settings {
                 write_timeout: secs(10),
                 drain_timeout: secs(20),
             },
+            outbound: OutboundSettings::default(),
             log: LogFormat::Human,
         }
     }
@@ -199,6 +226,9 @@ impl Reader<'_> {
         }
         if let Some(table) = root.get("limits").and_then(|f| f.table()) {
             limits(table, &mut settings.limits);
+        }
+        if let Some(table) = root.get("outbound").and_then(|f| f.table()) {
+            self.outbound(table, &mut settings.outbound);
         }
         if let Some(table) = root.get("telemetry").and_then(|f| f.table()) {
             let log = table.get("log").and_then(|f| {
@@ -327,6 +357,49 @@ impl Reader<'_> {
         );
         table.finish();
     }
+
+    fn outbound(&self, table: Table<'_>, outbound: &mut OutboundSettings) {
+        outbound.roots = self.path(table.get("roots"));
+        if let Some(hosts) = table.get("connect").and_then(|f| f.table()) {
+            for (name, field) in hosts.entries() {
+                let place = host_and_port(name);
+                if let Err(complaint) = &place {
+                    let (span, message) = (field.key.clone(), complaint.message.clone());
+                    let hint = "e.g. `\"api.example.com:443\" = \"10.0.0.7:443\"`";
+                    field.problems.error_with(span, "bad_value", message, hint);
+                }
+                if let (Ok(place), Some(address)) = (place, field.parsed(socket)) {
+                    outbound.connect.insert(place, address);
+                }
+            }
+        }
+        set(
+            &mut outbound.private,
+            table.get("private").and_then(|f| f.boolean()),
+        );
+        set(
+            &mut outbound.per_minute,
+            table
+                .get("per_minute")
+                .and_then(|f| f.integer(1..=60_000))
+                .and_then(|n| u32::try_from(n).ok()),
+        );
+        table.finish();
+    }
+}
+
+/// `api.example.com:443`, as requests name it: in lower case.
+fn host_and_port(text: &str) -> Result<(String, u16), Complaint> {
+    let bad = || Complaint::new(format!("`{text}` is not a host in lower case with a port"));
+    let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-_:".contains(c);
+    let digits = port.bytes().all(|b| b.is_ascii_digit());
+    match port.parse::<u16>() {
+        Ok(port) if port > 0 && digits && !host.is_empty() && host.chars().all(plain) => {
+            Ok((host.to_owned(), port))
+        }
+        Ok(_) | Err(_) => Err(bad()),
+    }
 }
 
 fn limits(table: Table<'_>, limits: &mut Limits) {
@@ -414,6 +487,32 @@ mod tests {
                 key: "/k".into()
             })
         );
+    }
+
+    #[test]
+    fn hosts_can_be_dialled_elsewhere() {
+        let s = parse("[outbound]\nroots = \"ca.pem\"\nprivate = true\nper_minute = 5\nconnect = { \"api.paypal.com:443\" = \"127.0.0.1:4443\" }").unwrap();
+        assert_eq!(s.outbound.roots, Some("etc/ca.pem".into()));
+        assert_eq!((s.outbound.private, s.outbound.per_minute), (true, 5));
+        assert_eq!(
+            s.outbound.connect,
+            BTreeMap::from([(
+                ("api.paypal.com".to_owned(), 443),
+                "127.0.0.1:4443".parse().unwrap()
+            )])
+        );
+        for bad in [
+            "\"api.paypal.com\" = \"127.0.0.1:4443\"",
+            "\"API.paypal.com:443\" = \"127.0.0.1:4443\"",
+            "\"api.paypal.com:0\" = \"127.0.0.1:4443\"",
+            "\"api.paypal.com:+443\" = \"127.0.0.1:4443\"",
+            "\":443\" = \"127.0.0.1:4443\"",
+            "\"api.paypal.com:443\" = \"elsewhere:4443\"",
+        ] {
+            let text = format!("[outbound]\nconnect = {{ {bad} }}");
+            assert_eq!(parse(&text).unwrap_err(), ["2:bad_value"], "{bad}");
+        }
+        assert!(parse("[outbound]\nper_minute = 0").is_err());
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub mod metric {
     pub const HANDSHAKE_FAILURES: &str = "handshake_failures";
     pub const CERTIFICATE_EXPIRY: &str = "certificate_expiry_timestamp";
     pub const RELOADS: &str = "reloads";
+    pub const OUTBOUND_REQUESTS: &str = "outbound_requests";
+    pub const KEY_FETCHES: &str = "key_fetches";
 }
 
 /// A source, and what became of a callback or attempt.
@@ -113,6 +115,10 @@ pub struct Metrics {
     pub handshake_failures: Counter,
     pub certificate_expiry: Gauge,
     pub reloads: Family<ResultLabel, Counter>,
+    /// The gateway's own requests (answered, or the code of a remote fault).
+    pub outbound_requests: Family<ResultLabel, Counter>,
+    /// Fetches of keys (fetched, or the code of a remote fault).
+    pub key_fetches: Family<ResultLabel, Counter>,
     registry: Arc<Registry>,
 }
 
@@ -143,6 +149,8 @@ impl Metrics {
             handshake_failures: Counter::default(),
             certificate_expiry: Gauge::default(),
             reloads: Family::default(),
+            outbound_requests: Family::default(),
+            key_fetches: Family::default(),
             registry: Arc::new(Registry::default()),
         };
         metrics.registry = Arc::new(metrics.register());
@@ -238,6 +246,16 @@ impl Metrics {
             metric::RELOADS,
             "Reloads of rules and certificates by result",
             self.reloads.clone(),
+        );
+        r.register(
+            metric::OUTBOUND_REQUESTS,
+            "The gateway's own requests to providers by result",
+            self.outbound_requests.clone(),
+        );
+        r.register(
+            metric::KEY_FETCHES,
+            "Fetches of providers' keys by result",
+            self.key_fetches.clone(),
         );
         r
     }

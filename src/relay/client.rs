@@ -16,8 +16,8 @@ use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
+use crate::connect::{self, Tls};
 use crate::inbox::store::Pending;
-use crate::relay::connect::{self, Tls};
 use crate::relay::error::AttemptError;
 use crate::relay::pool::{Connection, IDLE_MAX, Pool};
 use crate::relay::request::Outgoing;
@@ -108,9 +108,9 @@ impl HttpClient {
         destination: &Destination,
         within: Duration,
     ) -> Result<Connection, AttemptError> {
-        let stream = connect::tcp(destination, within).await?;
+        let stream = connect::tcp(&destination.host, destination.port, within).await?;
         if destination.https {
-            let stream = connect::tls(&self.tls, destination, stream).await?;
+            let stream = connect::tls(&self.tls, &destination.host, stream).await?;
             start(TokioIo::new(stream)).await
         } else {
             start(TokioIo::new(stream)).await

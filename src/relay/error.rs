@@ -4,6 +4,8 @@ use std::fmt;
 
 use http::StatusCode;
 
+use crate::connect::ConnectError;
+
 /// Why the destination did not take the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptError {
@@ -131,3 +133,15 @@ impl fmt::Display for AttemptError {
 }
 
 impl std::error::Error for AttemptError {}
+
+impl From<ConnectError> for AttemptError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Dns => AttemptError::Dns,
+            ConnectError::Refused => AttemptError::ConnectRefused,
+            ConnectError::Failed(kind) => AttemptError::ConnectFailed(kind),
+            ConnectError::Timeout => AttemptError::ConnectTimeout,
+            ConnectError::Tls => AttemptError::Tls,
+        }
+    }
+}

@@ -22,6 +22,7 @@ pub mod scheme;
 pub mod provider;
 pub mod cover;
 pub mod value;
+pub mod url;
 pub mod reader;
 pub mod document;
 pub mod catalogue;

@@ -101,6 +101,7 @@ fn reason_codes_are_documented() {
         "src/verify/rejection.rs",
         "src/inbox/store/mod.rs",
         "src/relay/error.rs",
+        "src/remote/fault.rs",
     ];
     let mut codes = Vec::new();
     for file in files {

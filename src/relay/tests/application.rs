@@ -9,11 +9,11 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::clock::SystemClock;
+use crate::connect::Tls;
 use crate::inbox::store::plain::{PlainStore, verified_event};
 use crate::inbox::store::{Attempt, Row, State, Store, StoredEvent};
 use crate::message::EventId;
 use crate::random::SeededRandom;
-use crate::relay::connect::Tls;
 use crate::relay::tests::stage::{destination, millis, route, rule, secs};
 use crate::relay::{Relay, Route};
 use crate::rule::Rule;

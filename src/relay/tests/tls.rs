@@ -9,8 +9,8 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::clock::SystemClock;
+use crate::connect::Tls;
 use crate::inbox::store::State;
-use crate::relay::connect::Tls;
 use crate::relay::tests::application::{Application, Gateway, OK, Way, quick};
 use crate::relay::tests::stage::{Stage, event, route, rule, secs};
 

@@ -8,11 +8,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use crate::clock::{ManualClock, SystemClock};
+use crate::connect::Tls;
 use crate::inbox::store::{Attempt, State, StoredEvent};
 use crate::message::Headers;
 use crate::random::{Random, SeededRandom};
 use crate::relay::client::BODY_MAX;
-use crate::relay::connect::Tls;
 use crate::relay::tests::application::{Application, Gateway, OK, Way, quick};
 use crate::relay::tests::stage::{START, event, millis, route, secs};
 use crate::relay::{Route, sign};
