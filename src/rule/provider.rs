@@ -58,22 +58,60 @@ pub struct Scheme {
 }
 
 /// Pinned by the provider file; never taken from a request (lint L3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Algorithm {
-    HmacSha256,
+    Hmac(Digest),
+    /// A digest of a message that holds the key.
+    Keyed(Digest),
     /// PKCS#1 v1.5.
-    RsaSha256,
+    Rsa(Digest),
+    RsaPss(Digest),
+    /// The signature as DER.
+    Ecdsa(Curve),
+    /// The signature as r and s, each of the curve's length.
+    EcdsaRaw(Curve),
+    Ed25519,
+    /// The value is a compact JWS; its algorithm is one of a pinned set.
+    Jws,
+    /// RFC 9421.
+    HttpSignature,
+    /// The value is the key.
+    Token,
+    /// `Authorization: Basic`; the key is `user:password`.
+    Basic,
 }
 
-/// How a signature is written. Each is read strictly: one text for one value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Digest {
+    Md5,
+    Sha1,
+    Sha256,
+    Sha384,
+    Sha512,
+    Sha3_512,
+    Keccak256,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Curve {
+    P256,
+    P384,
+}
+
+/// How a signature is written. Each is read strictly: one text for one value, but for `HexAny`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encoding {
     /// Lower case.
     Hex,
+    HexUpper,
+    /// For providers that do not say which, or use both: the case means nothing.
+    HexAny,
     /// Standard alphabet, padded.
     Base64,
     /// URL alphabet, not padded.
     Base64Url,
+    /// The bytes as they stand (tokens).
+    Text,
 }
 
 /// `t=1,v1=abc,v1=def`: items and pairs. Repeated names keep every value.
@@ -205,23 +243,59 @@ pub struct Example {
 pub const MOST_COMBINATIONS: usize = 16;
 
 impl Algorithm {
-    pub const ALL: [(&'static str, Algorithm); 2] = [
-        ("hmac-sha256", Algorithm::HmacSha256),
-        ("rsa-sha256", Algorithm::RsaSha256),
+    /// Every algorithm that a provider file can pin, by its name there.
+    pub const ALL: [(&'static str, Algorithm); 26] = [
+        ("hmac-sha1", Algorithm::Hmac(Digest::Sha1)),
+        ("hmac-sha256", Algorithm::Hmac(Digest::Sha256)),
+        ("hmac-sha384", Algorithm::Hmac(Digest::Sha384)),
+        ("hmac-sha512", Algorithm::Hmac(Digest::Sha512)),
+        ("md5", Algorithm::Keyed(Digest::Md5)),
+        ("sha1", Algorithm::Keyed(Digest::Sha1)),
+        ("sha256", Algorithm::Keyed(Digest::Sha256)),
+        ("sha512", Algorithm::Keyed(Digest::Sha512)),
+        ("keccak256", Algorithm::Keyed(Digest::Keccak256)),
+        ("sha3-512", Algorithm::Keyed(Digest::Sha3_512)),
+        ("rsa-md5", Algorithm::Rsa(Digest::Md5)),
+        ("rsa-sha1", Algorithm::Rsa(Digest::Sha1)),
+        ("rsa-sha256", Algorithm::Rsa(Digest::Sha256)),
+        ("rsa-sha384", Algorithm::Rsa(Digest::Sha384)),
+        ("rsa-sha512", Algorithm::Rsa(Digest::Sha512)),
+        ("rsa-pss-sha256", Algorithm::RsaPss(Digest::Sha256)),
+        ("rsa-pss-sha512", Algorithm::RsaPss(Digest::Sha512)),
+        ("ecdsa-p256", Algorithm::Ecdsa(Curve::P256)),
+        ("ecdsa-p384", Algorithm::Ecdsa(Curve::P384)),
+        ("ecdsa-p256-raw", Algorithm::EcdsaRaw(Curve::P256)),
+        ("ecdsa-p384-raw", Algorithm::EcdsaRaw(Curve::P384)),
+        ("ed25519", Algorithm::Ed25519),
+        ("jws", Algorithm::Jws),
+        ("http-signature", Algorithm::HttpSignature),
+        ("token", Algorithm::Token),
+        ("basic", Algorithm::Basic),
     ];
 
     pub fn name(self) -> &'static str {
-        match self {
-            Algorithm::HmacSha256 => "hmac-sha256",
-            Algorithm::RsaSha256 => "rsa-sha256",
-        }
+        Algorithm::ALL
+            .iter()
+            .find(|(_, known)| *known == self)
+            // The compiler makes only those of the list.
+            .map_or("(not in the language)", |(name, _)| name)
     }
 
-    /// True when verifying needs only a public key.
+    /// True when verifying needs only a public key. The families `jws` and `http-signature` say
+    /// false: that depends on what the provider pins beside them.
     pub fn is_asymmetric(self) -> bool {
         match self {
-            Algorithm::HmacSha256 => false,
-            Algorithm::RsaSha256 => true,
+            Algorithm::Rsa(_)
+            | Algorithm::RsaPss(_)
+            | Algorithm::Ecdsa(_)
+            | Algorithm::EcdsaRaw(_)
+            | Algorithm::Ed25519 => true,
+            Algorithm::Hmac(_)
+            | Algorithm::Keyed(_)
+            | Algorithm::Jws
+            | Algorithm::HttpSignature
+            | Algorithm::Token
+            | Algorithm::Basic => false,
         }
     }
 }

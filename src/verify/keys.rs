@@ -8,11 +8,11 @@ use std::fmt;
 use data_encoding::{BASE64_NOPAD, HEXLOWER_PERMISSIVE};
 
 use crate::clock::Timestamp;
-use crate::rule::provider::{Algorithm, Example, KeyKind, Scheme};
+use crate::rule::provider::{Example, KeyKind, Scheme};
 use crate::rule::{KeyRef, Rule};
 use crate::secret::{Secret, SecretError};
 use crate::verify::primitive::KeyMaterial;
-use crate::verify::public_key::{self, LoadedKey, PublicKeyFault};
+use crate::verify::public_key::{self, LoadedKey, PublicForm, PublicKeyFault};
 
 /// Shorter secrets can be guessed from one captured request.
 const SHORTEST: usize = 16;
@@ -178,20 +178,18 @@ impl Keyring {
 }
 
 fn parse(scheme: &Scheme, key: &KeyRef, secret: &Secret, shortest: usize) -> Result<Key, KeyFault> {
-    let loaded = match scheme.algorithm {
-        Algorithm::HmacSha256 => {
-            let bytes = decode(scheme, secret)?;
-            if bytes.len() < shortest {
-                return Err(KeyFault::TooShort { bytes: bytes.len() });
-            }
-            let material = KeyMaterial::hmac_sha256(bytes.expose());
-            LoadedKey {
-                material,
-                serial: None,
-                not_after: None,
-            }
+    let loaded: LoadedKey = if scheme.algorithm.is_asymmetric() {
+        public_key::load(scheme.algorithm, PublicForm::Pem, secret.expose())
+            .map_err(KeyFault::Public)?
+    } else {
+        let bytes = decode(scheme, secret)?;
+        if bytes.len() < shortest {
+            return Err(KeyFault::TooShort { bytes: bytes.len() });
         }
-        Algorithm::RsaSha256 => public_key::rsa(secret.expose()).map_err(KeyFault::Public)?,
+        let material = KeyMaterial::new(scheme.algorithm, bytes.expose());
+        material
+            .ok_or(KeyFault::TooShort { bytes: bytes.len() })?
+            .into()
     };
     let id = key.id.clone().or(loaded.serial);
     if scheme.key_id.is_some() && id.is_none() {
@@ -350,7 +348,7 @@ mod tests {
             &format!("{}\n{}", &bare[..64], &bare[64..]),
         ] {
             let key = loaded("alipay", text);
-            assert!(matches!(key.material, KeyMaterial::RsaSha256(_)));
+            assert_eq!(format!("{:?}", key.material), "Digested(…)");
         }
         let key = loaded("wechatpay-v3", CERTIFICATE);
         assert_eq!(key.id.as_deref(), Some("0A5E2A9C07D14B83"));
@@ -369,8 +367,12 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(public(SMALL), PublicKeyFault::Bits { bits: 1024 });
-        assert_eq!(public(CURVE), PublicKeyFault::NotRsa);
-        assert_eq!(public("a secret, not a key"), PublicKeyFault::NotText);
+        assert_eq!(
+            public(CURVE),
+            PublicKeyFault::OtherKind { wanted: "an RSA" }
+        );
+        let neither = public("a secret, not a key");
+        assert!(matches!(neither, PublicKeyFault::NotText { .. }));
         assert_eq!(public("aGVsbG8gd29ybGQ="), PublicKeyFault::NotDer);
         let private = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
         assert_eq!(public(private), PublicKeyFault::PrivateKey);
