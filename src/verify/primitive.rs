@@ -41,7 +41,7 @@ enum Mac {
     Sha256(Box<Hmac<Sha256>>),
     Sha3_512(Box<SimpleHmac<Sha3_512>>),
     /// SHA-384 and SHA-512.
-    Wide(wide::Context),
+    Wide(Box<wide::Context>),
 }
 
 impl KeyMaterial {
@@ -110,7 +110,9 @@ impl Mac {
     }
 
     fn wide(algorithm: wide::Algorithm, key: &[u8]) -> Mac {
-        Mac::Wide(wide::Context::with_key(&wide::Key::new(algorithm, key)))
+        Mac::Wide(Box::new(wide::Context::with_key(&wide::Key::new(
+            algorithm, key,
+        ))))
     }
 
     fn update(&mut self, bytes: &[u8]) {
