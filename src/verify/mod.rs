@@ -4,6 +4,7 @@
 pub mod rejection;
 pub mod json;
 pub mod form;
+pub mod xml;
 pub mod header;
 pub mod params;
 pub mod view;
@@ -13,6 +14,7 @@ pub mod pkcs1;
 pub mod primitive;
 pub mod public_key;
 pub mod jwk;
+pub mod jws;
 pub mod keys;
 pub mod freshness;
 pub mod identity;
