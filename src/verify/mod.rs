@@ -15,6 +15,7 @@ pub mod primitive;
 pub mod public_key;
 pub mod jwk;
 pub mod jws;
+pub mod decrypt;
 pub mod keys;
 pub mod freshness;
 pub mod identity;
