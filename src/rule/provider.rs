@@ -9,9 +9,7 @@ use http::Method;
 use ipnet::IpNet;
 
 use crate::rule::Answers;
-use crate::rule::scheme::{
-    Condition, Decrypt, HeaderGrammar, KeySource, PartForm, Pin, RemoteRequest, Scheme, TimeFormat,
-};
+pub use crate::rule::scheme::*;
 use crate::rule::template::{Pointer, Template};
 
 /// A compiled provider file.

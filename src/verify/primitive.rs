@@ -2,103 +2,238 @@
 //! candidate is constant in time where a secret is involved.
 
 use std::fmt;
+use std::sync::Arc;
 
-use aws_lc_rs::digest;
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::signature::ParsedPublicKey;
-use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER};
-use hmac::{Hmac, KeyInit, Mac};
+use aws_lc_rs::{digest, hmac as wide};
+use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE, HEXUPPER};
+use hmac::{Hmac, KeyInit, Mac as _, SimpleHmac};
+use sha1::Sha1;
 use sha2::Sha256;
+use sha3::Sha3_512;
 
-use crate::rule::provider::Encoding;
+use crate::rule::provider::{Algorithm, Digest, Encoding};
+use crate::verify::digest::Hasher;
+use crate::verify::pkcs1::{MD5_INFO, Numbers};
 
 /// Material that can verify.
 #[derive(Clone)]
-pub enum KeyMaterial {
-    /// Keyed and ready: cloning it is what starts a message.
-    HmacSha256(Box<Hmac<Sha256>>),
-    RsaSha256(ParsedPublicKey),
+pub struct KeyMaterial(Material);
+
+#[derive(Clone)]
+enum Material {
+    Mac(Mac),
+    Keyed(Digest),
+    /// RSA and ECDSA: the digest of the message is signed.
+    Digested(&'static digest::Algorithm, ParsedPublicKey),
+    RsaMd5(Arc<Numbers>),
+    Ed25519(ParsedPublicKey),
+    /// Digest of the one text that is accepted.
+    Exact([u8; 32]),
+}
+
+/// HMAC, keyed and ready: cloning it is what starts a message. Two libraries, for speed: see
+/// [`Hasher`].
+#[derive(Clone)]
+enum Mac {
+    Sha1(Box<Hmac<Sha1>>),
+    Sha256(Box<Hmac<Sha256>>),
+    Sha3_512(Box<SimpleHmac<Sha3_512>>),
+    /// SHA-384 and SHA-512.
+    Wide(Box<wide::Context>),
 }
 
 impl KeyMaterial {
-    pub fn hmac_sha256(key: &[u8]) -> KeyMaterial {
-        // Documented: HMAC takes keys of any length.
-        #[expect(
-            clippy::expect_used,
-            reason = "HMAC takes keys of any length (RFC 2104)"
-        )]
-        let mac = Hmac::new_from_slice(key).expect("a key of any length");
-        KeyMaterial::HmacSha256(Box::new(mac))
+    /// The material of an algorithm with a shared secret. None when the algorithm takes a public
+    /// key ([`super::public_key`]), is a family whose member the caller has to name (`jws`,
+    /// `http-signature`) or is no HMAC of ours, and when the secret is empty: everybody knows that
+    /// one.
+    pub fn new(algorithm: Algorithm, secret: &[u8]) -> Option<KeyMaterial> {
+        if secret.is_empty() {
+            return None;
+        }
+        let material = match algorithm {
+            Algorithm::Hmac(digest) => Material::Mac(Mac::new(digest, secret)?),
+            // The key is a part of the message, which the caller feeds.
+            Algorithm::Keyed(digest) => Material::Keyed(digest),
+            Algorithm::Token | Algorithm::Basic => Material::Exact(sha256(secret)),
+            Algorithm::Rsa(_)
+            | Algorithm::RsaPss(_)
+            | Algorithm::Ecdsa(_)
+            | Algorithm::EcdsaRaw(_)
+            | Algorithm::Ed25519
+            | Algorithm::Jws
+            | Algorithm::HttpSignature => return None,
+        };
+        Some(KeyMaterial(material))
+    }
+
+    /// RSA or ECDSA over this digest of the message.
+    pub(super) fn digested(over: &'static digest::Algorithm, key: ParsedPublicKey) -> KeyMaterial {
+        KeyMaterial(Material::Digested(over, key))
+    }
+
+    pub(super) fn rsa_md5(numbers: Numbers) -> KeyMaterial {
+        KeyMaterial(Material::RsaMd5(Arc::new(numbers)))
+    }
+
+    pub(super) fn ed25519(key: ParsedPublicKey) -> KeyMaterial {
+        KeyMaterial(Material::Ed25519(key))
     }
 
     /// Starts a message.
     pub fn begin(&self) -> Running<'_> {
+        Running(match &self.0 {
+            Material::Mac(mac) => Message::Mac(mac.clone()),
+            Material::Keyed(digest) => Message::Keyed(Hasher::new(*digest)),
+            Material::Digested(over, key) => Message::Digested(key, digest::Context::new(over)),
+            Material::RsaMd5(key) => Message::RsaMd5(key, Hasher::new(Digest::Md5)),
+            Material::Ed25519(key) => Message::Ed25519(key, Vec::new()),
+            Material::Exact(wanted) => Message::Exact(wanted),
+        })
+    }
+}
+
+impl Mac {
+    fn new(digest: Digest, key: &[u8]) -> Option<Mac> {
+        // HMAC takes keys of any length (RFC 2104), so none of these is refused.
+        Some(match digest {
+            Digest::Sha1 => Mac::Sha1(Box::new(Hmac::new_from_slice(key).ok()?)),
+            Digest::Sha256 => Mac::Sha256(Box::new(Hmac::new_from_slice(key).ok()?)),
+            Digest::Sha3_512 => Mac::Sha3_512(Box::new(SimpleHmac::new_from_slice(key).ok()?)),
+            Digest::Sha384 => Mac::wide(wide::HMAC_SHA384, key),
+            Digest::Sha512 => Mac::wide(wide::HMAC_SHA512, key),
+            // Nobody signs callbacks with these.
+            Digest::Md5 | Digest::Keccak256 => return None,
+        })
+    }
+
+    fn wide(algorithm: wide::Algorithm, key: &[u8]) -> Mac {
+        Mac::Wide(Box::new(wide::Context::with_key(&wide::Key::new(
+            algorithm, key,
+        ))))
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
         match self {
-            KeyMaterial::HmacSha256(mac) => Running::HmacSha256(mac.clone()),
-            KeyMaterial::RsaSha256(key) => {
-                Running::RsaSha256(key, digest::Context::new(&digest::SHA256))
-            }
+            Mac::Sha1(mac) => mac.update(bytes),
+            Mac::Sha256(mac) => mac.update(bytes),
+            Mac::Sha3_512(mac) => mac.update(bytes),
+            Mac::Wide(mac) => mac.update(bytes),
+        }
+    }
+
+    fn finish(self) -> Vec<u8> {
+        match self {
+            Mac::Sha1(mac) => mac.finalize().into_bytes().to_vec(),
+            Mac::Sha256(mac) => mac.finalize().into_bytes().to_vec(),
+            Mac::Sha3_512(mac) => mac.finalize().into_bytes().to_vec(),
+            Mac::Wide(mac) => mac.sign().as_ref().to_vec(),
         }
     }
 }
 
 impl fmt::Debug for KeyMaterial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            KeyMaterial::HmacSha256(_) => f.write_str("HmacSha256(…)"),
-            KeyMaterial::RsaSha256(_) => f.write_str("RsaSha256(…)"),
-        }
+        f.write_str(match &self.0 {
+            Material::Mac(_) => "Mac(…)",
+            Material::Keyed(_) => "Keyed(…)",
+            Material::Digested(_, _) => "Digested(…)",
+            Material::RsaMd5(_) => "RsaMd5(…)",
+            Material::Ed25519(_) => "Ed25519(…)",
+            Material::Exact(_) => "Exact(…)",
+        })
     }
 }
 
 /// A message on its way through one key.
-pub enum Running<'k> {
-    HmacSha256(Box<Hmac<Sha256>>),
-    RsaSha256(&'k ParsedPublicKey, digest::Context),
+pub struct Running<'k>(Message<'k>);
+
+enum Message<'k> {
+    Mac(Mac),
+    Keyed(Hasher),
+    Digested(&'k ParsedPublicKey, digest::Context),
+    RsaMd5(&'k Numbers, Hasher),
+    /// Ed25519 goes over the message twice, so all of it is kept.
+    Ed25519(&'k ParsedPublicKey, Vec<u8>),
+    /// A token signs no message.
+    Exact(&'k [u8; 32]),
 }
 
 impl<'k> Running<'k> {
     pub fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Running::HmacSha256(mac) => mac.update(bytes),
-            Running::RsaSha256(_, context) => context.update(bytes),
+        match &mut self.0 {
+            Message::Mac(mac) => mac.update(bytes),
+            Message::Keyed(hasher) | Message::RsaMd5(_, hasher) => hasher.update(bytes),
+            Message::Digested(_, context) => context.update(bytes),
+            Message::Ed25519(_, message) => message.extend_from_slice(bytes),
+            Message::Exact(_) => {}
         }
     }
 
     pub fn finish(self) -> Finished<'k> {
-        match self {
-            Running::HmacSha256(mac) => Finished::HmacSha256(mac),
-            Running::RsaSha256(key, context) => Finished::RsaSha256(key, context.finish()),
-        }
+        Finished(match self.0 {
+            Message::Mac(mac) => Whole::Tag(mac.finish()),
+            Message::Keyed(hasher) => Whole::Tag(hasher.finish()),
+            Message::Digested(key, context) => Whole::Digested(key, context.finish()),
+            Message::RsaMd5(key, hasher) => Whole::RsaMd5(key, hasher.finish()),
+            Message::Ed25519(key, message) => Whole::Ed25519(key, message),
+            Message::Exact(wanted) => Whole::Exact(wanted),
+        })
     }
 }
 
 /// A whole message under one key.
-pub enum Finished<'k> {
-    HmacSha256(Box<Hmac<Sha256>>),
-    RsaSha256(&'k ParsedPublicKey, digest::Digest),
+pub struct Finished<'k>(Whole<'k>);
+
+enum Whole<'k> {
+    /// What the signature must be.
+    Tag(Vec<u8>),
+    Digested(&'k ParsedPublicKey, digest::Digest),
+    RsaMd5(&'k Numbers, Vec<u8>),
+    Ed25519(&'k ParsedPublicKey, Vec<u8>),
+    Exact(&'k [u8; 32]),
 }
 
 impl Finished<'_> {
     /// True when `signature` (decoded bytes, all of them) was made by this key over this message.
     pub fn verify(&self, signature: &[u8]) -> bool {
-        match self {
-            Finished::HmacSha256(mac) => mac.clone().verify_slice(signature).is_ok(),
-            Finished::RsaSha256(key, digest) => key.verify_digest_sig(digest, signature).is_ok(),
+        match &self.0 {
+            Whole::Tag(tag) => equal(tag, signature),
+            Whole::Digested(key, digest) => key.verify_digest_sig(digest, signature).is_ok(),
+            Whole::RsaMd5(key, digest) => key.verify(&MD5_INFO, digest, signature),
+            Whole::Ed25519(key, message) => key.verify_sig(message, signature).is_ok(),
+            // Digests are compared, so that the time says nothing of the secret's length.
+            Whole::Exact(wanted) => equal(*wanted, &sha256(signature)),
         }
     }
 }
 
-/// The bytes of a written signature. Strict: no other text gives the same bytes.
+/// Constant in time for texts of the same length; the lengths are public here.
+fn equal(one: &[u8], other: &[u8]) -> bool {
+    verify_slices_are_equal(one, other).is_ok()
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    use sha2::Digest as _;
+    Sha256::digest(bytes).into()
+}
+
+/// The bytes of a written signature. Strict: no other text gives the same bytes, but for `HexAny`.
 pub fn decode(encoding: Encoding, text: &[u8]) -> Option<Vec<u8>> {
     match encoding {
         Encoding::Hex => HEXLOWER.decode(text).ok(),
+        Encoding::HexUpper => HEXUPPER.decode(text).ok(),
+        Encoding::HexAny => HEXLOWER_PERMISSIVE.decode(text).ok(),
         Encoding::Base64 => base64(text),
         Encoding::Base64Url => BASE64URL_NOPAD.decode(text).ok(),
+        Encoding::Text => Some(text.to_vec()),
     }
 }
 
 /// Padded base64. The library's own reader of it would also take several texts in a row.
-fn base64(text: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn base64(text: &[u8]) -> Option<Vec<u8>> {
     let bare = text
         .strip_suffix(b"==")
         .or(text.strip_suffix(b"="))
@@ -113,33 +248,113 @@ fn base64(text: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn hmac_takes_a_message_in_pieces_and_wants_the_whole_tag() {
-        // RFC 4231, test case 2.
-        let key = KeyMaterial::hmac_sha256(b"Jefe");
+    fn verifies(algorithm: Algorithm, key: &[u8], message: &[&[u8]], signature: &[u8]) -> bool {
+        let key = KeyMaterial::new(algorithm, key).unwrap();
         let mut running = key.begin();
-        for piece in [&b"what do ya want "[..], b"", b"for nothing?"] {
+        for piece in message {
             running.update(piece);
         }
-        let finished = running.finish();
-        let tag = decode(
-            Encoding::Hex,
-            b"5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
-        )
-        .unwrap();
-        assert!(finished.verify(&tag));
-        for length in 0..tag.len() {
-            assert!(
-                !finished.verify(&tag[..length]),
-                "{length} bytes of the tag"
-            );
+        running.finish().verify(signature)
+    }
+
+    /// RFC 2202 (SHA-1) and RFC 4231 (SHA-2), test case 2; SHA3-512 with the same key and message
+    /// from Python's `hmac`.
+    const JEFE: [(Digest, &str); 5] = [
+        (Digest::Sha1, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"),
+        (
+            Digest::Sha256,
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+        ),
+        (
+            Digest::Sha384,
+            "af45d2e376484031617f78d2b58a6b1b9c7ef464f5a01b47e42ec3736322445e\
+             8e2240ca5e69e2c78b3239ecfab21649",
+        ),
+        (
+            Digest::Sha512,
+            "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea250554\
+             9758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737",
+        ),
+        (Digest::Sha3_512, SHA3_512_JEFE),
+    ];
+    const SHA3_512_JEFE: &str = "5a4bfeab6166427c7a3647b747292b8384537cdb89afb3bf5665e4c5e709350b\
+        287baec921fd7ca0ee7a0c31d022a95e1fc92ba9d77df883960275beb4e62024";
+
+    #[test]
+    fn hmac_takes_a_message_in_pieces_and_wants_the_whole_tag() {
+        for (digest, tag) in JEFE {
+            let key = KeyMaterial::new(Algorithm::Hmac(digest), b"Jefe").unwrap();
+            let mut running = key.begin();
+            for piece in [&b"what do ya want "[..], b"", b"for nothing?"] {
+                running.update(piece);
+            }
+            let finished = running.finish();
+            let tag = decode(Encoding::Hex, tag.as_bytes()).unwrap();
+            assert!(finished.verify(&tag), "{digest:?}");
+            for length in 0..tag.len() {
+                let part = &tag[..length];
+                assert!(!finished.verify(part), "{length} bytes of the tag");
+            }
+            assert!(!finished.verify(&[tag.clone(), vec![0]].concat()));
+            for bit in 0..8 * tag.len() {
+                let mut other = tag.clone();
+                other[bit / 8] ^= 1 << (bit % 8);
+                assert!(!finished.verify(&other));
+            }
+            // The material is as it was.
+            let mut again = key.begin();
+            again.update(b"what do ya want for nothing?");
+            assert!(again.finish().verify(&tag));
         }
-        assert!(!finished.verify(&[tag.clone(), vec![0]].concat()));
-        for bit in 0..256 {
-            let mut other = tag.clone();
-            other[bit / 8] ^= 1 << (bit % 8);
-            assert!(!finished.verify(&other));
+    }
+
+    #[test]
+    fn a_keyed_digest_is_of_the_whole_message() {
+        // The example of the WeChat Pay v2 documentation, chapter 4_3.
+        let message = b"appid=wxd930ea5d5a258f4f&body=test&device_info=1000&mch_id=10000100\
+            &nonce_str=ibuaiVcKdpRxkhJA&key=192006250b4c09247ec02edce69f6a2d";
+        let tag = decode(Encoding::HexUpper, b"9A0A8659F005D6984697E2CA0A9CF3B7").unwrap();
+        let md5 = Algorithm::Keyed(Digest::Md5);
+        assert!(verifies(md5, b"unused", &[message], &tag));
+        assert!(!verifies(md5, b"unused", &[message, b" "], &tag));
+        assert!(!verifies(md5, b"unused", &[message], &tag[..15]));
+        assert!(!verifies(md5, b"unused", &[message], b""));
+    }
+
+    #[test]
+    fn a_token_is_all_or_nothing() {
+        for algorithm in [Algorithm::Token, Algorithm::Basic] {
+            let key = b"user:a long password";
+            assert!(verifies(algorithm, key, &[], key));
+            assert!(verifies(
+                algorithm,
+                key,
+                &[b"the message does not matter"],
+                key
+            ));
+            for wrong in [
+                &key[..19],
+                b"",
+                b"User:a long password",
+                b"user:a long password ",
+            ] {
+                assert!(!verifies(algorithm, key, &[], wrong));
+            }
+            assert!(!verifies(algorithm, key, &[], &sha256(key)));
         }
+    }
+
+    #[test]
+    fn material_is_made_only_of_what_fits() {
+        for (name, algorithm) in Algorithm::ALL {
+            let shared = !algorithm.is_asymmetric()
+                && !matches!(algorithm, Algorithm::Jws | Algorithm::HttpSignature);
+            let made = KeyMaterial::new(algorithm, b"secret");
+            assert_eq!(made.is_some(), shared, "{name}");
+            assert!(KeyMaterial::new(algorithm, b"").is_none(), "{name}");
+        }
+        let shown = format!("{:?}", KeyMaterial::new(Algorithm::Token, b"hunter2"));
+        assert_eq!(shown, "Some(Exact(…))");
     }
 
     #[test]
@@ -148,6 +363,18 @@ mod tests {
         for bad in ["00FF", "00f", "00fg", " 00ff", "0x00ff"] {
             assert_eq!(decode(Encoding::Hex, bad.as_bytes()), None, "{bad}");
         }
+        assert_eq!(decode(Encoding::HexUpper, b"00FF"), Some(vec![0, 255]));
+        for bad in ["00ff", "00Ff", "00F", "00FG", "00FF\n"] {
+            assert_eq!(decode(Encoding::HexUpper, bad.as_bytes()), None, "{bad}");
+        }
+        for good in ["00FF", "00ff", "00fF"] {
+            let found = decode(Encoding::HexAny, good.as_bytes());
+            assert_eq!(found, Some(vec![0, 255]), "{good}");
+        }
+        for bad in ["0f0", "0x00", "00 f"] {
+            assert_eq!(decode(Encoding::HexAny, bad.as_bytes()), None, "{bad}");
+        }
+        assert_eq!(decode(Encoding::Text, b" a="), Some(b" a=".to_vec()));
         assert_eq!(decode(Encoding::Base64, b"AA=="), Some(vec![0]));
         for bad in [
             "AA", "AA=", "AB==", "A A==", "AA==\n", "__8=", "AA==AA==", "AA==AAAA", "AAA==",

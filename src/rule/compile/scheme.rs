@@ -32,11 +32,17 @@ impl Reading<'_, '_> {
             .and_then(|f| self.candidates(&f));
         let encodings = [
             ("hex", Encoding::Hex),
+            ("hex_upper", Encoding::HexUpper),
+            ("hex_any", Encoding::HexAny),
             ("base64", Encoding::Base64),
             ("base64url", Encoding::Base64Url),
+            ("text", Encoding::Text),
         ];
         let encoding = table
-            .need("encoding", "one of: hex, base64, base64url")
+            .need(
+                "encoding",
+                "one of: hex, hex_upper, hex_any, base64, base64url, text",
+            )
             .and_then(|f| choice(&f, &encodings));
         let messages = self.messages(&table);
         let key_id = table.get("key_id").map(|f| self.template(&f, Use::Shown));

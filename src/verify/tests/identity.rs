@@ -9,7 +9,7 @@ use super::{accepted, code, provider, with_header};
 use crate::clock::Timestamp;
 use crate::guard::Received;
 use crate::message::RawRequest;
-use crate::rule::provider::{Algorithm, Example, Provider};
+use crate::rule::provider::{Algorithm, Digest, Example, Provider};
 use crate::verify::example::{request, verifier};
 use crate::verify::{Judgement, Rejection, Verdict, Verifier};
 
@@ -235,7 +235,7 @@ fn the_log_shows_neither_body_nor_signature_nor_key() {
         let reason = verifier.judge(&spoiled, example.now()).unwrap_err();
         let shown = format!("{reason} {reason:?} {verifier:?}");
         assert!(!shown.contains("canary_body"), "{shown}");
-        if provider.scheme.as_ref().unwrap().algorithm == Algorithm::HmacSha256 {
+        if provider.scheme.as_ref().unwrap().algorithm == Algorithm::Hmac(Digest::Sha256) {
             for (_, key) in &example.keys {
                 // The example itself is part of the provider, and the provider of the verifier.
                 let shown = format!("{reason} {reason:?} {:?}", verifier.keys());
