@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use crate::rule::Answers;
 pub use crate::rule::scheme::*;
 use crate::rule::template::{Pointer, Template};
+use crate::rule::url::UrlPin;
 
 /// A compiled provider file.
 #[derive(Clone, Debug)]
@@ -196,7 +197,7 @@ pub struct Challenge {
     pub charset: Option<Charset>,
     /// Longest value that is repeated, in bytes; more is no challenge (lint L12).
     pub longest: usize,
-    pub visit: Option<(Template, Pin)>,
+    pub visit: Option<(Template, UrlPin)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

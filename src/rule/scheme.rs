@@ -7,6 +7,7 @@ use http::Method;
 
 use crate::rule::Template;
 use crate::rule::template::{Pointer, Value};
+use crate::rule::url::UrlPin;
 
 /// Pinned by the provider file; never taken from a request (lint L3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -160,7 +161,7 @@ pub enum KeySource {
     /// A certificate at an address that the request names.
     CertificateUrl {
         url: Template,
-        pin: Pin,
+        pin: UrlPin,
         trust: Trust,
         name: Option<Template>,
     },
@@ -191,15 +192,6 @@ pub enum Trust {
     Keys,
     /// The TLS connection to the pinned host is all there is.
     Host,
-}
-
-/// Where an address that a request names may lead (lint L5).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pin {
-    /// Exact names; a label `*` stands for any one.
-    pub hosts: Vec<String>,
-    pub path: String,
-    pub suffix: String,
 }
 
 #[derive(Clone, Debug)]
@@ -388,10 +380,12 @@ pub struct Decrypt {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cipher {
-    Aes128Gcm,
+    /// The tag of 16 bytes stands after the text (RFC 5116).
     Aes256Gcm,
-    Aes128Cbc,
+    Aes128Gcm,
+    /// Padded as PKCS#7.
     Aes256Cbc,
+    Aes128Cbc,
     Aes256Ecb,
 }
 
@@ -514,3 +508,48 @@ pub const HTTP_ALGORITHMS: [(&str, Algorithm); 6] = [
 pub const JWS_ALGORITHMS: [&str; 10] = [
     "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA",
 ];
+
+impl Cipher {
+    pub const ALL: [(&'static str, Cipher); 5] = [
+        ("aes-256-gcm", Cipher::Aes256Gcm),
+        ("aes-128-gcm", Cipher::Aes128Gcm),
+        ("aes-256-cbc", Cipher::Aes256Cbc),
+        ("aes-128-cbc", Cipher::Aes128Cbc),
+        ("aes-256-ecb", Cipher::Aes256Ecb),
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Cipher::Aes256Gcm => "aes-256-gcm",
+            Cipher::Aes128Gcm => "aes-128-gcm",
+            Cipher::Aes256Cbc => "aes-256-cbc",
+            Cipher::Aes128Cbc => "aes-128-cbc",
+            Cipher::Aes256Ecb => "aes-256-ecb",
+        }
+    }
+
+    /// Bytes of the key.
+    pub fn key_length(self) -> usize {
+        match self {
+            Cipher::Aes256Gcm | Cipher::Aes256Cbc | Cipher::Aes256Ecb => 32,
+            Cipher::Aes128Gcm | Cipher::Aes128Cbc => 16,
+        }
+    }
+
+    /// Bytes of the nonce or initialisation vector.
+    pub fn nonce_length(self) -> usize {
+        match self {
+            Cipher::Aes256Gcm | Cipher::Aes128Gcm => 12,
+            Cipher::Aes256Cbc | Cipher::Aes128Cbc => 16,
+            Cipher::Aes256Ecb => 0,
+        }
+    }
+
+    /// True when associated data takes part.
+    pub fn is_authenticated(self) -> bool {
+        match self {
+            Cipher::Aes256Gcm | Cipher::Aes128Gcm => true,
+            Cipher::Aes256Cbc | Cipher::Aes128Cbc | Cipher::Aes256Ecb => false,
+        }
+    }
+}

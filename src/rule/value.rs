@@ -50,6 +50,23 @@ pub fn duration(text: &str) -> Result<Duration, Complaint> {
 }
 
 /// A pause before another try; `0s` for one that comes at once.
+/// `+08:00`: seconds east of UTC.
+pub fn zone(text: &str) -> Result<i32, Complaint> {
+    let wrong = || Complaint::new("a zone is written like `+08:00`");
+    let (sign, rest) = match text.split_at_checked(1) {
+        Some(("+", rest)) => (1, rest),
+        Some(("-", rest)) => (-1, rest),
+        Some(_) | None => return Err(wrong()),
+    };
+    let (hours, minutes) = rest.split_once(':').ok_or_else(wrong)?;
+    let number = |text: &str, most: i32| match text.parse::<i32>() {
+        Ok(n) if text.len() == 2 && (0..=most).contains(&n) => Ok(n),
+        Ok(_) | Err(_) => Err(wrong()),
+    };
+    Ok(sign * (number(hours, 14)? * 3600 + number(minutes, 59)? * 60))
+}
+
+/// A pause, which may be nothing.
 pub fn pause(text: &str) -> Result<Duration, Complaint> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Ok(Duration::ZERO),

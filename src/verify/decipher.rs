@@ -21,7 +21,7 @@ pub fn open(rule: &Decrypt, scope: &Scope<'_, '_>) -> Result<Option<Vec<u8>>, Re
     };
     let nonce = optional(&rule.nonce)?;
     let aad = optional(&rule.aad)?;
-    match decrypt(rule.algorithm, &key, &nonce, &aad, data) {
+    match decrypt(rule.algorithm, &key, &nonce, &aad, &data) {
         Ok(plain) => Ok(Some(plain)),
         Err(_) => Err(Rejection::Undecipherable),
     }

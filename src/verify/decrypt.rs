@@ -11,65 +11,11 @@ use aws_lc_rs::cipher::{
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::iv::FixedLength;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Cipher {
-    /// The tag of 16 bytes stands after the text (RFC 5116).
-    Aes256Gcm,
-    Aes128Gcm,
-    /// Padded as PKCS#7.
-    Aes256Cbc,
-    Aes128Cbc,
-    Aes256Ecb,
-}
+pub use crate::rule::scheme::Cipher;
 
 /// It was not encrypted with this key and these values, or was changed since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Undecipherable;
-
-impl Cipher {
-    pub const ALL: [(&'static str, Cipher); 5] = [
-        ("aes-256-gcm", Cipher::Aes256Gcm),
-        ("aes-128-gcm", Cipher::Aes128Gcm),
-        ("aes-256-cbc", Cipher::Aes256Cbc),
-        ("aes-128-cbc", Cipher::Aes128Cbc),
-        ("aes-256-ecb", Cipher::Aes256Ecb),
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Cipher::Aes256Gcm => "aes-256-gcm",
-            Cipher::Aes128Gcm => "aes-128-gcm",
-            Cipher::Aes256Cbc => "aes-256-cbc",
-            Cipher::Aes128Cbc => "aes-128-cbc",
-            Cipher::Aes256Ecb => "aes-256-ecb",
-        }
-    }
-
-    /// Bytes of the key.
-    pub fn key_length(self) -> usize {
-        match self {
-            Cipher::Aes256Gcm | Cipher::Aes256Cbc | Cipher::Aes256Ecb => 32,
-            Cipher::Aes128Gcm | Cipher::Aes128Cbc => 16,
-        }
-    }
-
-    /// Bytes of the nonce or initialisation vector.
-    pub fn nonce_length(self) -> usize {
-        match self {
-            Cipher::Aes256Gcm | Cipher::Aes128Gcm => 12,
-            Cipher::Aes256Cbc | Cipher::Aes128Cbc => 16,
-            Cipher::Aes256Ecb => 0,
-        }
-    }
-
-    /// True when associated data takes part.
-    pub fn is_authenticated(self) -> bool {
-        match self {
-            Cipher::Aes256Gcm | Cipher::Aes128Gcm => true,
-            Cipher::Aes256Cbc | Cipher::Aes128Cbc | Cipher::Aes256Ecb => false,
-        }
-    }
-}
 
 /// The plaintext of `data`. Key and nonce must have their exact lengths; `aad` must be empty for
 /// a cipher that does not authenticate.

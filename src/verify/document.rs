@@ -20,7 +20,6 @@ pub struct Document {
     header: String,
     /// The text of JSON, checked.
     json: String,
-    xml: Option<Xml>,
 }
 
 impl Document {
@@ -34,7 +33,7 @@ impl Document {
             Ok(_) => Ok(String::from_utf8_lossy(bytes).into_owned()),
             Err(fault) => Err(malformed(fault.at, fault.what)),
         };
-        let (mut header, mut json, mut xml) = (String::new(), String::new(), None);
+        let (mut header, mut json) = (String::new(), String::new());
         match form {
             PartForm::Json => json = text(&bytes)?,
             PartForm::Jws => {
@@ -43,7 +42,7 @@ impl Document {
                 json = text(&token.payload)?;
             }
             PartForm::Xml => {
-                xml = Some(Xml::parse(&bytes).map_err(|fault| malformed(fault.at, fault.what))?);
+                Xml::parse(&bytes).map_err(|fault| malformed(fault.at, fault.what))?;
             }
             PartForm::Form => {
                 pairs(&bytes, reader_of(form))?;
@@ -55,7 +54,6 @@ impl Document {
             bytes,
             header,
             json,
-            xml,
         })
     }
 
@@ -63,8 +61,11 @@ impl Document {
         &self.bytes
     }
 
-    pub fn xml(&self) -> Option<&Xml> {
-        self.xml.as_ref()
+    pub fn xml(&self) -> Option<Xml<'_>> {
+        match self.form {
+            PartForm::Xml => Xml::parse(&self.bytes).ok(),
+            PartForm::Json | PartForm::Jws | PartForm::Form | PartForm::Text => None,
+        }
     }
 
     /// The JSON of it, if it is JSON (the payload of a token).
@@ -111,8 +112,11 @@ impl Document {
                 }
                 scalar(json.get(&Pointer(rest.to_vec())), selector)
             }
-            PartForm::Xml => match &self.xml {
-                Some(xml) => xml.only(within).map_err(|_| repeated()),
+            PartForm::Xml => match self.xml() {
+                Some(xml) => {
+                    let found = xml.only(within).map_err(|_| repeated())?;
+                    Ok(found.map(|text| Cow::Owned(text.to_vec())))
+                }
                 None => Ok(None),
             },
             PartForm::Form => {

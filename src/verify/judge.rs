@@ -329,7 +329,7 @@ fn challenged(
         {
             let text = evaluate::text(url, scope)?.unwrap_or_default();
             let pinned = pinned(&text, pin)?;
-            let request = outbound::visit(pinned.host, pinned.target, VISIT_TIMEOUT);
+            let request = outbound::visit(&pinned, VISIT_TIMEOUT);
             return Ok(Some(Step::Wanted(Want::Visit {
                 request: Box::new(request),
             })));

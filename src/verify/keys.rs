@@ -337,7 +337,7 @@ pub(super) fn algorithms(scheme: &Scheme) -> Vec<Algorithm> {
         Algorithm::Jws => scheme
             .jws
             .iter()
-            .filter_map(|name| JwsAlgorithm::from_name(name))
+            .filter_map(|name| JwsAlgorithm::named(name))
             .map(JwsAlgorithm::algorithm)
             .collect(),
         Algorithm::HttpSignature => scheme.http.clone(),

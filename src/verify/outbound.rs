@@ -89,14 +89,14 @@ pub fn build(
 }
 
 /// A request to an address that was checked against a pin.
-pub fn visit(host: String, target: String, timeout: std::time::Duration) -> remote::Outbound {
+pub fn visit(pinned: &remote::Pinned, timeout: std::time::Duration) -> remote::Outbound {
     remote::Outbound {
         method: http::Method::GET,
         https: true,
-        host,
+        host: pinned.host().to_owned(),
         port: 443,
         own_host: false,
-        target,
+        target: pinned.target().to_owned(),
         headers: Headers::new(),
         body: Bytes::new(),
         timeout,

@@ -115,7 +115,11 @@ fn of_document<'s>(document: &'s Document, nested: Nested) -> Result<Vec<Pair<'s
         return members(json, nested);
     }
     if let Some(xml) = document.xml() {
-        return elements(xml);
+        let pairs = elements(&xml)?;
+        return Ok(pairs
+            .into_iter()
+            .map(|(n, v)| (Cow::Owned(n.into_owned()), Cow::Owned(v.into_owned())))
+            .collect());
     }
     match document.pairs() {
         Some(pairs) => Ok(pairs
@@ -159,7 +163,7 @@ fn leaves(json: Json<'_>) -> Vec<Pair<'_>> {
         .collect()
 }
 
-fn elements(xml: &Xml) -> Result<Vec<Pair<'_>>, Rejection> {
+fn elements<'a>(xml: &'a Xml<'_>) -> Result<Vec<Pair<'a>>, Rejection> {
     // What stands deeper is no parameter, and would be forwarded unsigned.
     if xml.has_nested() {
         return Err(Rejection::FieldMalformed {
@@ -168,7 +172,7 @@ fn elements(xml: &Xml) -> Result<Vec<Pair<'_>>, Rejection> {
     }
     Ok(xml
         .iter_flat()
-        .map(|(name, text)| (bytes(Cow::Borrowed(name)), bytes(Cow::Borrowed(text))))
+        .map(|(name, text)| (bytes(Cow::Borrowed(name)), Cow::Borrowed(text)))
         .collect())
 }
 

@@ -2,14 +2,15 @@
 //! says how to find. What a request names (a certificate, an address, a key) counts only when it
 //! leads to something that is pinned (lint L5).
 
+use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::remote::{Pinned, RemoteAnswer};
+use crate::remote::{Pinned, RemoteAnswer, UrlPin};
 use crate::rule::Template;
 use crate::rule::scheme::{
-    Algorithm, FetchedForm, FetchedKeys, KeySource, PartForm, Pin, SignedKey, Trust,
+    Algorithm, FetchedForm, FetchedKeys, KeySource, PartForm, SignedKey, Trust,
 };
 use crate::verify::certificate::{self, NameRule, Policy};
 use crate::verify::document::Document;
@@ -90,7 +91,8 @@ impl<'k> Resolver<'k> {
             KeySource::Fetch(fetch) => self.fetched(index, given, fetch, id.as_deref(), scope),
             KeySource::CertificateUrl { url, pin, .. } => self.by_url(index, url, pin, scope),
             KeySource::X5c { length, trust, leaf_oid, intermediate_oid } => {
-                let token = token(scope)?;
+                let text = token(scope)?;
+                let token = Jws::parse(&text).map_err(|_| Rejection::SignatureMalformed)?;
                 let policy = Policy {
                     length: *length,
                     leaf_oid: leaf_oid.clone(),
@@ -216,7 +218,7 @@ impl<'k> Resolver<'k> {
         &self,
         scheme: usize,
         url: &Template,
-        pin: &Pin,
+        pin: &UrlPin,
         scope: &Scope<'_, '_>,
     ) -> Result<Resolved<'k>, Rejection> {
         let Some(text) = evaluate::text(url, scope)? else {
@@ -225,7 +227,7 @@ impl<'k> Resolver<'k> {
             });
         };
         let pinned = pinned(&text, pin)?;
-        let name = format!("certificate https://{}{}", pinned.host, pinned.target);
+        let name = format!("certificate https://{}{}", pinned.host(), pinned.target());
         match self.known.keys(&name) {
             Some(list) => self.usable(list, |_| true).map(Resolved::Keys),
             None => Ok(Resolved::Wanted(Want::Keys {
@@ -233,7 +235,7 @@ impl<'k> Resolver<'k> {
                 name,
                 id: None,
                 ttl: CERTIFICATE_TTL,
-                request: Box::new(outbound::visit(pinned.host, pinned.target, CERTIFICATE_TIMEOUT)),
+                request: Box::new(outbound::visit(&pinned, CERTIFICATE_TIMEOUT)),
             })),
         }
     }
@@ -413,7 +415,7 @@ fn fetched(
                     None => Ok(Vec::new()),
                 };
                 let (key, data) = (part(&Some(rule.key.clone()))?, part(&Some(rule.data.clone()))?);
-                let opened = decrypt::decrypt(rule.algorithm, &key, &part(&rule.nonce)?, &part(&rule.aad)?, data)
+                let opened = decrypt::decrypt(rule.algorithm, &key, &part(&rule.nonce)?, &part(&rule.aad)?, &data)
                     .map_err(|_| "an encrypted key cannot be opened".to_owned())?;
                 Some(Document::read(PartForm::Text, opened).map_err(said)?)
             }
@@ -489,7 +491,7 @@ fn policy(name: Option<&Template>, scope: &Scope<'_, '_>) -> Result<Policy, Reje
 }
 
 /// The token that a JWS scheme checks.
-pub fn token(scope: &Scope<'_, '_>) -> Result<Jws, Rejection> {
+pub fn token<'s>(scope: &Scope<'s, '_>) -> Result<Cow<'s, [u8]>, Rejection> {
     let value = scope.frame.and_then(|frame| frame.scheme.value.as_ref());
     let text = match value {
         Some(value) => evaluate::one(value, scope)?,
@@ -498,10 +500,10 @@ pub fn token(scope: &Scope<'_, '_>) -> Result<Jws, Rejection> {
     let Some(text) = text.filter(|text| !text.trim_ascii().is_empty()) else {
         return Err(Rejection::SignatureMissing);
     };
-    Jws::parse(&text).map_err(|_| Rejection::SignatureMalformed)
+    Ok(text)
 }
 
-fn x5c(token: &Jws) -> Result<Vec<Vec<u8>>, Rejection> {
+fn x5c(token: &Jws<'_>) -> Result<Vec<Vec<u8>>, Rejection> {
     let header = Json::parse(&token.header).map_err(|_| Rejection::SignatureMalformed)?;
     let mut chain = Vec::new();
     for entry in header.each(&pointer(&["x5c", "*"])).into_iter().take(8) {
@@ -515,8 +517,8 @@ fn x5c(token: &Jws) -> Result<Vec<Vec<u8>>, Rejection> {
 }
 
 /// An address that a request names, if it is where the rule says.
-pub fn pinned(text: &[u8], pin: &Pin) -> Result<Pinned, Rejection> {
-    crate::remote::pinned(text, pin).map_err(|why| Rejection::KeyUntrusted {
+pub fn pinned(text: &[u8], pin: &UrlPin) -> Result<Pinned, Rejection> {
+    pin.admit(text).map_err(|why| Rejection::KeyUntrusted {
         why: why.to_string(),
     })
 }

@@ -101,7 +101,10 @@ impl<'s, 'r> Scope<'s, 'r> {
             Selector::Form(name) => only(view.form()?, selector, name),
             Selector::Json(pointer) => scalar(view.json()?.get(pointer), selector),
             Selector::JsonRaw(pointer) => Ok(written(view.json()?, pointer)),
-            Selector::Xml(names) => view.xml()?.only(names).map_err(|_| repeated(selector)),
+            Selector::Xml(names) => match view.xml()?.only(names) {
+                Ok(found) => Ok(found.map(Cow::Borrowed)),
+                Err(_) => Err(repeated(selector)),
+            },
             Selector::BasicUser => Ok(self.basic()?.map(|(user, _)| user.into())),
             Selector::BasicPassword => Ok(self.basic()?.map(|(_, password)| password.into())),
             Selector::Part { name, within } => match view.part(name)? {

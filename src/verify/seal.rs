@@ -4,7 +4,7 @@
 use crate::clock::Timestamp;
 use crate::rule::Template;
 use crate::rule::scheme::{Algorithm, MOST_COMBINATIONS, Scheme};
-use crate::verify::jws::JwsAlgorithm;
+use crate::verify::jws::Jws;
 use crate::verify::keys::Keyring;
 use crate::verify::rejection::Rejection;
 use crate::verify::resolve::{Held, Resolved, Resolver, of_algorithm, token};
@@ -62,9 +62,11 @@ fn one(
     let keys = |scope: &Scope<'_, '_>| resolver.keys(index, scope);
     match scheme.algorithm {
         Algorithm::Jws => {
-            let token = token(scope)?;
-            let algorithm = JwsAlgorithm::from_name(&token.algorithm)
-                .filter(|_| scheme.jws.contains(&token.algorithm.as_str()))
+            let text = token(scope)?;
+            let token = Jws::parse(&text).map_err(|_| Rejection::SignatureMalformed)?;
+            let algorithm = token
+                .algorithm
+                .filter(|algorithm| scheme.jws.contains(&algorithm.name()))
                 .ok_or(Rejection::SchemeUnknown)?;
             let keys = match keys(scope)? {
                 Resolved::Keys(keys) => keys,
@@ -74,7 +76,7 @@ fn one(
             let mut made_by = None;
             for key in &fitting {
                 let mut running = key.material.begin();
-                running.update(token.signing_input());
+                running.update(token.signed);
                 if running.finish().verify(&token.signature) && made_by.is_none() {
                     made_by = Some(key);
                 }

@@ -26,7 +26,7 @@ pub struct View<'r> {
     json: OnceCell<Result<Json<'r>, Rejection>>,
     form: OnceCell<Result<Pairs<'r>, Rejection>>,
     query: OnceCell<Result<Pairs<'r>, Rejection>>,
-    xml: OnceCell<Result<Xml, Rejection>>,
+    xml: OnceCell<Result<Xml<'r>, Rejection>>,
     basic: OnceCell<Option<Vec<u8>>>,
     parts: Vec<OnceCell<Result<Option<Document>, Rejection>>>,
     plain: OnceCell<Result<Option<Document>, Rejection>>,
@@ -103,7 +103,7 @@ impl<'r> View<'r> {
         json.as_ref().copied().map_err(Rejection::clone)
     }
 
-    pub fn xml(&self) -> Result<&Xml, Rejection> {
+    pub fn xml(&self) -> Result<&Xml<'r>, Rejection> {
         let xml = self.xml.get_or_init(|| {
             Xml::parse(&self.request.body).map_err(|fault| Rejection::BodyMalformed {
                 reader: Reader::Xml,

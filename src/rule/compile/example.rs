@@ -12,10 +12,11 @@ use http::Method;
 use crate::clock::Timestamp;
 use crate::message::SourceName;
 use crate::rule::compile::guard::guard_default;
-use crate::rule::compile::provider::{choice, meanings};
+use crate::rule::compile::provider::{believed, choice, meanings};
 use crate::rule::compile::relay::relay_default;
-use crate::rule::provider::{Example, Provider};
+use crate::rule::provider::{Action, Example, Provider, Recorded};
 use crate::rule::reader::{Field, Table, optional};
+use crate::rule::scheme::Scheme;
 use crate::rule::{Destination, InboxRule, KeyRef, Rule};
 use crate::secret::SecretRef;
 
@@ -53,7 +54,11 @@ fn blank() -> Example {
         url: None,
         event_id: None,
         event_type: None,
+        payment: BTreeMap::new(),
         reply: None,
+        schemes: Vec::new(),
+        action: None,
+        remote: Vec::new(),
     }
 }
 
@@ -68,6 +73,8 @@ fn example(field: &Field<'_>, known: &[Example]) -> Option<Example> {
         None => blank(),
     };
     example.name = name;
+    // What the base is offered as is not what its changed copies are.
+    example.action = None;
     example.rejected = match table.get("rejected") {
         Some(code) => Some(code.text()?.to_owned()),
         None => None,
@@ -77,11 +84,13 @@ fn example(field: &Field<'_>, known: &[Example]) -> Option<Example> {
         example.at = at.integer(0..=253_402_300_799)?;
     }
     if let Some(method) = table.get("method") {
-        let methods = [("POST", 0), ("GET", 1), ("PUT", 2)];
+        let methods = [("POST", 0), ("GET", 1), ("PUT", 2), ("HEAD", 3), ("OPTIONS", 4)];
         example.method = match choice(&method, &methods)? {
             0 => Method::POST,
             1 => Method::GET,
-            _ => Method::PUT,
+            2 => Method::PUT,
+            3 => Method::HEAD,
+            _ => Method::OPTIONS,
         };
     }
     if let Some(path) = text("path") {
@@ -95,6 +104,18 @@ fn example(field: &Field<'_>, known: &[Example]) -> Option<Example> {
     }
     if let Some(body) = text("body") {
         example.body = Bytes::from(body?);
+    }
+    if let Some(body) = table.get("body_base64") {
+        example.body = body.parsed(|text| {
+            let packed: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+            match data_encoding::BASE64.decode(&packed) {
+                Ok(bytes) => Ok(Bytes::from(bytes)),
+                Err(_) => Err(crate::rule::value::Complaint::new("this is no base64")),
+            }
+        })?;
+    }
+    if let Some(schemes) = table.get("schemes") {
+        example.schemes = schemes.texts().into_iter().map(str::to_owned).collect();
     }
     if let Some(config) = table.get("config") {
         example.config = meanings(&config)?;
@@ -128,7 +149,36 @@ fn expectations(table: &Table<'_>, example: &mut Example) -> Option<()> {
     if let Some(reply) = text("reply") {
         example.reply = Some(reply?);
     }
+    if let Some(payment) = table.get("payment") {
+        example.payment = meanings(&payment)?;
+    }
+    if let Some(action) = table.get("action") {
+        let actions = [
+            ("payment", Action::Payment),
+            ("refund", Action::Refund),
+            ("cancel", Action::Cancel),
+        ];
+        example.action = Some(choice(&action, &actions)?);
+    }
+    if let Some(remote) = table.get("remote") {
+        let list: Vec<Option<Recorded>> = remote.list().iter().map(recorded).collect();
+        example.remote = list.into_iter().collect::<Option<_>>()?;
+    }
     Some(())
+}
+
+/// What a pinned host answers.
+fn recorded(field: &Field<'_>) -> Option<Recorded> {
+    let table = field.table()?;
+    let url = table.need("url", "the whole address").and_then(|f| f.text());
+    let status = table.get("status").map_or(Some(200), |f| f.integer(100..=599));
+    let body = table.get("body").map_or(Some(""), |f| f.text());
+    table.finish();
+    Some(Recorded {
+        url: url?.to_owned(),
+        status: u16::try_from(status?).ok()?,
+        body: Bytes::copy_from_slice(body?.as_bytes()),
+    })
 }
 
 fn base(like: &Field<'_>, known: &[Example]) -> Option<Example> {
@@ -176,9 +226,9 @@ pub fn rule_for(provider: &Arc<Provider>, example: &Example) -> Rule {
         not_after: None,
         label: id.clone().unwrap_or_else(|| format!("keys[{index}]")),
     };
+    let provider = chosen(provider, &example.schemes);
     Rule {
         name: SourceName::new(&provider.name),
-        provider: Arc::clone(provider),
         path: example.path.clone(),
         url: example.url.clone(),
         config: example.config.clone(),
@@ -197,13 +247,30 @@ pub fn rule_for(provider: &Arc<Provider>, example: &Example) -> Rule {
             .as_ref()
             .map(|freshness| freshness.tolerance),
         inbox: InboxRule {
-            key: provider.event.id.clone(),
+            keys: provider.event.ids.clone(),
             key_signed: provider.event.id_signed,
             keep: Duration::from_secs(7 * 86_400),
         },
         relay: relay_default(),
         file: None,
+        provider,
     }
+}
+
+/// The provider with the alternatives that a source has chosen; without a choice, with those that
+/// are not opt-in.
+pub(super) fn chosen(provider: &Arc<Provider>, names: &[String]) -> Arc<Provider> {
+    let wanted = |scheme: &Scheme| match names {
+        [] => !scheme.opt_in,
+        names => names.contains(&scheme.name),
+    };
+    if provider.schemes.iter().all(wanted) {
+        return Arc::clone(provider);
+    }
+    let mut chosen = Provider::clone(provider);
+    chosen.schemes.retain(wanted);
+    chosen.event.id_signed = believed(&chosen.cover(), &chosen.event.ids);
+    Arc::new(chosen)
 }
 
 impl Example {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::rule::compile::provider::meanings;
-use crate::rule::provider::{MOST_COMBINATIONS, Provider};
+use crate::rule::provider::{Provider, Setting};
 use crate::rule::reader::{Field, Table, optional};
+use crate::rule::scheme::{Host, KeySource, MOST_COMBINATIONS, Scheme};
 use crate::rule::text::nearest;
 use crate::rule::{KeyRef, value};
 use crate::secret::SecretRef;
@@ -21,9 +22,16 @@ pub(super) fn keys(
         .filter(Field::is_text)
         .and_then(|f| f.text())
         == Some("none");
-    let signs = !open && provider.is_none_or(|provider| provider.scheme.is_some());
-    let field = if signs {
+    let signs = !open && provider.is_none_or(Provider::takes_keys);
+    let needed = provider.is_none_or(Provider::needs_keys);
+    let field = if signs && needed {
         root.need("keys", hint)?
+    } else if signs {
+        // Keys are fetched; one that is named needs no fetching.
+        match root.get("keys") {
+            Some(field) => field,
+            None => return Some(Vec::new()),
+        }
     } else {
         let Some(field) = root.get("keys") else {
             return Some(Vec::new());
@@ -41,15 +49,15 @@ pub(super) fn keys(
         .map(|(index, field)| key(field, index, folder))
         .collect();
     let keys: Vec<KeyRef> = keys.into_iter().collect::<Option<_>>()?;
-    if keys.is_empty() {
+    if keys.is_empty() && needed {
         field
             .problems
             .error_with(field.span.clone(), "missing_key", "there is no key", hint);
     }
     // L6: every combination is tried, so their number is bounded.
     let messages = provider
-        .and_then(|p| p.scheme.as_ref())
-        .map_or(1, |s| s.messages.len());
+        .and_then(|p| p.schemes.iter().map(Scheme::variants).max())
+        .unwrap_or(1);
     if keys.len() * messages > MOST_COMBINATIONS {
         let most = MOST_COMBINATIONS / messages;
         let message = format!("at most {most} keys can be tried for one request");
@@ -113,8 +121,56 @@ pub(super) fn config(
     if let Some(provider) = provider {
         let names = config.keys().map(String::as_str);
         agree(root, field.as_ref(), "config", names, &provider.config)?;
+        environment(root, field.as_ref(), &config, provider)?;
     }
     Some(config)
+}
+
+/// Which of the provider's hosts are asked.
+const ENVIRONMENT: &str = "environment";
+
+fn environment(
+    root: &Table<'_>,
+    field: Option<&Field<'_>>,
+    config: &BTreeMap<String, String>,
+    provider: &Provider,
+) -> Option<()> {
+    let Some(chosen) = config.get(ENVIRONMENT) else {
+        return Some(());
+    };
+    if provider.config.contains_key(ENVIRONMENT) {
+        return Some(());
+    }
+    let place = field.map_or(0..0, |field| field.key.clone());
+    let requests = provider
+        .query_back
+        .iter()
+        .map(|query| &query.request)
+        .chain(provider.schemes.iter().filter_map(|s| match &s.key.source {
+            KeySource::Fetch(fetch) => Some(&fetch.request),
+            _ => None,
+        }));
+    let mut any = false;
+    for request in requests {
+        if let Host::Pinned(hosts) = &request.host
+            && hosts.len() > 1
+        {
+            any = true;
+            if !hosts.iter().any(|(name, _)| name == chosen) {
+                let names: Vec<&str> = hosts.iter().map(|(name, _)| name.as_str()).collect();
+                let message = format!("there is no environment `{chosen}`");
+                let hint = format!("there are: {}", names.join(", "));
+                root.problems.error_with(place, "bad_value", message, hint);
+                return None;
+            }
+        }
+    }
+    if !any {
+        let message = "the provider has no use for `config.environment`";
+        root.problems.error(place, "unknown_key", message);
+        return None;
+    }
+    Some(())
 }
 
 pub(super) fn secrets(
@@ -144,12 +200,13 @@ fn agree<'a>(
     field: Option<&Field<'_>>,
     table: &str,
     set: impl Iterator<Item = &'a str>,
-    asked: &BTreeMap<String, String>,
+    asked: &BTreeMap<String, Setting>,
 ) -> Option<()> {
     let set: Vec<&str> = set.collect();
     let place = field.map_or(0..0, |field| field.key.clone());
     let mut good = true;
-    for name in set.iter().filter(|name| !asked.contains_key(**name)) {
+    let of_hosts = |name: &str| table == "config" && name == ENVIRONMENT;
+    for name in set.iter().filter(|name| !asked.contains_key(**name) && !of_hosts(name)) {
         good = false;
         let message = format!("the provider has no use for `{table}.{name}`");
         let hint = match nearest(name, asked.keys().map(String::as_str)) {
@@ -165,12 +222,12 @@ fn agree<'a>(
     }
     for (name, meaning) in asked
         .iter()
-        .filter(|(name, _)| !set.contains(&name.as_str()))
+        .filter(|(name, setting)| !setting.optional && !set.contains(&name.as_str()))
     {
         good = false;
         let message = format!("`{table}.{name}` is missing");
         root.problems
-            .error_with(place.clone(), "missing_key", message, meaning);
+            .error_with(place.clone(), "missing_key", message, &meaning.meaning);
     }
     good.then_some(())
 }

@@ -4,16 +4,22 @@
 use std::collections::BTreeMap;
 
 use crate::rule::Template;
-use crate::rule::provider::Scheme;
+use crate::rule::cover::Cover;
+use crate::rule::provider::Setting;
 use crate::rule::reader::Field;
-use crate::rule::template::{Piece, Selector};
+use crate::rule::scheme::{Algorithm, KeySource, Scheme};
+use crate::rule::template::{Item, Piece, Selector, Transform};
 
 /// What the templates of a provider file may refer to.
 pub(super) struct Words<'a> {
-    pub config: &'a BTreeMap<String, String>,
-    pub secrets: &'a BTreeMap<String, String>,
+    pub config: &'a BTreeMap<String, Setting>,
+    pub secrets: &'a BTreeMap<String, Setting>,
     pub has_header: bool,
     pub has_params: bool,
+    pub has_items: bool,
+    pub has_plain: bool,
+    pub has_answer: bool,
+    pub parts: &'a [String],
 }
 
 /// What a template is for.
@@ -21,49 +27,87 @@ pub(super) struct Words<'a> {
 pub(super) enum Use {
     /// Only fed to the primitive; shown nowhere.
     Signed,
-    /// Stored, logged or sent: no secret may get there.
+    /// Stored, logged or sent to whoever called: no secret may get there.
     Shown,
+    /// Gives candidates, of which there may be several.
+    Many,
+    /// Compared with something, and shown nowhere.
+    Compared,
+    /// Part of a request of our own to a pinned host, or of what is made of its answer.
+    Asked,
 }
 
 impl Words<'_> {
-    /// Complains about every reference to something that is not there.
+    /// Complains about every reference to something that is not there, or not for this use.
     pub(super) fn check(&self, field: &Field<'_>, template: &Template, purpose: Use) {
         for value in template.values() {
-            let complaint = match &value.selector {
-                Selector::Config(name) if !self.config.contains_key(name) => {
-                    format!("`{name}` is not announced under [config]")
-                }
-                Selector::Secret(_) if purpose == Use::Shown => {
-                    "a secret can only be part of what is signed".to_owned()
-                }
-                Selector::Secret(name) if !self.secrets.contains_key(name) => {
-                    format!("`{name}` is not announced under [secrets]")
-                }
-                Selector::Sig(_) if !self.has_header => {
-                    "`sig:` needs `header = { name, items, pair }` under [signature]".to_owned()
-                }
-                Selector::Params { .. } if !self.has_params => {
-                    "`params` needs a table [params]".to_owned()
-                }
-                Selector::Body
-                | Selector::Method
-                | Selector::Path
-                | Selector::Target
-                | Selector::Query
-                | Selector::QueryParam(_)
-                | Selector::Url
-                | Selector::Header(_)
-                | Selector::Form(_)
-                | Selector::Json(_)
-                | Selector::Sig(_)
-                | Selector::Config(_)
-                | Selector::Secret(_)
-                | Selector::Params { .. } => continue,
-            };
-            field
-                .problems
-                .error(field.inside(value.span.clone()), "template", complaint);
+            if let Some(complaint) = self.complaint(&value.selector, purpose) {
+                field
+                    .problems
+                    .error(field.inside(value.span.clone()), "template", complaint);
+            }
         }
+        let sealed = template
+            .values()
+            .any(|value| value.transforms.iter().any(|t| matches!(t, Transform::Hmac(_))));
+        if sealed && purpose != Use::Shown {
+            let message = "an hmac of the key is only for the reply to a challenge";
+            field.problems.error(field.span.clone(), "template", message);
+        }
+    }
+
+    fn complaint(&self, selector: &Selector, purpose: Use) -> Option<String> {
+        let secret_use = matches!(purpose, Use::Signed | Use::Compared | Use::Asked);
+        let text = match selector {
+            Selector::Config(name) | Selector::Sig(Item::AsConfigured(name))
+                if !self.config.contains_key(name) =>
+            {
+                format!("`{name}` is not announced under [config]")
+            }
+            Selector::Secret(_) if !secret_use => {
+                "a secret can only be part of what is signed, compared, or sent to a pinned host"
+                    .to_owned()
+            }
+            Selector::Secret(name) if !self.secrets.contains_key(name) => {
+                format!("`{name}` is not announced under [secrets]")
+            }
+            Selector::Key if purpose != Use::Signed => {
+                "the key can only be part of what is signed".to_owned()
+            }
+            Selector::KeyId | Selector::Now(_) | Selector::Nonce | Selector::Signature
+                if purpose != Use::Asked =>
+            {
+                "this is only for requests of our own".to_owned()
+            }
+            Selector::Sig(_) if !self.has_header => {
+                "`sig:` needs `header = { name, items, pair }` under [signature]".to_owned()
+            }
+            Selector::Params { .. } if !self.has_params => {
+                "`params` needs a table [params]".to_owned()
+            }
+            Selector::Item(_) if !self.has_items && purpose != Use::Asked => {
+                "`item:` needs a table [split]".to_owned()
+            }
+            Selector::Plain(_) if !self.has_plain && purpose != Use::Asked => {
+                "`plain` needs a table [decrypt]".to_owned()
+            }
+            Selector::Part { name, .. } if !self.parts.contains(name) => {
+                format!("`{name}` is no document of [parts]")
+            }
+            Selector::Answer(_) | Selector::AnswerStatus
+                if !self.has_answer && purpose != Use::Asked =>
+            {
+                "`answer` needs a table [query_back]".to_owned()
+            }
+            Selector::Headers(_) | Selector::HeaderNumbered(_) if purpose != Use::Many => {
+                "several fields are only for signatures: `value`".to_owned()
+            }
+            Selector::Json(pointer) if pointer.is_many() && purpose != Use::Many => {
+                "`*` is only for signatures: `value`".to_owned()
+            }
+            _ => return None,
+        };
+        Some(text)
     }
 }
 
@@ -74,6 +118,9 @@ pub(super) fn side_by_side(field: &Field<'_>, message: &Template) {
         if let [Piece::Value(left), Piece::Value(right)] = pair
             && !left.fixed_length()
             && !right.fixed_length()
+            // What the source sets is always the same, and nothing can move there.
+            && left.selector.from_request()
+            && right.selector.from_request()
         {
             field.problems.warn(
                 field.inside(left.span.start..right.span.end),
@@ -91,7 +138,7 @@ pub(super) fn side_by_side(field: &Field<'_>, message: &Template) {
 
 /// Complains about selectors outside the signature; true when all are covered.
 pub(super) fn covered(
-    scheme: &Scheme,
+    cover: &Cover<'_>,
     field: &Field<'_>,
     template: &Template,
     code: &'static str,
@@ -100,7 +147,7 @@ pub(super) fn covered(
     let mut all = true;
     for value in template
         .values()
-        .filter(|value| !scheme.covers(&value.selector))
+        .filter(|value| !cover.covers(&value.selector))
     {
         all = false;
         field.problems.error_with(
@@ -113,9 +160,89 @@ pub(super) fn covered(
     all
 }
 
+/// L2: the forwarded body is what people act on.
+pub(super) fn body_is_covered(field: &Field<'_>, cover: &Cover<'_>) {
+    let covered = cover.covers_body();
+    // A token signs nothing, and its reason is given with `weak`.
+    let tokens = cover
+        .schemes
+        .iter()
+        .all(|s| matches!(s.algorithm, Algorithm::Token | Algorithm::Basic));
+    let said = cover.schemes.iter().any(|scheme| scheme.body_unsigned);
+    let reason = cover
+        .schemes
+        .iter()
+        .filter(|scheme| scheme.body_unsigned)
+        .all(|scheme| scheme.body_unsigned_reason.is_some());
+    if covered && said && cover.query_back.is_none() {
+        field.problems.error(
+            field.key.clone(),
+            "bad_value",
+            "the signature does cover the body: `body_unsigned` is wrong",
+        );
+    } else if !covered && !said && !tokens {
+        field.problems.error_with(
+            field.key.clone(),
+            "body_unsigned",
+            "this signature does not cover the body: anyone who has seen one callback can \
+             send another body under it",
+            "put {body} or {params} into every message; where the provider really signs like \
+             this, say `body_unsigned = true` and add [query_back], or `body_unsigned_reason`",
+        );
+    } else if !covered && said && !reason && cover.query_back.is_none() {
+        field.problems.error_with(
+            field.key.clone(),
+            "body_unsigned",
+            "the body is not signed, and nobody is asked whether it is true",
+            "add [query_back]; where there is nobody to ask, `body_unsigned_reason = \"…\"`",
+        );
+    }
+}
+
+/// One key for all customers of a provider: somebody else's event is signed as well as ours.
+pub(super) fn addressee(field: &Field<'_>, cover: &Cover<'_>) {
+    let shared = cover.schemes.iter().any(|scheme| {
+        scheme.key.shared
+            || matches!(
+                scheme.key.source,
+                KeySource::Jwks { .. }
+                    | KeySource::CertificateUrl { .. }
+                    | KeySource::X5c { .. }
+                    | KeySource::Certificate { .. }
+                    | KeySource::Signed(_)
+            )
+    });
+    let in_message = |scheme: &Scheme| {
+        scheme.messages.iter().all(|message| {
+            message
+                .values()
+                .any(|value| matches!(value.selector, Selector::Config(_) | Selector::Url))
+        }) && !scheme.messages.is_empty()
+            || scheme.algorithm == Algorithm::HttpSignature
+                && scheme.components.iter().any(|c| c == "@target-uri" || c == "@authority")
+    };
+    let asserted = cover.asserts.iter().any(|assert| {
+        assert.addressee && assert.when.is_empty() && cover.template(&assert.condition.is)
+    });
+    let asked = cover.query_back.is_some_and(|query| query.when.is_empty());
+    if shared && !asserted && !asked && !cover.schemes.iter().all(in_message) {
+        field.problems.error_with(
+            field.key.clone(),
+            "no_addressee",
+            "the provider signs for all its customers with one key: an event of somebody else \
+             would pass",
+            "compare something signed with what the source sets: \
+             `[[assert]] is = \"{json:/app_id}\", equals = \"{config:app_id}\"`",
+        );
+    }
+}
+
 /// A key that reads nothing from the request would make all events one.
 pub(super) fn tells_events_apart(field: &Field<'_>, template: &Template) {
-    if !template.values().any(|value| value.selector.from_request()) {
+    let tells = |value: &crate::rule::template::Value| {
+        value.selector.from_request() || matches!(value.selector, Selector::Answer(_))
+    };
+    if !template.values().any(tells) {
         field.problems.error_with(
             field.span.clone(),
             "constant_id",

@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::Method;
 
 use crate::rule::compile::lint::{self, Use, Words};
-use crate::rule::compile::scheme::params;
+use crate::rule::compile::parts::{part_names, split};
+use crate::rule::compile::scheme::{params, time_format};
 use crate::rule::compile::{answer, example};
+use crate::rule::cover::Cover;
 use crate::rule::provider::{
-    Challenge, Contract, EventIdentity, Freshness, Provider, Scheme, TimeFormat,
+    Assert, Category, Contract, EventIdentity, Evidence, Freshness, Part, Provider, QueryBack,
+    Setting, Split,
 };
 use crate::rule::reader::{Field, Problems, Table, optional};
+use crate::rule::scheme::{Condition, Decrypt, Scheme, Test};
 use crate::rule::template::Selector;
 use crate::rule::text::nearest;
 use crate::rule::{Template, value};
@@ -20,49 +23,71 @@ use crate::rule::{Template, value};
 pub(super) fn compile(name: &str, problems: &Problems) -> Option<Provider> {
     let document = problems.parse(problems.text());
     let root = Table::root(problems, &document);
-    let title = root
-        .need("title", "the provider's name, as people know it")
-        .and_then(|f| f.text());
-    let docs = root
-        .need("docs", "the address of its documentation")
-        .and_then(|f| f.text());
-    let notes = root.get("notes").map(|f| f.texts()).unwrap_or_default();
-    let methods = root
-        .get("methods")
-        .map_or_else(|| Some(vec![Method::POST]), |f| methods(&f));
-    let config = root
-        .get("config")
-        .and_then(|f| meanings(&f))
-        .unwrap_or_default();
-    let secrets = root
-        .get("secrets")
-        .and_then(|f| meanings(&f))
-        .unwrap_or_default();
-    let params = root.get("params").map(|f| params(&f));
+    let head = head(&root);
+    let config = settings(&root, "config", "config_optional");
+    let secrets = settings(&root, "secrets", "secrets_optional");
+    let (config, secrets) = (config.unwrap_or_default(), secrets.unwrap_or_default());
+    let params_field = root.get("params");
+    let params = params_field.as_ref().map(params);
     let key = root.get("key");
     let signature = root.get("signature");
-    let grammar = signature
-        .as_ref()
-        .filter(|f| f.is_table())
-        .and_then(Field::table);
+    let (parts_field, split_field) = (root.get("parts"), root.get("split"));
+    let (decrypt_field, query_field) = (root.get("decrypt"), root.get("query_back"));
+    let parts = part_names(parts_field.as_ref());
+    // Only whether they are there; they are read where they stand.
+    let inside = |wanted: &'static str| {
+        signature.as_ref().is_some_and(|field| {
+            field
+                .list()
+                .iter()
+                .filter(|f| f.is_table())
+                .filter_map(Field::table)
+                .any(|table| table.get(wanted).is_some())
+        })
+    };
     let words = Words {
         config: &config,
         secrets: &secrets,
-        has_header: grammar.is_some_and(|table| table.get("header").is_some()),
-        has_params: params.is_some(),
+        has_header: inside("header"),
+        has_params: params.is_some() || inside("params"),
+        has_items: split_field.is_some(),
+        has_plain: decrypt_field.is_some(),
+        has_answer: query_field.is_some(),
+        parts: &parts,
     };
     let reading = Reading {
         root: &root,
         words: &words,
     };
-    let reason = reading.unverified(signature.as_ref());
-    let scheme = signature
-        .as_ref()
-        .map(|f| reading.scheme(f, key.as_ref(), params));
-    let known = scheme.as_ref().and_then(Option::as_ref);
-    let freshness = root.get("freshness").map(|f| reading.freshness(&f, known));
-    let event = reading.event(root.get("event").as_ref(), known);
-    let challenge = root.get("challenge").map(|f| reading.challenge(&f, known));
+    let reason = reading.unverified(signature.as_ref(), query_field.as_ref());
+    let known_params = params.as_ref().and_then(Option::as_ref);
+    let schemes = reading.schemes(signature.as_ref(), key.as_ref(), known_params);
+    let also = reading.also(root.get("also").as_ref());
+    let parts = reading.parts(parts_field.as_ref());
+    let split = split_field.as_ref().map(split);
+    let decrypt = decrypt_field.as_ref().map(|f| reading.decrypt(f));
+    let query_back = query_field.as_ref().map(|f| reading.query_back(f));
+    let asserts = reading.asserts(root.get("assert").as_ref());
+    let payment = root.get("payment").map(|f| reading.payment(&f));
+    let known = Known {
+        schemes: schemes.as_deref().unwrap_or_default(),
+        parts: parts.as_deref().unwrap_or_default(),
+        asserts: asserts.as_deref().unwrap_or_default(),
+        decrypt: decrypt.as_ref().and_then(Option::as_ref),
+        query_back: query_back.as_ref().and_then(Option::as_ref),
+        split: split.as_ref().and_then(Option::as_ref),
+    };
+    let cover = known.cover();
+    if let Some(field) = signature.as_ref().filter(|_| !cover.schemes.is_empty()) {
+        // What could not be read would be called missing as well.
+        if !problems.has_errors() {
+            lint::body_is_covered(field, &cover);
+            lint::addressee(field, &cover);
+        }
+    }
+    let freshness = root.get("freshness").map(|f| reading.freshness(&f, &cover));
+    let event = reading.event(root.get("event").as_ref(), &cover);
+    let challenges = reading.challenges(root.get("challenge").as_ref(), &cover);
     let answers = answer::answers(root.get("answer").as_ref());
     let contract = root
         .get("contract")
@@ -72,22 +97,99 @@ pub(super) fn compile(name: &str, problems: &Problems) -> Option<Provider> {
     if problems.has_errors() {
         return None;
     }
+    let head = head?;
     Some(Provider {
         name: name.to_owned(),
-        title: title?.to_owned(),
-        docs: docs?.to_owned(),
-        notes: notes.into_iter().map(str::to_owned).collect(),
-        methods: methods?,
-        scheme: optional(scheme)?,
+        title: head.title,
+        docs: head.docs,
+        category: head.category,
+        evidence: head.evidence,
+        unconfirmed: head.unconfirmed,
+        notes: head.notes,
+        methods: head.methods,
+        schemes: schemes?,
+        also: also?,
         unverified_reason: reason,
+        parts: parts?,
         freshness: optional(freshness)?,
         event: event?,
-        challenge: optional(challenge)?,
+        payment: optional(payment)?,
+        asserts: asserts?,
+        split: optional(split)?,
+        decrypt: optional(decrypt)?,
+        query_back: optional(query_back)?,
+        challenges: challenges?,
         answers: answers?,
         contract: contract?,
         config,
         secrets,
         examples: examples?,
+    })
+}
+
+/// What is read so far, for the rules about covering.
+struct Known<'a> {
+    schemes: &'a [Scheme],
+    parts: &'a [Part],
+    asserts: &'a [Assert],
+    decrypt: Option<&'a Decrypt>,
+    query_back: Option<&'a QueryBack>,
+    split: Option<&'a Split>,
+}
+
+impl<'a> Known<'a> {
+    fn cover(&self) -> Cover<'a> {
+        Cover {
+            schemes: self.schemes,
+            parts: self.parts,
+            asserts: self.asserts,
+            decrypt: self.decrypt,
+            query_back: self.query_back,
+            split_each: self.split.is_some_and(|split| split.each),
+        }
+    }
+}
+
+/// What a file says of itself.
+struct Head {
+    title: String,
+    docs: String,
+    category: Category,
+    evidence: Evidence,
+    unconfirmed: Vec<String>,
+    notes: Vec<String>,
+    methods: Vec<Method>,
+}
+
+fn head(root: &Table<'_>) -> Option<Head> {
+    let title = root
+        .need("title", "the provider's name, as people know it")
+        .and_then(|f| f.text());
+    let docs = root
+        .need("docs", "the address of its documentation")
+        .and_then(|f| f.text());
+    let category = root
+        .need("category", "one of: payments, crypto, wallets, platforms, standards")
+        .and_then(|f| choice(&f, &Category::ALL));
+    let evidence = root
+        .need("evidence", "how sure this is: vector, sdk, documented, third-party, unconfirmed")
+        .and_then(|f| choice(&f, &Evidence::ALL));
+    let texts = |key| {
+        let texts = root.get(key).map(|f: Field<'_>| f.texts()).unwrap_or_default();
+        texts.into_iter().map(str::to_owned).collect::<Vec<String>>()
+    };
+    let (notes, unconfirmed) = (texts("notes"), texts("unconfirmed"));
+    let methods = root
+        .get("methods")
+        .map_or_else(|| Some(vec![Method::POST]), |f| methods(&f));
+    Some(Head {
+        title: title?.to_owned(),
+        docs: docs?.to_owned(),
+        category: category?,
+        evidence: evidence?,
+        unconfirmed,
+        notes,
+        methods: methods?,
     })
 }
 
@@ -98,13 +200,32 @@ fn methods(field: &Field<'_>) -> Option<Vec<Method>> {
         "PUT" => Some(Method::PUT),
         other => {
             let message = format!("`{other}` is no method of callbacks: POST, GET, PUT");
-            field
-                .problems
-                .error(field.span.clone(), "bad_value", message);
+            field.problems.error_with(
+                field.span.clone(),
+                "bad_value",
+                message,
+                "HEAD and OPTIONS are questions: [[challenge]]",
+            );
             None
         }
     };
     field.list().iter().map(method).collect()
+}
+
+/// What a source must set, and what it may.
+fn settings(
+    root: &Table<'_>,
+    needed: &'static str,
+    optional: &'static str,
+) -> Option<BTreeMap<String, Setting>> {
+    let mut settings = BTreeMap::new();
+    for (key, optional) in [(needed, false), (optional, true)] {
+        let Some(field) = root.get(key) else { continue };
+        for (name, meaning) in meanings(&field)? {
+            settings.insert(name, Setting { meaning, optional });
+        }
+    }
+    Some(settings)
 }
 
 /// Names and what they mean.
@@ -150,6 +271,7 @@ fn contract(field: &Field<'_>) -> Option<Contract> {
         .iter()
         .map(|f| f.parsed(value::network))
         .collect();
+    let finals: Option<Vec<String>> = list("final").iter().map(final_status).collect();
     table.finish();
     let (retries, addresses) = (retries?, addresses?);
     let total = retries.iter().sum::<Duration>();
@@ -167,6 +289,19 @@ fn contract(field: &Field<'_>) -> Option<Contract> {
         deadline: optional(deadline)?,
         retries,
         addresses,
+        final_statuses: finals?,
+    })
+}
+
+/// `4xx`, or one status.
+fn final_status(field: &Field<'_>) -> Option<String> {
+    field.parsed(|text| {
+        let status = text.parse::<u16>().is_ok_and(|n| (200..600).contains(&n));
+        if status || text == "4xx" || text == "5xx" {
+            Ok(text.to_owned())
+        } else {
+            Err(value::Complaint::new("this is a status, or `4xx`"))
+        }
     })
 }
 
@@ -193,81 +328,95 @@ impl Reading<'_, '_> {
         Some(template)
     }
 
-    /// `verify = "none"` and its reason; a file has either that or a signature.
-    fn unverified(&self, signature: Option<&Field<'_>>) -> Option<String> {
+    pub(super) fn words(&self) -> &Words<'_> {
+        self.words
+    }
+
+    /// What stands in for a signature: `verify = "none"` with its reason, or `"query_back"`.
+    fn unverified(
+        &self,
+        signature: Option<&Field<'_>>,
+        query_back: Option<&Field<'_>>,
+    ) -> Option<String> {
         let verify = self.root.get("verify");
         let reason = self.root.get("verify_reason");
-        let none = match &verify {
-            Some(field) => choice(field, &[("none", ())]).is_some(),
-            None => false,
+        let said = match &verify {
+            Some(field) => choice(field, &[("none", false), ("query_back", true)]),
+            None => None,
         };
-        match (signature, none, &reason) {
-            (Some(field), true, _) => {
-                table_error(
-                    field,
-                    "a file says either [signature] or `verify = \"none\"`",
-                );
+        let place = || verify.as_ref().map_or(0..0, |f| f.span.clone());
+        match (signature, said) {
+            (Some(field), Some(_)) => {
+                table_error(field, "a file says either [signature] or `verify`");
             }
-            (None, false, _) if verify.is_none() => self.problems().error_with(
+            (None, None) if verify.is_none() => self.problems().error_with(
                 0..0,
                 "no_verifier",
                 "this provider has no verifier: `[signature]` is missing",
-                "a provider that signs nothing says `verify = \"none\"` and `verify_reason`",
+                "a provider that signs nothing says `verify = \"query_back\"` and whom to ask, or \
+                 `verify = \"none\"` and `verify_reason`",
             ),
-            (None, true, None) => self.problems().error(
-                verify.as_ref().map_or(0..0, |f| f.span.clone()),
+            (None, Some(true)) if query_back.is_none() => self.problems().error_with(
+                place(),
+                "missing_key",
+                "`verify = \"query_back\"` needs [query_back]",
+                "say who is asked",
+            ),
+            (None, Some(false)) if reason.is_none() => self.problems().error(
+                place(),
                 "missing_key",
                 "`verify = \"none\"` needs `verify_reason`",
             ),
-            (Some(_), false, Some(reason)) => {
-                table_error(reason, "`verify_reason` belongs to `verify = \"none\"`");
+            (Some(_), None) => {
+                if let Some(reason) = &reason {
+                    table_error(reason, "`verify_reason` belongs to `verify = \"none\"`");
+                }
             }
-            (Some(_), false, None) | (None, _, _) => {}
+            (None, _) => {}
         }
         reason
-            .filter(|_| none)
+            .filter(|_| said == Some(false))
             .and_then(|field| field.text())
             .map(str::to_owned)
     }
 
-    fn freshness(&self, field: &Field<'_>, scheme: Option<&Scheme>) -> Option<Freshness> {
+    fn freshness(&self, field: &Field<'_>, cover: &Cover<'_>) -> Option<Freshness> {
         let table = field.table()?;
         let timestamp = table
             .need("timestamp", "where it stands, e.g. `{sig:t}`")
             .and_then(|f| {
                 let template = self.template(&f, Use::Shown)?;
-                if let Some(scheme) = scheme {
+                if !cover.schemes.is_empty() {
                     // L1: anyone could set a timestamp that is not signed to the time of the replay.
                     let why = "anyone can change it, so it proves nothing; leave [freshness] out";
-                    lint::covered(scheme, &f, &template, "timestamp_unsigned", why);
+                    lint::covered(cover, &f, &template, "timestamp_unsigned", why);
                 }
                 Some(template)
             });
-        let formats = [
-            ("unix", TimeFormat::Unix),
-            ("unix_ms", TimeFormat::UnixMillis),
-            ("rfc3339", TimeFormat::Rfc3339),
-        ];
+        let zone = table.get("zone").map(|f| f.parsed(value::zone));
+        let zone = optional(zone)?;
         let format = table
-            .need("format", "one of: unix, unix_ms, rfc3339")
-            .and_then(|f| choice(&f, &formats));
+            .need("format", "one of: unix, unix_ms, unix_auto, rfc3339, http_date, compact, plain")
+            .and_then(|f| time_format(&f, zone));
         let tolerance = table
             .need(
                 "tolerance",
                 "how far the clocks may be apart, both ways, e.g. `5m`",
             )
             .and_then(|f| f.parsed(value::duration));
+        let future = table.get("future").map(|f| f.parsed(value::duration));
         table.finish();
         Some(Freshness {
             timestamp: timestamp?,
             format: format?,
             tolerance: tolerance?,
+            future: optional(future)?,
         })
     }
 
-    fn event(&self, field: Option<&Field<'_>>, scheme: Option<&Scheme>) -> Option<EventIdentity> {
+    fn event(&self, field: Option<&Field<'_>>, cover: &Cover<'_>) -> Option<EventIdentity> {
         let nothing = EventIdentity {
-            id: Template::default(),
+            ids: Vec::new(),
             id_signed: false,
             kind: None,
         };
@@ -275,84 +424,44 @@ impl Reading<'_, '_> {
             return Some(nothing);
         };
         let table = field.table()?;
-        let id = table.get("id").map_or(Some(Template::default()), |f| {
-            let id = self.template(&f, Use::Shown)?;
-            lint::tells_events_apart(&f, &id);
-            Some(id)
+        let ids = table.get("id").map_or(Some(Vec::new()), |f| {
+            let one = |f: &Field<'_>| {
+                let id = self.template(f, Use::Shown)?;
+                lint::tells_events_apart(f, &id);
+                Some(id)
+            };
+            let ids: Vec<Option<Template>> = f.list().iter().map(one).collect();
+            ids.into_iter().collect::<Option<Vec<_>>>()
         });
         let kind = table.get("type").map(|f| self.template(&f, Use::Shown));
         table.finish();
-        let id = id?;
-        let id_signed = signed(scheme, &id);
+        let ids = ids?;
         Some(EventIdentity {
-            id,
-            id_signed,
+            id_signed: believed(cover, &ids),
+            ids,
             kind: optional(kind)?,
-        })
-    }
-
-    /// L12: only signed bytes are ever sent back, and few of them, as text.
-    fn challenge(&self, field: &Field<'_>, scheme: Option<&Scheme>) -> Option<Challenge> {
-        let table = field.table()?;
-        let why = "only what is signed is ever sent back";
-        let check = |f: &Field<'_>, template: &Template| match scheme {
-            Some(scheme) => lint::covered(scheme, f, template, "challenge_unsigned", why),
-            None => true,
-        };
-        let mut conditions = Vec::new();
-        if let Some(when) = table.need(
-            "when",
-            "`{ is = \"{json:/type}\", equals = \"…\" }`: how a challenge is known",
-        ) {
-            for condition in when.list() {
-                let inner = condition.table()?;
-                let is = inner.need("is", "a template")?;
-                let template = self.template(&is, Use::Shown)?;
-                check(&is, &template);
-                let equals = inner.need("equals", "the text that it must give")?.text()?;
-                inner.finish();
-                conditions.push((template, Bytes::copy_from_slice(equals.as_bytes())));
-            }
-        }
-        let reply = table.need("reply", "what is sent back").and_then(|f| {
-            let template = self.template(&f, Use::Shown)?;
-            check(&f, &template);
-            Some(template)
-        });
-        let reply_max = table
-            .get("reply_max")
-            .map_or(Some(512), |f| f.integer(1..=4096));
-        let kinds = [
-            ("text/plain", "text/plain"),
-            ("application/json", "application/json"),
-        ];
-        let content_type = table
-            .get("content_type")
-            .map_or(Some("text/plain"), |f| choice(&f, &kinds));
-        table.finish();
-        Some(Challenge {
-            when: conditions,
-            reply: reply?,
-            reply_max: usize::try_from(reply_max?).ok()?,
-            content_type: content_type?.to_owned(),
         })
     }
 }
 
-/// True when all that `template` reads is covered by the signature (lint L9).
-pub(super) fn signed(scheme: Option<&Scheme>, template: &Template) -> bool {
-    scheme.is_some_and(|scheme| template.selectors().into_iter().all(|s| scheme.covers(s)))
+/// True when all that these ids read is covered (lint L9).
+pub(super) fn believed(cover: &Cover<'_>, ids: &[Template]) -> bool {
+    !ids.is_empty() && ids.iter().all(|id| cover.template(id))
 }
 
 /// Templates of a source that replace the provider's own are held to the same rules.
 pub(super) fn source_template(field: &Field<'_>, provider: &Provider) -> Option<Template> {
     let template = field.template()?;
-    let scheme = provider.scheme.as_ref();
+    let parts: Vec<String> = provider.parts.iter().map(|part| part.name.clone()).collect();
     let words = Words {
         config: &provider.config,
         secrets: &provider.secrets,
-        has_header: scheme.is_some_and(|scheme| scheme.header.is_some()),
-        has_params: scheme.is_some_and(|scheme| scheme.params.is_some()),
+        has_header: provider.grammars().next().is_some(),
+        has_params: provider.schemes.iter().any(|scheme| scheme.params.is_some()),
+        has_items: provider.split.is_some(),
+        has_plain: provider.decrypt.is_some(),
+        has_answer: provider.query_back.is_some(),
+        parts: &parts,
     };
     words.check(field, &template, Use::Shown);
     lint::tells_events_apart(field, &template);
@@ -361,19 +470,39 @@ pub(super) fn source_template(field: &Field<'_>, provider: &Provider) -> Option<
 
 /// True when any template of the provider reads `wanted`.
 pub(super) fn reads(provider: &Provider, wanted: &Selector) -> bool {
-    let scheme = provider
-        .scheme
-        .iter()
-        .flat_map(|s| s.messages.iter().chain(&s.key_id));
+    let schemes = provider.schemes.iter().chain(provider.also.iter().map(|also| &also.scheme));
+    let signed = schemes.flat_map(|s| s.messages.iter().chain(&s.key_id));
     let freshness = provider.freshness.iter().map(|f| &f.timestamp);
-    let event = std::iter::once(&provider.event.id).chain(&provider.event.kind);
-    let challenge = provider
-        .challenge
+    let event = provider.event.ids.iter().chain(&provider.event.kind);
+    let challenges = provider.challenges.iter().flat_map(|c| {
+        c.when
+            .iter()
+            .flat_map(condition_templates)
+            .chain([&c.reply])
+    });
+    let asserts = provider.asserts.iter().flat_map(|a| condition_templates(&a.condition));
+    let asked = provider
+        .query_back
         .iter()
-        .flat_map(|c| c.when.iter().map(|(t, _)| t).chain([&c.reply]));
-    scheme
+        .flat_map(|query| [&query.request.path, &query.request.body]);
+    signed
         .chain(freshness)
         .chain(event)
-        .chain(challenge)
+        .chain(challenges)
+        .chain(asserts)
+        .chain(asked)
         .any(|template| template.values().any(|value| value.selector == *wanted))
+        // A signature over the whole address is one over what the source has configured.
+        || (*wanted == Selector::Url
+            && provider.schemes.iter().any(|scheme| {
+                scheme.components.iter().any(|c| ["@target-uri", "@authority", "@scheme"].contains(&c.as_str()))
+            }))
+}
+
+fn condition_templates(condition: &Condition) -> Vec<&Template> {
+    let compared: &[Template] = match &condition.test {
+        Test::Equals(texts) => texts,
+        Test::StartsWith(_) | Test::Present(_) => &[],
+    };
+    std::iter::once(&condition.is).chain(compared).collect()
 }

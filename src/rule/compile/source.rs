@@ -7,7 +7,8 @@ use std::time::Duration;
 use crate::message::SourceName;
 use crate::rule::compile::guard::guard;
 use crate::rule::compile::keys::{config, keys, secrets};
-use crate::rule::compile::provider::{reads, signed, source_template};
+use crate::rule::compile::example::chosen;
+use crate::rule::compile::provider::{believed, reads, source_template};
 use crate::rule::compile::relay::relay;
 use crate::rule::compile::{Found, Shelf};
 use crate::rule::document::RuleFile;
@@ -64,7 +65,7 @@ fn rule(
     path: Option<String>,
 ) -> Option<Rule> {
     let folder = file.folder();
-    let provider = provider(root, shelf);
+    let provider = provider(root, shelf).and_then(|provider| schemes(root, &provider));
     let known = provider.as_deref();
     let keys = keys(root, folder, known);
     let forward = root
@@ -159,7 +160,7 @@ fn unverified(root: &Table<'_>, provider: Option<Arc<Provider>>) -> Option<Arc<P
             }
             if provider
                 .as_ref()
-                .is_some_and(|provider| provider.scheme.is_none())
+                .is_some_and(|provider| !provider.verifies())
             {
                 root.problems.error_with(
                     0..0,
@@ -174,9 +175,15 @@ fn unverified(root: &Table<'_>, provider: Option<Arc<Provider>>) -> Option<Arc<P
     match (none, reason_text) {
         (true, Some(reason)) => provider.map(|provider| {
             let provider = Provider {
-                scheme: None,
+                schemes: Vec::new(),
+                also: Vec::new(),
                 freshness: None,
-                challenge: None,
+                challenges: Vec::new(),
+                asserts: Vec::new(),
+                split: None,
+                decrypt: None,
+                query_back: None,
+                payment: None,
                 event: EventIdentity {
                     id_signed: false,
                     ..provider.event.clone()
@@ -188,6 +195,32 @@ fn unverified(root: &Table<'_>, provider: Option<Arc<Provider>>) -> Option<Arc<P
         }),
         (true, None) | (false, _) => provider,
     }
+}
+
+/// `schemes`: which of the provider's alternatives this source uses.
+fn schemes(root: &Table<'_>, provider: &Arc<Provider>) -> Option<Arc<Provider>> {
+    let Some(field) = root.get("schemes") else {
+        return Some(chosen(provider, &[]));
+    };
+    let mut names = Vec::new();
+    for field in field.list() {
+        let name = field.text()?;
+        let known = provider.schemes.iter().map(|scheme| scheme.name.as_str());
+        if name.is_empty() || !known.clone().any(|known| known == name) {
+            let known: Vec<&str> = known.filter(|name| !name.is_empty()).collect();
+            let hint = match known.as_slice() {
+                [] => "this provider has only one".to_owned(),
+                known => format!("it has: {}", known.join(", ")),
+            };
+            let message = format!("the provider has no scheme `{name}`");
+            field
+                .problems
+                .error_with(field.span.clone(), "bad_value", message, hint);
+            return None;
+        }
+        names.push(name.to_owned());
+    }
+    Some(chosen(provider, &names))
 }
 
 fn url(root: &Table<'_>, provider: Option<&Provider>) -> Option<Option<String>> {
@@ -260,7 +293,7 @@ fn inbox(
         .filter_map(|(floor, _)| *floor)
         .max()
         .unwrap_or_default();
-    let own = provider.map(|p| (p.event.id.clone(), p.event.id_signed));
+    let own = provider.map(|p| (p.event.ids.clone(), p.event.id_signed));
     let table = match root.get("inbox") {
         Some(field) => Some(field.table()?),
         None => None,
@@ -270,8 +303,9 @@ fn inbox(
         if let Some(field) = table.get("key") {
             key = match provider {
                 Some(provider) => source_template(&field, provider).map(|template| {
-                    let covered = signed(provider.scheme.as_ref(), &template);
-                    (template, covered)
+                    let keys = vec![template];
+                    let covered = believed(&provider.cover(), &keys);
+                    (keys, covered)
                 }),
                 // What the provider would say of it is not known; what the language says is.
                 None => field.template().and(None),
@@ -297,9 +331,9 @@ fn inbox(
         }
         table.finish();
     }
-    let (key, key_signed) = key?;
+    let (keys, key_signed) = key?;
     Some(InboxRule {
-        key,
+        keys,
         key_signed,
         keep: keep?,
     })
