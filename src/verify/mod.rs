@@ -16,6 +16,7 @@ pub mod public_key;
 pub mod jwk;
 pub mod jws;
 pub mod decrypt;
+pub mod certificate;
 pub mod keys;
 pub mod freshness;
 pub mod identity;
