@@ -81,7 +81,7 @@ impl Pipeline {
             // `Loaded` is made with a verifier for every rule.
             return Outcome::Refused(Refusal::NotFound);
         };
-        let verified = match verifier.verify(received, self.shared.clock.now()) {
+        let verified = match verifier.verify(received, self.shared.clock.now()).await {
             Ok(Verdict::Event(verified)) => verified,
             Ok(Verdict::Challenge(answer)) => return Outcome::Challenge(answer),
             Err(rejection) => return Outcome::Rejected(rejection),

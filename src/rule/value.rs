@@ -49,7 +49,6 @@ pub fn duration(text: &str) -> Result<Duration, Complaint> {
     }
 }
 
-/// A pause before another try; `0s` for one that comes at once.
 /// `+08:00`: seconds east of UTC.
 pub fn zone(text: &str) -> Result<i32, Complaint> {
     let wrong = || Complaint::new("a zone is written like `+08:00`");
@@ -66,7 +65,7 @@ pub fn zone(text: &str) -> Result<i32, Complaint> {
     Ok(sign * (number(hours, 14)? * 3600 + number(minutes, 59)? * 60))
 }
 
-/// A pause, which may be nothing.
+/// A pause before another try; `0s` for one that comes at once.
 pub fn pause(text: &str) -> Result<Duration, Complaint> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Ok(Duration::ZERO),

@@ -105,6 +105,25 @@ pub fn decode(text: &[u8], plus: bool) -> Result<Cow<'_, [u8]>, usize> {
     Ok(Cow::Owned(decoded))
 }
 
+/// Percent-encodes all but RFC 3986's unreserved characters; with `plus`, as forms do it (a space
+/// is a plus sign, an asterisk stands for itself, a tilde does not).
+pub fn encode(bytes: &[u8], plus: bool) -> Vec<u8> {
+    let mut encoded = Vec::with_capacity(bytes.len());
+    for byte in bytes {
+        let plain = byte.is_ascii_alphanumeric()
+            || b"-._".contains(byte)
+            || *byte == if plus { b'*' } else { b'~' };
+        if plain {
+            encoded.push(*byte);
+        } else if plus && *byte == b' ' {
+            encoded.push(b'+');
+        } else {
+            encoded.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        }
+    }
+    encoded
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -387,7 +387,7 @@ fn unsigned(number: &[u8]) -> Vec<u8> {
 }
 
 /// DER: tag, length, content.
-fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+pub(super) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len().to_be_bytes();
     let zeros = length.iter().take_while(|byte| **byte == 0).count();
     let length = length.get(zeros..).unwrap_or_default();
@@ -405,7 +405,7 @@ fn element(tag: u8, content: &[u8]) -> Vec<u8> {
 }
 
 /// The length of a big-endian number in bits.
-fn bits(number: &[u8]) -> usize {
+pub(super) fn bits(number: &[u8]) -> usize {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     match number.get(zeros) {
         Some(first) => (number.len() - zeros) * 8 - first.leading_zeros() as usize,

@@ -10,7 +10,7 @@ use crate::verify::rejection::Rejection;
 use crate::verify::resolve::{Held, Resolved, Resolver, of_algorithm, token};
 use crate::verify::scope::{Frame, Scope};
 use crate::verify::want::{Known, Want};
-use crate::verify::{evaluate, message, primitive};
+use crate::verify::{evaluate, primitive};
 
 /// What checking one scheme came to.
 pub enum Checked {
@@ -84,12 +84,7 @@ fn one(
             sealed(scheme, made_by.map(|key| key.label.as_str()), 1, fitting.len())
         }
         Algorithm::HttpSignature => {
-            let keys = match keys(scope)? {
-                Resolved::Keys(keys) => keys,
-                Resolved::Wanted(want) => return Ok(Checked::Wanted(want)),
-            };
-            let (label, candidates) = message::signed_by(scheme, scope, &keys)?;
-            sealed(scheme, label.as_deref(), candidates, keys.len())
+            Err(Rejection::SchemeUnknown)
         }
         Algorithm::Basic => {
             let found = scope.view.basic()?.ok_or(Rejection::SignatureMissing)?;
