@@ -108,7 +108,7 @@ fn source(provider: &Provider, name: &str, options: &Options) -> Result<String, 
     if !provider.config.is_empty() {
         text.push_str("\n[config]\n");
         for (name, meaning) in &provider.config {
-            text.push_str(&format!("{name} = \"\"   # {meaning}\n"));
+            text.push_str(&format!("{name} = \"\"   # {}\n", meaning.meaning));
         }
     }
     Ok(text)

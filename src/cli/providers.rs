@@ -1,5 +1,7 @@
 //! `callseal providers`: the catalogue, and one provider in words.
 
+use std::sync::Arc;
+
 use crate::cli::{EXIT_CONFIG, EXIT_FAILED, Place, output};
 use crate::rule::document::RuleFiles;
 use crate::rule::text::nearest;
@@ -9,9 +11,15 @@ use crate::rule::{Provider, compile};
 pub struct Options {
     /// One provider in words
     name: Option<String>,
+    /// Compile these provider files and judge their own examples
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "name")]
+    prove: Vec<std::path::PathBuf>,
 }
 
 pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
+    if !options.prove.is_empty() {
+        return prove(&options.prove);
+    }
     let (settings, _) = place.settings().map_err(|found| {
         output::diagnostics(&found);
         EXIT_CONFIG
@@ -47,24 +55,77 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
     }
 }
 
+/// A provider's file is good when it compiles and every example says what it must.
+fn prove(files: &[std::path::PathBuf]) -> Result<(), u8> {
+    let mut wrong = 0;
+    for file in files {
+        wrong += usize::from(!proved(file));
+    }
+    output::line(format_args!("{} of {} files proved", files.len() - wrong, files.len()));
+    if wrong == 0 { Ok(()) } else { Err(EXIT_CONFIG) }
+}
+
+fn proved(file: &std::path::Path) -> bool {
+    let shown = file.display();
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => {
+            output::remark(format_args!("error: {shown}: {error}"));
+            return false;
+        }
+    };
+    let name = file.file_stem().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    let provider = match compile::compile_provider(&name, &text) {
+        Ok((provider, remarks)) => {
+            output::diagnostics(&remarks);
+            Arc::new(provider)
+        }
+        Err(faults) => {
+            output::diagnostics(&faults);
+            return false;
+        }
+    };
+    let mut wrong = 0;
+    for example in &provider.examples {
+        if let Err(fault) = crate::verify::example::check(&provider, example) {
+            wrong += 1;
+            output::remark(format_args!("{shown}: example `{}`: {fault}", example.name));
+        }
+    }
+    let accepted = provider.examples.iter().filter(|e| e.rejected.is_none()).count();
+    let rejected = provider.examples.len() - accepted;
+    if accepted < 2 || rejected < 3 {
+        wrong += 1;
+        output::remark(format_args!(
+            "{shown}: {accepted} accepted and {rejected} rejected examples; two and three are needed"
+        ));
+    }
+    if wrong == 0 {
+        output::line(format_args!("{name}: {accepted} accepted, {rejected} rejected"));
+    }
+    wrong == 0
+}
+
 fn scheme(provider: &Provider) -> String {
-    provider
-        .scheme
-        .as_ref()
-        .map_or("none".to_owned(), |scheme| {
-            scheme.algorithm.name().to_owned()
-        })
+    let names: Vec<&str> = provider.schemes.iter().map(|s| s.algorithm.name()).collect();
+    match (names.as_slice(), &provider.query_back) {
+        ([], Some(_)) => "query-back".to_owned(),
+        ([], None) => "none".to_owned(),
+        (names, _) => names.join(", "),
+    }
 }
 
 fn describe(provider: &Provider) {
     output::line(format_args!("{} ({})", provider.title, provider.name));
     output::line(format_args!("  documentation  {}", provider.docs));
     output::line(format_args!("  scheme         {}", scheme(provider)));
-    if let Some(scheme) = &provider.scheme {
+    for scheme in &provider.schemes {
         for message in &scheme.messages {
             output::line(format_args!("  signed         {:?}", message.to_string()));
         }
-        output::line(format_args!("  signature in   {}", scheme.value.selector));
+        if let Some(value) = &scheme.value {
+            output::line(format_args!("  signature in   {}", value.selector));
+        }
     }
     if let Some(freshness) = &provider.freshness {
         let tolerance = humantime::format_duration(freshness.tolerance);
@@ -73,7 +134,9 @@ fn describe(provider: &Provider) {
             freshness.timestamp
         ));
     }
-    output::line(format_args!("  event id       {}", provider.event.id));
+    for id in &provider.event.ids {
+        output::line(format_args!("  event id       {id}"));
+    }
     if let Some(kind) = &provider.event.kind {
         output::line(format_args!("  event type     {kind}"));
     }

@@ -54,9 +54,8 @@ impl Cover<'_> {
         if !wanted.from_request() {
             return true;
         }
-        let signed = !self.schemes.is_empty()
-            && self.schemes.iter().all(|s| self.scheme(s, wanted, 0));
-        signed || self.tied(wanted, 0) || self.asked(wanted, 0)
+        let fixed = |scheme: &Scheme| self.scheme(scheme, wanted, 0) || self.tied(scheme, wanted);
+        (!self.schemes.is_empty() && self.schemes.iter().all(fixed)) || self.asked(wanted, 0)
     }
 
     pub fn template(&self, template: &Template) -> bool {
@@ -67,7 +66,12 @@ impl Cover<'_> {
     /// excepts by name, or the parts that carry the event.
     pub fn covers_body(&self) -> bool {
         self.covers(&Selector::Body)
-            || (!self.schemes.is_empty() && self.schemes.iter().all(|s| self.content(s)))
+            || (!self.schemes.is_empty()
+                && self.schemes.iter().all(|scheme| {
+                    self.content(scheme)
+                        || self.scheme(scheme, &Selector::Body, 0)
+                        || self.tied(scheme, &Selector::Body)
+                }))
     }
 
     /// The content of the body, if not its bytes.
@@ -173,17 +177,14 @@ impl Cover<'_> {
         })
     }
 
-    /// An assertion equates something covered with `wanted`, or with a digest of it.
-    fn tied(&self, wanted: &Selector, depth: usize) -> bool {
-        if depth > 1 {
-            return false;
-        }
-        let signed = |s: &Selector| {
-            !self.schemes.is_empty() && self.schemes.iter().all(|scheme| self.scheme(scheme, s, 0))
-        };
+    /// An assertion equates something that this alternative signs with `wanted`, or with a digest
+    /// of it. One that is looked at only sometimes counts where the alternative itself applies only
+    /// then: Twilio signs a form as it is, and of anything else a digest in the query.
+    fn tied(&self, scheme: &Scheme, wanted: &Selector) -> bool {
+        let signed = |s: &Selector| self.scheme(scheme, s, 0);
         self.asserts
             .iter()
-            .filter(|assert| assert.when.is_empty() || self.assert_when_is_signed(assert))
+            .filter(|assert| assert.when.iter().all(|c| scheme.when.contains(c)))
             .any(|assert| {
                 let Test::Equals(texts) = &assert.condition.test else {
                     return false;
@@ -194,19 +195,6 @@ impl Cover<'_> {
                 ties(&assert.condition.is, text, wanted, &signed)
                     || ties(text, &assert.condition.is, wanted, &signed)
             })
-    }
-
-    /// An assertion that holds only sometimes ties nothing, unless what decides is what else is
-    /// signed: Twilio signs a form itself, and the digest of anything else.
-    fn assert_when_is_signed(&self, assert: &crate::rule::provider::Assert) -> bool {
-        assert.when.iter().all(|condition| {
-            condition.is.values().all(|value| {
-                matches!(
-                    value.selector,
-                    Selector::QueryParam(_) | Selector::Json(_) | Selector::Form(_)
-                ) && self.schemes.iter().all(|s| self.scheme(s, &value.selector, 0))
-            })
-        })
     }
 
     /// The second source was asked about exactly this, each time.

@@ -268,13 +268,13 @@ pub enum Auth {
 }
 
 /// Something that must hold of a request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     pub is: Template,
     pub test: Test,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Test {
     /// One of these.
     Equals(Vec<Template>),

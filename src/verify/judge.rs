@@ -158,7 +158,8 @@ fn sealed<'s, 'r>(
             ..Scope::of(view)
         };
         let outcome = match evaluate::all_hold(&frame.scheme.when, &scope) {
-            Ok(false) => Err(Rejection::SchemeUnknown),
+            // A signature that is missing fits no alternative either, and is called what it is.
+            Ok(false) => seal::present(&scope).and(Err(Rejection::SchemeUnknown)),
             Ok(true) => attempt(index, &scope, keys, known, now),
             Err(fault) => Err(fault),
         };
@@ -196,16 +197,9 @@ fn attempt(
 ) -> Result<Checked, Rejection> {
     // A stamp that is missing is called so, and not a signature that does not fit; it is believed
     // only after.
-    if let Some(frame) = scope.frame
-        && frame.scheme.value.is_some()
-        && scope.view.rule.provider.split.is_none()
-        && scope.view.rule.provider.freshness.is_some()
-    {
-        match frame.scheme.algorithm {
-            crate::rule::scheme::Algorithm::Jws => {}
-            _ => drop(seal::candidates(frame.scheme, scope)?),
-        }
-        stamp(scope)?;
+    if let Err(fault) = stamp(scope) {
+        seal::present(scope)?;
+        return Err(fault);
     }
     seal::check(index, scope, keys, known, now)
 }

@@ -351,9 +351,9 @@ fn parse(scheme: &Scheme, key: &KeyRef, secret: &Secret, shortest: usize) -> Res
         found => Ok(Parsed::Anchors(found)),
     };
     match &scheme.key.source {
-        KeySource::X5c { trust: Trust::Keys, .. }
-        | KeySource::Certificate { trust: Trust::Keys, .. }
-        | KeySource::CertificateUrl { trust: Trust::Keys, .. } => anchors(),
+        KeySource::X5c { trust: Trust::Keys | Trust::Web, .. }
+        | KeySource::Certificate { trust: Trust::Keys | Trust::Web, .. }
+        | KeySource::CertificateUrl { trust: Trust::Keys | Trust::Web, .. } => anchors(),
         KeySource::Signed(signed) => {
             let kind = form(&scheme.key);
             let loaded = public_key::load(signed.algorithm, kind, secret.expose())
@@ -390,7 +390,8 @@ fn one(
     shortest: usize,
 ) -> Result<Key, KeyFault> {
     let mut parsed = if algorithm.is_asymmetric() {
-        let loaded = public_key::load(algorithm, form(&scheme.key), secret.expose())
+        let text = stripped(&scheme.key, secret.expose());
+        let loaded = public_key::load(algorithm, form(&scheme.key), text)
             .map_err(KeyFault::Public)?;
         named(key, algorithm, loaded)
     } else {
@@ -460,11 +461,12 @@ fn shared(
     Ok((material, bytes))
 }
 
+fn stripped<'t>(rule: &KeyRule, text: &'t [u8]) -> &'t [u8] {
+    text.strip_prefix(rule.strip_prefix.as_bytes()).unwrap_or(text)
+}
+
 fn decode(rule: &KeyRule, secret: &Secret) -> Result<Secret, KeyFault> {
-    let text = secret.expose();
-    let text = text
-        .strip_prefix(rule.strip_prefix.as_bytes())
-        .unwrap_or(text);
+    let text = stripped(rule, secret.expose());
     let unpadded = |text: &[u8]| {
         // Padding is often lost when a secret is copied, and nothing depends on it.
         let packed = text.trim_ascii_end();

@@ -132,7 +132,25 @@ fn path(template: &Template, scope: &Scope<'_, '_>) -> Result<String, Rejection>
         match piece {
             Piece::Literal(literal) => text.push_str(&String::from_utf8_lossy(literal)),
             Piece::Value(value) => text.push_str(&harmless(value, scope)?),
-            Piece::Optional(_) => return Err(unready("a path has no optional segments")),
+            Piece::Optional(pieces) => {
+                let mut segment = String::new();
+                let mut whole = true;
+                for piece in pieces {
+                    match piece {
+                        Piece::Literal(literal) => {
+                            segment.push_str(&String::from_utf8_lossy(literal));
+                        }
+                        Piece::Value(value) => match evaluate::one(value, scope)? {
+                            Some(_) => segment.push_str(&harmless(value, scope)?),
+                            None => whole = false,
+                        },
+                        Piece::Optional(_) => {}
+                    }
+                }
+                if whole {
+                    text.push_str(&segment);
+                }
+            }
         }
     }
     Ok(text)

@@ -30,6 +30,10 @@ pub fn payment(provider: &Provider, scope: &Scope<'_, '_>) -> Result<Option<Paym
     let Some(rule) = &provider.payment else {
         return Ok(None);
     };
+    // Several items are several payments, and none of them is the payment.
+    if provider.split.is_some() && scope.items()?.len() > 1 {
+        return Ok(None);
+    }
     let read = |template: &Option<Template>| -> Result<Option<String>, Rejection> {
         match template {
             Some(template) => match evaluate::text(template, scope) {

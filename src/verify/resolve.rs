@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::clock::Timestamp;
 use crate::remote::{Pinned, RemoteAnswer, UrlPin};
 use crate::rule::Template;
+use crate::rule::template::{Answered, Selector};
 use crate::rule::scheme::{
     Algorithm, FetchedForm, FetchedKeys, KeySource, PartForm, SignedKey, Trust,
 };
@@ -109,7 +110,7 @@ impl<'k> Resolver<'k> {
                     });
                 };
                 let chain = certificate::pem_or_der_chain(&text);
-                let policy = policy(name.as_ref(), scope)?;
+                let policy = policy(name.as_ref(), *trust, scope)?;
                 self.certified(scheme, given, &chain, *trust, &policy).map(Resolved::Keys)
             }
             KeySource::Signed(signed) => self.signed(given, signed, scope).map(Resolved::Keys),
@@ -337,7 +338,7 @@ pub fn read_keys(
         KeySource::Fetch(fetch) => fetched(scheme, fetch, id, scope, answer)?,
         KeySource::CertificateUrl { trust, name, .. } => {
             let chain = certificate::pem_or_der_chain(&answer.body);
-            let policy = policy(name.as_ref(), scope).map_err(|fault| fault.to_string())?;
+            let policy = policy(name.as_ref(), *trust, scope).map_err(|fault| fault.to_string())?;
             certified(scheme, &given.anchors, &chain, *trust, &policy, now)?
         }
         KeySource::Given
@@ -425,10 +426,15 @@ fn fetched(
             plain: plain.as_ref().or(here.plain),
             ..here
         };
-        let Some(value) = evaluate::text(&fetch.value, &here).map_err(said)? else {
-            continue;
-        };
         let called = called.map(|id| String::from_utf8_lossy(&id).into_owned());
+        // A JSON Web Key is an object, and is read as it is written.
+        let value = match (&fetch.form, written(&fetch.value, &here)) {
+            (FetchedForm::Jwk, Some(raw)) => raw,
+            _ => match evaluate::text(&fetch.value, &here).map_err(said)? {
+                Some(value) => value,
+                None => continue,
+            },
+        };
         match fetch.form {
             FetchedForm::Public => {
                 for algorithm in algorithms(scheme) {
@@ -450,6 +456,16 @@ fn fetched(
     Ok(keys)
 }
 
+/// A value of an answer as it is written, objects too.
+fn written(template: &Template, scope: &Scope<'_, '_>) -> Option<Vec<u8>> {
+    let json = match &template.as_single()?.selector {
+        Selector::Answer(Answered::Json(pointer)) => scope.answer?.document.json()?.at(pointer)?,
+        Selector::Item(pointer) => scope.item?.at(pointer)?,
+        _ => return None,
+    };
+    json.raw().starts_with('{').then(|| json.raw().as_bytes().to_vec())
+}
+
 fn certified(
     scheme: &crate::rule::scheme::Scheme,
     anchors: &[Vec<u8>],
@@ -459,9 +475,11 @@ fn certified(
     now: Timestamp,
 ) -> Result<Vec<Key>, String> {
     let trust = match trust {
-        Trust::Web => certificate::Trust::Web,
+        // Roots that the source names itself take the place of the public ones.
+        Trust::Web if anchors.is_empty() => certificate::Trust::Web,
+        Trust::Web => certificate::Trust::Anchors(anchors.to_vec()),
         Trust::Keys => certificate::Trust::Anchors(anchors.to_vec()),
-        Trust::Host => certificate::Trust::Host,
+        Trust::Host => return Ok(of_host(scheme, chain)),
     };
     let leaf = certificate::chain(chain, &trust, now, policy).map_err(|fault| fault.to_string())?;
     let mut keys = Vec::new();
@@ -478,10 +496,37 @@ fn certified(
     }
 }
 
-fn policy(name: Option<&Template>, scope: &Scope<'_, '_>) -> Result<Policy, Rejection> {
+/// The keys of a certificate for which the TLS of its host vouches. Its own chain is not at hand,
+/// as with Amazon SNS.
+fn of_host(scheme: &crate::rule::scheme::Scheme, chain: &[Vec<u8>]) -> Vec<Key> {
+    let Some(leaf) = chain.first() else {
+        return Vec::new();
+    };
+    algorithms(scheme)
+        .into_iter()
+        .filter_map(|algorithm| {
+            let loaded = public_key::load(algorithm, PublicForm::Der, leaf).ok()?;
+            let label = loaded.serial.clone().unwrap_or_default();
+            Some(Key::fetched(algorithm, loaded, None, label))
+        })
+        .collect()
+}
+
+/// Under the public roots anyone gets a certificate whose name contains a text; only the end of a
+/// name is its owner's.
+fn policy(
+    name: Option<&Template>,
+    trust: Trust,
+    scope: &Scope<'_, '_>,
+) -> Result<Policy, Rejection> {
     let name = match name {
-        Some(template) => evaluate::text(template, scope)?
-            .map(|text| NameRule::from_text(&String::from_utf8_lossy(&text))),
+        Some(template) => evaluate::text(template, scope)?.map(|text| {
+            let text = String::from_utf8_lossy(&text).into_owned();
+            match trust {
+                Trust::Web | Trust::Host => NameRule::Suffix(text),
+                Trust::Keys => NameRule::Contains(text),
+            }
+        }),
         None => None,
     };
     Ok(Policy {

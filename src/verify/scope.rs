@@ -126,8 +126,9 @@ impl<'s, 'r> Scope<'s, 'r> {
             }
             Selector::Item(pointer) => match self.item {
                 Some(item) => scalar(item.get(pointer), selector),
-                // Outside of an item: of all items together, where there is only one.
-                None => self.single(&self.in_items(pointer)?, selector),
+                // Outside of an item, of all items together: several values are listed, and so
+                // equal to none.
+                None => Ok(listed(self.in_items(pointer)?)),
             },
             Selector::Key => Ok(self.key.map(Cow::Borrowed)),
             Selector::KeyId => Ok(self.key_id.map(Cow::Borrowed)),
@@ -263,6 +264,21 @@ impl<'s, 'r> Scope<'s, 'r> {
                 Cow::Owned(value) => Some(Cow::Owned(value.get(placed.value.clone())?.to_vec())),
             })
             .collect())
+    }
+}
+
+/// Several values, each once, with commas between them.
+fn listed(found: Vec<Cow<'_, [u8]>>) -> Option<Cow<'_, [u8]>> {
+    let mut distinct: Vec<Cow<'_, [u8]>> = Vec::new();
+    for value in found {
+        if !distinct.contains(&value) {
+            distinct.push(value);
+        }
+    }
+    match distinct.len() {
+        0 => None,
+        1 => distinct.pop(),
+        _ => Some(Cow::Owned(distinct.join(&b','))),
     }
 }
 

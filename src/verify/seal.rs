@@ -134,6 +134,30 @@ fn sealed(
     }
 }
 
+/// Complains when no signature stands where the scheme puts it, or none that can be read.
+pub fn present(scope: &Scope<'_, '_>) -> Result<(), Rejection> {
+    let Some(frame) = scope.frame else {
+        return Ok(());
+    };
+    match frame.scheme.algorithm {
+        Algorithm::Jws => {
+            let text = token(scope)?;
+            Jws::parse(&text).map(drop).map_err(|_| Rejection::SignatureMalformed)
+        }
+        Algorithm::HttpSignature => match scope.view.header("signature-input")? {
+            Some(_) => Ok(()),
+            None => Err(Rejection::SignatureMissing),
+        },
+        Algorithm::Basic => match scope.view.basic()? {
+            Some(_) => Ok(()),
+            None => Err(Rejection::SignatureMissing),
+        },
+        // Each item brings its own.
+        _ if scope.item.is_none() && scope.view.rule.provider.split.is_some() => Ok(()),
+        _ => candidates(frame.scheme, scope).map(drop),
+    }
+}
+
 /// The signatures that the request brings, decoded. Text that is none does not count, as long as
 /// there is one: providers send several kinds side by side.
 pub fn candidates(scheme: &Scheme, scope: &Scope<'_, '_>) -> Result<Vec<Vec<u8>>, Rejection> {

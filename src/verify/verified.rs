@@ -122,7 +122,10 @@ impl Verifier {
                         // A key that is due is fetched by the request that finds it so; the cache
                         // gives the old one when that fails.
                         Lookup::Stale(_) | Lookup::Absent => {
+                            // A host that is ill says nothing about the key.
+                            let mut ill = false;
                             let parse = |answer: &RemoteAnswer| {
+                                ill = is_ill(answer);
                                 self.read(request, scheme, id.as_deref(), answer, now)
                             };
                             let clock = outside.clock.as_ref();
@@ -130,7 +133,11 @@ impl Verifier {
                                 .cache
                                 .fetch(&name, outside.ask.as_ref(), &outbound, ttl, clock, parse)
                                 .await;
-                            fetched.map_err(|fault| not_fetched(&fault, id.as_deref()))?
+                            match fetched {
+                                Ok(keys) => keys,
+                                Err(fault) if ill => return Err(asked(&fault)),
+                                Err(fault) => return Err(not_fetched(&fault, id.as_deref())),
+                            }
                         }
                     };
                     known.keys.push((name, keys));
@@ -172,6 +179,9 @@ impl Verifier {
                     ..
                 } => {
                     let answer = answers(&outbound).ok_or_else(nobody)?;
+                    if is_ill(&answer) {
+                        return Err(unready("the host is not well"));
+                    }
                     let keys = self
                         .read(request, scheme, id.as_deref(), &answer, now)
                         .map_err(|why| {
@@ -268,7 +278,12 @@ fn asked(fault: &RemoteFault) -> Rejection {
 /// reached says nothing.
 fn not_fetched(fault: &RemoteFault, id: Option<&[u8]>) -> Rejection {
     match fault {
-        RemoteFault::Unusable { why } => Rejection::KeyUntrusted { why: why.clone() },
+        RemoteFault::Unusable { why } if id.is_none() => {
+            Rejection::KeyUntrusted { why: why.clone() }
+        }
+        RemoteFault::Unusable { .. } => Rejection::KeyUnknown {
+            id: id.map(crate::verify::params::shorten).unwrap_or_default(),
+        },
         // Too many unknown names: whoever sends them is not helped by trying again.
         RemoteFault::RateLimited | RemoteFault::RecentlyFailed if id.is_some() => {
             Rejection::KeyUnknown {
@@ -277,6 +292,10 @@ fn not_fetched(fault: &RemoteFault, id: Option<&[u8]>) -> Rejection {
         }
         other => asked(other),
     }
+}
+
+fn is_ill(answer: &RemoteAnswer) -> bool {
+    answer.status >= 500 || answer.status == 429
 }
 
 fn visited(answer: &RemoteAnswer) -> Result<bool, Rejection> {

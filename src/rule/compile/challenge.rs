@@ -46,7 +46,6 @@ impl Reading<'_, '_> {
         });
         let signed = table.get("signed").map_or(Some(true), |f| f.boolean())?;
         let when = self.conditions(&table, "when", Use::Shown);
-        let reply = self.reply(&table, signed, cover);
         let status = table.get("status").map_or(Some(200), |f| f.integer(200..=299));
         let content_type = table.get("content_type").map_or(Some("text/plain"), |f| {
             let kinds = [
@@ -82,6 +81,8 @@ impl Reading<'_, '_> {
             }
             Some((url?, pin?))
         });
+        // Where the key is only a token, nothing is covered: then what is sent back is narrowed.
+        let reply = self.reply(&table, signed && charset.is_none(), cover);
         table.finish();
         let when = when?;
         if signed && when.is_empty() {

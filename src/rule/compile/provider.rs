@@ -48,7 +48,8 @@ pub(super) fn compile(name: &str, problems: &Problems) -> Option<Provider> {
     let words = Words {
         config: &config,
         secrets: &secrets,
-        has_header: inside("header"),
+        // Parameters of RFC 9421 are read like items.
+        has_header: inside("header") || inside("components"),
         has_params: params.is_some() || inside("params"),
         has_items: split_field.is_some(),
         has_plain: decrypt_field.is_some(),

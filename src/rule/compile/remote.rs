@@ -142,10 +142,14 @@ impl Reading<'_, '_> {
         let good = template.pieces().iter().all(|piece| match piece {
             Piece::Literal(text) => text.iter().all(plain),
             Piece::Value(_) => true,
-            Piece::Optional(_) => false,
+            Piece::Optional(inner) => inner.iter().all(|piece| match piece {
+                Piece::Literal(text) => text.iter().all(plain),
+                Piece::Value(_) => true,
+                Piece::Optional(_) => false,
+            }),
         });
         if !good {
-            let message = "a path has no blanks, no fragment and no optional segments";
+            let message = "a path has no blanks and no fragment";
             field.problems.error(field.span.clone(), "bad_value", message);
             return None;
         }

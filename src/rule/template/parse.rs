@@ -61,6 +61,7 @@ pub(super) fn pieces(text: &str) -> Result<Vec<Piece>, TemplateError> {
         let at = text.len() - rest.len() + brace;
         let (before, from) = rest.split_at(brace);
         literal.push_str(before);
+        let inside_optional = optional.is_some();
         let current = match &mut optional {
             Some((inner, _)) => inner,
             None => &mut pieces,
@@ -68,7 +69,7 @@ pub(super) fn pieces(text: &str) -> Result<Vec<Piece>, TemplateError> {
         if let Some(after) = from.strip_prefix("{{") {
             literal.push('{');
             rest = after;
-        } else if let Some(after) = from.strip_prefix(")}").filter(|_| optional.is_some()) {
+        } else if let Some(after) = from.strip_prefix(")}").filter(|_| inside_optional) {
             if let Some((mut inner, _)) = optional.take() {
                 flush(&mut literal, &mut inner);
                 pieces.push(Piece::Optional(inner));
@@ -82,7 +83,7 @@ pub(super) fn pieces(text: &str) -> Result<Vec<Piece>, TemplateError> {
             rest = after;
         } else if let Some(after) = from.strip_prefix("{(") {
             flush(&mut literal, current);
-            if optional.is_some() {
+            if inside_optional {
                 let message = "an optional segment cannot hold another";
                 return Err(TemplateError::new(at..at + 2, message));
             }
