@@ -17,6 +17,7 @@ pub mod jwk;
 pub mod jws;
 pub mod decrypt;
 pub mod certificate;
+pub mod http_signature;
 pub mod keys;
 pub mod freshness;
 pub mod identity;
