@@ -4,7 +4,7 @@
 
 use crate::rule::provider::{Provider, QueryBack};
 use crate::rule::scheme::{
-    Algorithm, Decrypt, KeySource, Params, ParamsFrom, PartForm, Scheme, Test,
+    Algorithm, Condition, Decrypt, KeySource, Params, ParamsFrom, PartForm, Scheme, Test,
 };
 use crate::rule::template::{Pointer, Selector, Template, Transform, Value};
 
@@ -210,15 +210,31 @@ impl Cover<'_> {
         }
         let templates = std::iter::once(&query.request.path)
             .chain([&query.request.body])
-            .chain(query.confirm.iter().map(|c| &c.is))
-            .chain(query.confirm.iter().flat_map(|c| match &c.test {
-                Test::Equals(texts) => texts.as_slice(),
-                Test::StartsWith(_) | Test::Present(_) => &[],
-            }));
+            .chain(query.confirm.iter().flat_map(compared_with_answer));
         templates
             .flat_map(Template::values)
             .filter(|value| value.keeps_apart())
             .any(|value| contains(&value.selector, wanted))
+    }
+}
+
+/// The two sides of a comparison of which one is the answer's.
+fn compared_with_answer(condition: &Condition) -> Vec<&Template> {
+    let Test::Equals(texts) = &condition.test else {
+        return Vec::new();
+    };
+    let [text] = texts.as_slice() else {
+        return Vec::new();
+    };
+    let answered = |template: &Template| {
+        template
+            .as_single()
+            .is_some_and(|value| matches!(value.selector, Selector::Answer(_)) && value.keeps_apart())
+    };
+    if answered(&condition.is) || answered(text) {
+        vec![&condition.is, text]
+    } else {
+        Vec::new()
     }
 }
 

@@ -116,19 +116,23 @@ pub struct EventIdentity {
     /// True when everything that they read is signed.
     pub id_signed: bool,
     pub kind: Option<Template>,
+    /// Why every delivery is an event of its own: the provider sends the same words for different
+    /// events, so that taking them for one would lose some.
+    pub repeats: Option<String>,
 }
 
 /// What a payment's callback says, in one language for all providers.
 #[derive(Clone, Debug)]
 pub struct PaymentRule {
-    pub order: Option<Template>,
-    pub transaction: Option<Template>,
-    pub amount: Option<Template>,
+    /// Each: the first that is there.
+    pub order: Vec<Template>,
+    pub transaction: Vec<Template>,
+    pub amount: Vec<Template>,
     pub unit: Unit,
-    pub currency: Option<Template>,
-    pub status: Option<Template>,
+    pub currency: Vec<Template>,
+    pub status: Vec<Template>,
     pub map: BTreeMap<String, Status>,
-    pub confirmations: Option<Template>,
+    pub confirmations: Vec<Template>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

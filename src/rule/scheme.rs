@@ -123,6 +123,10 @@ pub struct KeyRule {
     pub meaning: Option<String>,
     /// The same key signs for all customers of the provider.
     pub shared: bool,
+    /// Why an RSA key of 1024 bits is taken, which nobody should use any more.
+    pub small_rsa: Option<String>,
+    /// Fewest bytes of a shared secret, where the provider's own are shorter than usual.
+    pub shortest: Option<usize>,
     pub source: KeySource,
 }
 

@@ -29,6 +29,7 @@ pub struct Identity {
 /// How the key was made. Part of it, so that keys of different making never meet.
 const BY_ID: u8 = 1;
 const BY_DIGEST: u8 = 2;
+const BY_DELIVERY: u8 = 3;
 
 /// An id that is signed is the key. One that is not says nothing: whoever replays the signed bytes
 /// may put any id beside them. Then the digest of the signed bytes is the key, together with the
@@ -38,6 +39,16 @@ pub fn identify(rule: &Rule, scope: &Scope<'_, '_>) -> Result<Identity, Rejectio
     let kind = kind(rule, scope)?;
     let mut key = Vec::with_capacity(64);
     put(&mut key, rule.name.as_str().as_bytes());
+    if rule.provider.event.repeats.is_some() {
+        // The provider says the same words for different events: each delivery is one.
+        key.push(BY_DELIVERY);
+        put(&mut key, &digest(rule, scope)?);
+        let at = scope.view.request.received_at.as_millis();
+        put(&mut key, &at.to_be_bytes());
+        put(&mut key, crate::verify::sign::nonce(8).as_bytes());
+        let text = format!("delivery:{at}");
+        return Ok(Identity { key, text, kind });
+    }
     let mut found = None;
     for template in &rule.inbox.keys {
         found = id(template, scope)?;
@@ -81,38 +92,79 @@ struct Id {
 
 /// None when a value is missing, or all are empty. Items of a split request give all their ids.
 fn id(template: &Template, scope: &Scope<'_, '_>) -> Result<Option<Id>, Rejection> {
-    let (mut values, mut text) = (Vec::new(), Vec::new());
+    let mut id = Id {
+        values: Vec::new(),
+        text: String::new(),
+    };
+    let mut text = Vec::new();
     for piece in template.pieces() {
-        match piece {
-            Piece::Literal(literal) => text.extend_from_slice(literal),
-            Piece::Value(value) => {
-                let found = match &value.selector {
-                    Selector::Item(_) => evaluate::all(value, scope)?,
-                    _ => evaluate::one(value, scope)?.into_iter().collect(),
-                };
-                if found.is_empty() {
-                    return Ok(None);
+        let taken = match piece {
+            // Which segments are there is part of the id.
+            Piece::Optional(inner) => {
+                let mut part = (Vec::new(), Vec::new());
+                let there = inner.iter().try_fold(true, |there, piece| {
+                    Ok(there && take(piece, scope, &mut part.0, &mut part.1)?)
+                })?;
+                if there {
+                    text.extend_from_slice(&part.1);
+                    id.values.append(&mut part.0);
+                } else {
+                    id.values.push(b"\0none".to_vec());
                 }
-                for (index, one) in found.iter().enumerate() {
-                    if index > 0 {
-                        text.push(b',');
-                    }
-                    text.extend_from_slice(one);
-                }
-                // How many there are is part of it: values of two selectors never mix.
-                if found.len() > 1 {
-                    values.push(found.len().to_be_bytes().to_vec());
-                }
-                values.extend(found.into_iter().map(std::borrow::Cow::into_owned));
+                true
             }
-            Piece::Optional(_) => {}
+            piece => take(piece, scope, &mut id.values, &mut text)?,
+        };
+        if !taken {
+            return Ok(None);
         }
     }
-    let named = values.iter().any(|value| !value.is_empty());
-    Ok(named.then(|| Id {
-        values,
-        text: printable(&text),
-    }))
+    id.text = printable(&text);
+    let named = id.values.iter().any(|value| !value.is_empty());
+    Ok(named.then_some(id))
+}
+
+/// Adds what a piece gives; false when something is missing.
+fn take(
+    piece: &Piece,
+    scope: &Scope<'_, '_>,
+    values: &mut Vec<Vec<u8>>,
+    text: &mut Vec<u8>,
+) -> Result<bool, Rejection> {
+    let value = match piece {
+        Piece::Literal(literal) => {
+            text.extend_from_slice(literal);
+            return Ok(true);
+        }
+        Piece::Value(value) => value,
+        Piece::Optional(_) => return Ok(true),
+    };
+    let found = match &value.selector {
+        Selector::Item(_) => {
+            let found = evaluate::all(value, scope)?;
+            // An item without an id could be told from no other: then none of them has one.
+            if found.len() != scope.items()?.len() {
+                return Ok(false);
+            }
+            found
+        }
+        _ => evaluate::one(value, scope)?.into_iter().collect(),
+    };
+    if found.is_empty() {
+        return Ok(false);
+    }
+    for (index, one) in found.iter().enumerate() {
+        if index > 0 {
+            text.push(b',');
+        }
+        text.extend_from_slice(one);
+    }
+    // How many there are is part of it: values of two selectors never mix.
+    if found.len() > 1 {
+        values.push(found.len().to_be_bytes().to_vec());
+    }
+    values.extend(found.into_iter().map(std::borrow::Cow::into_owned));
+    Ok(true)
 }
 
 /// The digest of what the signature fixes. The body where it is signed as it is. Where it is not

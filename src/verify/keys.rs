@@ -451,7 +451,7 @@ fn shared(
     let bytes = decode(&scheme.key, secret)?;
     let least = match algorithm {
         Algorithm::Token | Algorithm::Basic => shortest.min(SHORTEST_TOKEN),
-        _ => shortest,
+        _ => scheme.key.shortest.map_or(shortest, |own| own.min(shortest)),
     };
     if bytes.len() < least {
         return Err(KeyFault::TooShort { bytes: bytes.len() });

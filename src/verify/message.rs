@@ -1,10 +1,27 @@
 //! RFC 9421 at work: the request as the signature base sees it, and what a signature must cover.
 
-use crate::rule::scheme::{Algorithm, Scheme};
+use crate::rule::scheme::{HTTP_ALGORITHMS, Scheme};
 use crate::verify::http_signature::{self, Components, Input};
 use crate::verify::rejection::Rejection;
 use crate::verify::resolve::Held;
 use crate::verify::scope::Scope;
+
+/// The signatures of the request that cover what the rule demands.
+pub fn inputs(scheme: &Scheme, scope: &Scope<'_, '_>) -> Result<Vec<Input>, Rejection> {
+    let view = scope.view;
+    let fields = |name| view.headers(name).collect::<Vec<&[u8]>>();
+    let (input, signature) = (fields("signature-input"), fields("signature"));
+    if input.is_empty() || signature.is_empty() {
+        return Err(Rejection::SignatureMissing);
+    }
+    let mut parsed =
+        http_signature::parse(&input, &signature).map_err(|_| Rejection::SignatureMalformed)?;
+    parsed.retain(|one| scheme.components.iter().all(|name| one.covers(name)));
+    if parsed.is_empty() {
+        return Err(Rejection::SignatureMalformed);
+    }
+    Ok(parsed)
+}
 
 /// The label of the key that made one of the signatures, and how many there were.
 pub fn signed_by(
@@ -12,93 +29,106 @@ pub fn signed_by(
     scope: &Scope<'_, '_>,
     keys: &[Held<'_>],
 ) -> Result<(Option<String>, usize), Rejection> {
-    let view = scope.view;
-    let (input, signature) = match (view.header("signature-input")?, view.header("signature")?) {
-        (Some(input), Some(signature)) => (input, signature),
-        _ => return Err(Rejection::SignatureMissing),
+    let candidates = inputs(scheme, scope)?;
+    let mismatch = || Rejection::SignatureMismatch {
+        candidates: candidates.len(),
+        keys: keys.len(),
     };
-    let parsed =
-        http_signature::parse(input, signature).map_err(|_| Rejection::SignatureMalformed)?;
-    let candidates: Vec<&Input> = parsed
-        .iter()
-        .filter(|one| scheme.components.iter().all(|name| one.covers(name)))
-        .collect();
-    if candidates.is_empty() {
-        return Err(Rejection::SchemeUnknown);
-    }
     if scheme.components.iter().any(|name| name == "content-digest") {
-        let Some(digest) = view.header("content-digest")? else {
-            return Err(Rejection::FieldMissing {
-                field: "header:content-digest".to_owned(),
-            });
-        };
-        http_signature::content_digest(digest, &view.request.body).map_err(|_| {
-            Rejection::SignatureMismatch {
-                candidates: candidates.len(),
-                keys: keys.len(),
-            }
-        })?;
+        let digest: Vec<&[u8]> = scope.view.headers("content-digest").collect();
+        http_signature::content_digest(&digest, &scope.view.request.body)
+            .map_err(|_| mismatch())?;
     }
     let request = Request { scope };
     let mut made_by: Option<&Held<'_>> = None;
+    let mut unknown = None;
     for one in &candidates {
         let base = http_signature::base(one, &request).map_err(|fault| Rejection::FieldMissing {
             field: fault.to_string(),
         })?;
+        let mut named_any = false;
         for key in keys {
-            let fits = one.algorithm().is_none_or(|name| name == http_name(key.algorithm));
-            let named = match (one.key_id(), key.id.as_deref()) {
+            let fits = one.algorithm.as_deref().is_none_or(|name| {
+                HTTP_ALGORITHMS.iter().any(|(known, a)| *known == name && *a == key.algorithm)
+            });
+            let named = match (one.key_id.as_deref(), key.id.as_deref()) {
                 (Some(wanted), Some(known)) => wanted == known,
                 (None, _) | (_, None) => true,
             };
+            named_any |= named;
             let mut running = key.material.begin();
             running.update(&base);
-            let matched = running.finish().verify(one.signature());
+            let matched = running.finish().verify(&one.signature);
             if matched && fits && named && made_by.is_none() {
                 made_by = Some(key);
             }
         }
+        if !named_any {
+            unknown = one.key_id.clone();
+        }
     }
-    Ok((made_by.map(|key| key.label.clone()), candidates.len()))
+    match (made_by, unknown) {
+        (Some(key), _) => Ok((Some(key.label.clone()), candidates.len())),
+        (None, Some(id)) => Err(Rejection::KeyUnknown {
+            id: crate::verify::params::shorten(id.as_bytes()),
+        }),
+        (None, None) => Ok((None, candidates.len())),
+    }
 }
 
-/// The names of RFC 9421 §6.2.2.
-pub fn http_name(algorithm: Algorithm) -> &'static str {
-    HTTP_ALGORITHMS
-        .iter()
-        .find(|(_, known)| *known == algorithm)
-        .map_or("", |(name, _)| name)
+/// A parameter of the signature, by its name in RFC 9421 section 2.3.
+pub fn parameter(scope: &Scope<'_, '_>, name: &str) -> Result<Option<Vec<u8>>, Rejection> {
+    let Some(frame) = scope.frame else {
+        return Ok(None);
+    };
+    let found = inputs(frame.scheme, scope)?;
+    // Of several signatures nobody says which one is meant.
+    let [one] = found.as_slice() else {
+        return Ok(None);
+    };
+    let number = |n: Option<i64>| n.map(|n| n.to_string().into_bytes());
+    let text = |t: &Option<String>| t.as_ref().map(|t| t.clone().into_bytes());
+    Ok(match name {
+        "created" => number(one.created),
+        "expires" => number(one.expires),
+        "nonce" => text(&one.nonce),
+        "keyid" => text(&one.key_id),
+        "tag" => text(&one.tag),
+        "alg" => text(&one.algorithm),
+        _ => None,
+    })
 }
-
-pub use crate::rule::scheme::HTTP_ALGORITHMS;
 
 struct Request<'a, 's, 'r> {
     scope: &'a Scope<'s, 'r>,
 }
 
 impl Components for Request<'_, '_, '_> {
-    fn method(&self) -> &str {
-        self.scope.view.request.method.as_str()
+    fn method(&self) -> &[u8] {
+        self.scope.view.request.method.as_str().as_bytes()
     }
 
     /// The address as the provider knows it: as the source has configured it.
-    fn url(&self) -> Option<&str> {
-        self.scope.view.rule.url.as_deref()
+    fn target_uri(&self) -> Option<&[u8]> {
+        self.scope.view.rule.url.as_deref().map(str::as_bytes)
     }
 
-    fn path(&self) -> &str {
-        &self.scope.view.request.path
+    fn path(&self) -> &[u8] {
+        self.scope.view.request.path.as_bytes()
     }
 
-    fn query(&self) -> Option<&str> {
-        self.scope.view.request.query.as_deref()
+    fn query(&self) -> Option<&[u8]> {
+        self.scope.view.request.query.as_deref().map(str::as_bytes)
     }
 
-    fn headers(&self, name: &str) -> Vec<Vec<u8>> {
-        let fields = self.scope.view.request.headers.iter();
-        fields
+    fn header(&self, name: &str) -> Vec<&[u8]> {
+        self.scope
+            .view
+            .request
+            .headers
+            .iter()
             .filter(|(other, _)| *other == name.as_bytes())
-            .map(|(_, value)| value.to_vec())
+            .map(|(_, value)| value)
             .collect()
     }
 }

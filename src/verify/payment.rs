@@ -34,16 +34,20 @@ pub fn payment(provider: &Provider, scope: &Scope<'_, '_>) -> Result<Option<Paym
     if provider.split.is_some() && scope.items()?.len() > 1 {
         return Ok(None);
     }
-    let read = |template: &Option<Template>| -> Result<Option<String>, Rejection> {
-        match template {
-            Some(template) => match evaluate::text(template, scope) {
-                Ok(text) => Ok(text.map(|text| printable(&text)).filter(|text| !text.is_empty())),
-                // An object where a text is expected: not a payment of the usual shape.
-                Err(Rejection::FieldMalformed { .. }) => Ok(None),
-                Err(other) => Err(other),
-            },
-            None => Ok(None),
+    let read = |templates: &[Template]| -> Result<Option<String>, Rejection> {
+        for template in templates {
+            let text = match evaluate::text(template, scope) {
+                Ok(text) => text.map(|text| printable(&text)).filter(|text| !text.is_empty()),
+                // Another shape than that of a payment: an object where a text is expected, a form
+                // where JSON is.
+                Err(Rejection::FieldMalformed { .. } | Rejection::BodyMalformed { .. }) => None,
+                Err(other) => return Err(other),
+            };
+            if text.is_some() {
+                return Ok(text);
+            }
         }
+        Ok(None)
     };
     let status_text = read(&rule.status)?;
     let amount = read(&rule.amount)?;
@@ -60,7 +64,9 @@ pub fn payment(provider: &Provider, scope: &Scope<'_, '_>) -> Result<Option<Paym
         status_text,
         confirmations: read(&rule.confirmations)?,
     };
-    Ok((payment != Payment::default()).then_some(payment))
+    // A currency alone may be a word of the file, and is no payment.
+    let any = [&payment.order, &payment.transaction, &payment.amount, &payment.status_text];
+    Ok(any.iter().any(|field| field.is_some()).then_some(payment))
 }
 
 impl Payment {

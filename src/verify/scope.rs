@@ -5,14 +5,14 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use crate::clock::Timestamp;
-use crate::rule::scheme::{HeaderGrammar, Scheme};
+use crate::rule::scheme::{Algorithm, HeaderGrammar, Scheme};
 use crate::rule::template::{Answered, Item, Pointer, Selector, Style};
 use crate::verify::document::Document;
 use crate::verify::json::Json;
 use crate::verify::rejection::Rejection;
 use crate::verify::header::Placed;
 use crate::verify::view::{View, only, scalar, written};
-use crate::verify::{evaluate, header, params};
+use crate::verify::{evaluate, header, message, params};
 
 /// A scheme at work; its header is taken apart once.
 pub struct Frame<'s> {
@@ -235,6 +235,15 @@ impl<'s, 'r> Scope<'s, 'r> {
         let Some(frame) = self.frame else {
             return Ok(Vec::new());
         };
+        if frame.scheme.algorithm == Algorithm::HttpSignature {
+            return match item {
+                Item::Named(name) => Ok(message::parameter(self, name)?
+                    .map(Cow::Owned)
+                    .into_iter()
+                    .collect()),
+                Item::AsConfigured(_) => Ok(Vec::new()),
+            };
+        }
         let Some(grammar) = frame.scheme.header.as_ref() else {
             return Ok(Vec::new());
         };

@@ -10,7 +10,7 @@ use crate::verify::rejection::Rejection;
 use crate::verify::resolve::{Held, Resolved, Resolver, of_algorithm, token};
 use crate::verify::scope::{Frame, Scope};
 use crate::verify::want::{Known, Want};
-use crate::verify::{evaluate, primitive};
+use crate::verify::{evaluate, message, primitive};
 
 /// What checking one scheme came to.
 pub enum Checked {
@@ -84,7 +84,12 @@ fn one(
             sealed(scheme, made_by.map(|key| key.label.as_str()), 1, fitting.len())
         }
         Algorithm::HttpSignature => {
-            Err(Rejection::SchemeUnknown)
+            let keys = match keys(scope)? {
+                Resolved::Keys(keys) => keys,
+                Resolved::Wanted(want) => return Ok(Checked::Wanted(want)),
+            };
+            let (label, candidates) = message::signed_by(scheme, scope, &keys)?;
+            sealed(scheme, label.as_deref(), candidates, keys.len())
         }
         Algorithm::Basic => {
             let found = scope.view.basic()?.ok_or(Rejection::SignatureMissing)?;
@@ -144,16 +149,17 @@ pub fn present(scope: &Scope<'_, '_>) -> Result<(), Rejection> {
             let text = token(scope)?;
             Jws::parse(&text).map(drop).map_err(|_| Rejection::SignatureMalformed)
         }
-        Algorithm::HttpSignature => match scope.view.header("signature-input")? {
-            Some(_) => Ok(()),
-            None => Err(Rejection::SignatureMissing),
-        },
+        Algorithm::HttpSignature => message::inputs(frame.scheme, scope).map(drop),
         Algorithm::Basic => match scope.view.basic()? {
             Some(_) => Ok(()),
             None => Err(Rejection::SignatureMissing),
         },
         // Each item brings its own.
-        _ if scope.item.is_none() && scope.view.rule.provider.split.is_some() => Ok(()),
+        _ if scope.item.is_none()
+            && scope.view.rule.provider.split.as_ref().is_some_and(|split| split.each) =>
+        {
+            Ok(())
+        }
         _ => candidates(frame.scheme, scope).map(drop),
     }
 }
@@ -194,6 +200,7 @@ fn try_all(
     scope: &Scope<'_, '_>,
 ) -> Result<Option<String>, Rejection> {
     let mut made_by: Option<&Held<'_>> = None;
+    let mut absent: Option<Rejection> = None;
     let mut variant = |message: Option<&Template>| -> Result<(), Rejection> {
         for key in keys {
             let scope = Scope {
@@ -218,7 +225,17 @@ fn try_all(
         variant(None)?;
     }
     for message in messages {
-        variant(Some(message))?;
+        match variant(Some(message)) {
+            Ok(()) => {}
+            // A variant that needs what is not there is not the one that was signed.
+            Err(fault @ Rejection::FieldMissing { .. }) if messages.len() > 1 => {
+                absent = Some(fault);
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    if let (None, Some(fault)) = (made_by, absent) {
+        return Err(fault);
     }
     Ok(made_by.map(|key| key.label.clone()))
 }

@@ -50,6 +50,8 @@ impl Reading<'_, '_> {
         let derive = table.get("derive").map(|f| choice(&f, &derives));
         let meaning = table.get("meaning").map(|f| f.text().map(str::to_owned));
         let shared = table.get("shared").map_or(Some(false), |f| f.boolean());
+        let small_rsa = table.get("small_rsa").map(|f| f.text().map(str::to_owned));
+        let shortest = table.get("shortest").map(|f| f.integer(8..=64));
         let source = self.key_source(&table);
         let remote = !matches!(source, Some(KeySource::Given) | None);
         let codec = table.get("codec");
@@ -84,6 +86,8 @@ impl Reading<'_, '_> {
             derive: optional(derive)?,
             meaning: optional(meaning)?,
             shared: shared?,
+            small_rsa: optional(small_rsa)?,
+            shortest: optional(shortest)?.and_then(|n| usize::try_from(n).ok()),
             source: source?,
         })
     }
@@ -108,6 +112,8 @@ impl Reading<'_, '_> {
             derive: None,
             meaning: None,
             shared: false,
+            small_rsa: None,
+            shortest: None,
             source: KeySource::Given,
         })
     }

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use crate::rule::Template;
-use crate::rule::compile::lint::Use;
+use crate::rule::compile::lint::{self, Use};
 use crate::rule::compile::provider::{Reading, choice, table_error};
+use crate::rule::cover::Cover;
 use crate::rule::provider::{Part, PaymentRule, Split, Status, Unit};
 use crate::rule::reader::{Field, optional};
-use crate::rule::scheme::{Cipher, Decrypt, PartForm};
+use crate::rule::scheme::{Algorithm, Cipher, Decrypt, PartForm};
 use crate::rule::template::{Pointer, Selector};
 
 const MOST_PARTS: usize = 4;
@@ -96,9 +97,25 @@ impl Reading<'_, '_> {
         })
     }
 
-    pub(super) fn payment(&self, field: &Field<'_>) -> Option<PaymentRule> {
+    /// Money is only read from what is signed.
+    pub(super) fn payment(&self, field: &Field<'_>, cover: &Cover<'_>) -> Option<PaymentRule> {
         let table = field.table()?;
-        let read = |name: &'static str| table.get(name).map(|f| self.template(&f, Use::Shown));
+        let tokens = cover
+            .schemes
+            .iter()
+            .all(|s| matches!(s.algorithm, Algorithm::Token | Algorithm::Basic) || s.body_unsigned);
+        let one = |f: &Field<'_>| {
+            let template = self.template(f, Use::Shown)?;
+            if !tokens {
+                let why = "anyone could change it; leave it out";
+                lint::covered(cover, f, &template, "payment_unsigned", why);
+            }
+            Some(template)
+        };
+        let read = |name: &'static str| match table.get(name) {
+            Some(field) => field.list().iter().map(one).collect::<Option<Vec<Template>>>(),
+            None => Some(Vec::new()),
+        };
         let order = read("order");
         let transaction = read("transaction");
         let amount = read("amount");
@@ -107,20 +124,20 @@ impl Reading<'_, '_> {
         let confirmations = read("confirmations");
         let units = [("major", Unit::Major), ("minor", Unit::Minor)];
         let unit = table.get("unit").map(|f| choice(&f, &units));
-        if amount.is_some() && unit.is_none() {
+        if amount.as_ref().is_some_and(|amount| !amount.is_empty()) && unit.is_none() {
             table.need("unit", "`major` (12.50) or `minor` (1250)");
         }
         let map = table.get("map").map_or(Some(BTreeMap::new()), |f| map(&f));
         table.finish();
         Some(PaymentRule {
-            order: optional(order)?,
-            transaction: optional(transaction)?,
-            amount: optional(amount)?,
+            order: order?,
+            transaction: transaction?,
+            amount: amount?,
             unit: optional(unit)?.unwrap_or(Unit::Major),
-            currency: optional(currency)?,
-            status: optional(status)?,
+            currency: currency?,
+            status: status?,
             map: map?,
-            confirmations: optional(confirmations)?,
+            confirmations: confirmations?,
         })
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn compile(name: &str, problems: &Problems) -> Option<Provider> {
     let decrypt = decrypt_field.as_ref().map(|f| reading.decrypt(f));
     let query_back = query_field.as_ref().map(|f| reading.query_back(f));
     let asserts = reading.asserts(root.get("assert").as_ref());
-    let payment = root.get("payment").map(|f| reading.payment(&f));
+    let payment_field = root.get("payment");
     let known = Known {
         schemes: schemes.as_deref().unwrap_or_default(),
         parts: parts.as_deref().unwrap_or_default(),
@@ -88,6 +88,7 @@ pub(super) fn compile(name: &str, problems: &Problems) -> Option<Provider> {
     }
     let freshness = root.get("freshness").map(|f| reading.freshness(&f, &cover));
     let event = reading.event(root.get("event").as_ref(), &cover);
+    let payment = payment_field.as_ref().map(|f| reading.payment(f, &cover));
     let challenges = reading.challenges(root.get("challenge").as_ref(), &cover);
     let answers = answer::answers(root.get("answer").as_ref());
     let contract = root
@@ -420,6 +421,7 @@ impl Reading<'_, '_> {
             ids: Vec::new(),
             id_signed: false,
             kind: None,
+            repeats: None,
         };
         let Some(field) = field else {
             return Some(nothing);
@@ -435,12 +437,19 @@ impl Reading<'_, '_> {
             ids.into_iter().collect::<Option<Vec<_>>>()
         });
         let kind = table.get("type").map(|f| self.template(&f, Use::Shown));
+        let repeats = table.get("repeats").map(|f| {
+            if table.get("id").is_some() {
+                table_error(&f, "an event that has an id does not repeat");
+            }
+            f.text().map(str::to_owned)
+        });
         table.finish();
         let ids = ids?;
         Some(EventIdentity {
             id_signed: believed(cover, &ids),
             ids,
             kind: optional(kind)?,
+            repeats: optional(repeats)?,
         })
     }
 }
