@@ -19,6 +19,7 @@ use crate::verify::{Rejection, Verifier};
 mod identity;
 mod known_answers;
 mod public_keys;
+mod wycheproof;
 
 fn provider(name: &str) -> Arc<Provider> {
     let text = crate::rule::catalogue::text(name).unwrap();
