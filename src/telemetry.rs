@@ -153,6 +153,13 @@ impl Metrics {
             key_fetches: Family::default(),
             registry: Arc::new(Registry::default()),
         };
+        // A counter that is there from the start shows its first increase.
+        for (counters, result) in [
+            (&metrics.outbound_requests, "answered"),
+            (&metrics.key_fetches, "fetched"),
+        ] {
+            drop(counters.get_or_create(&ResultLabel { result }));
+        }
         metrics.registry = Arc::new(metrics.register());
         metrics
     }

@@ -273,7 +273,7 @@ async fn who_wants_the_same_at_once_shares_one_request() {
         stage.says(said);
         let open = async {
             tokio::task::yield_now().await;
-            stage.provider.gate.as_ref().unwrap().add_permits(1);
+            stage.provider.gate.as_ref().unwrap().add_permits(9);
         };
         let (a, b, c, ()) =
             tokio::join!(stage.fetch("a"), stage.fetch("a"), stage.fetch("a"), open);
