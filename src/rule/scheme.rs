@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Method;
 
 use crate::rule::Template;
-use crate::rule::template::{Pointer, Value};
+use crate::rule::template::{Piece, Pointer, Selector, Value};
 use crate::rule::url::UrlPin;
 
 /// Pinned by the provider file; never taken from a request (lint L3).
@@ -488,6 +488,35 @@ impl Digest {
             Digest::Sha3_512 => "sha3-512",
             Digest::Keccak256 => "keccak256",
         }
+    }
+}
+
+impl FetchedKeys {
+    /// What a source must have set before this can work. Optional segments can do without.
+    pub fn settings(&self) -> Vec<Selector> {
+        let request = &self.request;
+        let auth: Vec<&Template> = match &request.auth {
+            None => Vec::new(),
+            Some(Auth::Bearer(token)) => vec![token],
+            Some(Auth::Basic { user, password } | Auth::OAuth2 { user, password, .. }) => {
+                vec![user, password]
+            }
+            Some(Auth::Sign { key, message, .. }) => vec![key, message],
+        };
+        let decrypt = self.decrypt.iter().flat_map(|decrypt| [&decrypt.key]);
+        let headers = request.headers.iter().map(|(_, template)| template);
+        [&request.path, &request.body]
+            .into_iter()
+            .chain(headers)
+            .chain(auth)
+            .chain(decrypt)
+            .flat_map(|template| template.pieces())
+            .filter_map(|piece| match piece {
+                Piece::Value(value) => Some(value.selector.clone()),
+                Piece::Literal(_) | Piece::Optional(_) => None,
+            })
+            .filter(|s| matches!(s, Selector::Secret(_) | Selector::Config(_)))
+            .collect()
     }
 }
 

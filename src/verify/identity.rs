@@ -203,12 +203,17 @@ fn digest(rule: &Rule, scope: &Scope<'_, '_>) -> Result<[u8; 32], Rejection> {
     Ok(sha256.finalize().into())
 }
 
+/// A type is for people and for filters: a body of another shape has none.
 fn kind(rule: &Rule, scope: &Scope<'_, '_>) -> Result<String, Rejection> {
-    match &rule.provider.event.kind {
-        Some(template) => Ok(printable(
-            &evaluate::text(template, scope)?.unwrap_or_default(),
-        )),
-        None => Ok(String::new()),
+    let Some(template) = &rule.provider.event.kind else {
+        return Ok(String::new());
+    };
+    match evaluate::text(template, scope) {
+        Ok(text) => Ok(printable(&text.unwrap_or_default())),
+        Err(Rejection::BodyMalformed { .. } | Rejection::FieldMalformed { .. }) => {
+            Ok(String::new())
+        }
+        Err(other) => Err(other),
     }
 }
 

@@ -391,8 +391,11 @@ fn one(
 ) -> Result<Key, KeyFault> {
     let mut parsed = if algorithm.is_asymmetric() {
         let text = stripped(&scheme.key, secret.expose());
-        let loaded = public_key::load(algorithm, form(&scheme.key), text)
-            .map_err(KeyFault::Public)?;
+        let load = match &scheme.key.small_rsa {
+            Some(_) => public_key::load_small,
+            None => public_key::load,
+        };
+        let loaded = load(algorithm, form(&scheme.key), text).map_err(KeyFault::Public)?;
         named(key, algorithm, loaded)
     } else {
         let (material, bytes) = shared(scheme, algorithm, secret, shortest)?;

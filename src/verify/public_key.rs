@@ -114,7 +114,19 @@ pub fn load(
     form: PublicForm,
     text: &[u8],
 ) -> Result<LoadedKey, PublicKeyFault> {
-    let family = Family::of(algorithm)?;
+    read(Family::of(algorithm)?, form, text)
+}
+
+/// The same for a provider whose own RSA key has only 1024 bits; its file says why that is taken.
+pub fn load_small(
+    algorithm: Algorithm,
+    form: PublicForm,
+    text: &[u8],
+) -> Result<LoadedKey, PublicKeyFault> {
+    read(Family::of(algorithm)?.small(), form, text)
+}
+
+fn read(family: Family, form: PublicForm, text: &[u8]) -> Result<LoadedKey, PublicKeyFault> {
     let bad = |form| move |_| PublicKeyFault::NotText { form };
     match form {
         PublicForm::Pem => pem(family, text),
@@ -151,6 +163,9 @@ pub(super) enum RsaScheme {
     /// With the digest of the message.
     Library(&'static RsaParameters, &'static digest::Algorithm),
     Md5,
+    /// The same, for providers whose own key has only 1024 bits.
+    Small(&'static RsaParameters, &'static digest::Algorithm),
+    SmallMd5,
 }
 
 impl Family {
@@ -217,6 +232,26 @@ impl Family {
             }
         };
         Ok(family)
+    }
+
+    /// The same with RSA keys from 1024 bits, where the library has such.
+    fn small(self) -> Family {
+        let Family::Rsa(RsaScheme::Library(_, over)) = self else {
+            return match self {
+                Family::Rsa(RsaScheme::Md5) => Family::Rsa(RsaScheme::SmallMd5),
+                other => other,
+            };
+        };
+        let parameters = if over == &digest::SHA1_FOR_LEGACY_USE_ONLY {
+            &signature::RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY
+        } else if over == &digest::SHA256 {
+            &signature::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY
+        } else if over == &digest::SHA512 {
+            &signature::RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY
+        } else {
+            return self;
+        };
+        Family::Rsa(RsaScheme::Small(parameters, over))
     }
 
     fn wanted(self) -> &'static str {
@@ -355,7 +390,11 @@ pub(super) fn rsa(
     exponent: &[u8],
 ) -> Result<LoadedKey, PublicKeyFault> {
     let bits = bits(modulus);
-    if !(2048..=8192).contains(&bits) {
+    let least = match scheme {
+        RsaScheme::Library(..) | RsaScheme::Md5 => 2048,
+        RsaScheme::Small(..) | RsaScheme::SmallMd5 => 1024,
+    };
+    if !(least..=8192).contains(&bits) {
         return Err(PublicKeyFault::Bits { bits });
     }
     let odd = exponent.last().is_some_and(|byte| byte & 1 == 1);
@@ -363,8 +402,10 @@ pub(super) fn rsa(
         return Err(PublicKeyFault::Exponent);
     }
     let material = match scheme {
-        RsaScheme::Md5 => KeyMaterial::rsa_md5(Numbers::new(modulus, exponent)),
-        RsaScheme::Library(parameters, over) => {
+        RsaScheme::Md5 | RsaScheme::SmallMd5 => {
+            KeyMaterial::rsa_md5(Numbers::new(modulus, exponent))
+        }
+        RsaScheme::Library(parameters, over) | RsaScheme::Small(parameters, over) => {
             // RSAPublicKey (RFC 8017, A.1.1).
             let numbers = [unsigned(modulus), unsigned(exponent)].concat();
             let key = ParsedPublicKey::new(parameters, element(0x30, &numbers));

@@ -7,6 +7,7 @@ use crate::rule::compile::provider::meanings;
 use crate::rule::provider::{Provider, Setting};
 use crate::rule::reader::{Field, Table, optional};
 use crate::rule::scheme::{Host, KeySource, MOST_COMBINATIONS, Scheme};
+use crate::rule::template::Selector;
 use crate::rule::text::nearest;
 use crate::rule::{KeyRef, value};
 use crate::secret::SecretRef;
@@ -23,7 +24,7 @@ pub(super) fn keys(
         .and_then(|f| f.text())
         == Some("none");
     let signs = !open && provider.is_none_or(Provider::takes_keys);
-    let needed = provider.is_none_or(Provider::needs_keys);
+    let needed = provider.is_none_or(|provider| provider.needs_keys() || !can_fetch(root, provider));
     let field = if signs && needed {
         root.need("keys", hint)?
     } else if signs {
@@ -66,6 +67,25 @@ pub(super) fn keys(
             .error(field.span.clone(), "too_many_keys", message);
     }
     Some(keys)
+}
+
+/// True when the source sets all that fetching its keys needs.
+fn can_fetch(root: &Table<'_>, provider: &Provider) -> bool {
+    let set = |table: &'static str, name: &str| {
+        root.get(table)
+            .and_then(|f| f.is_table().then(|| f.table()).flatten())
+            .is_some_and(|table| table.entries().any(|(known, _)| known == name))
+    };
+    provider.schemes.iter().filter(|s| !s.opt_in).all(|scheme| {
+        let KeySource::Fetch(fetch) = &scheme.key.source else {
+            return true;
+        };
+        fetch.settings().iter().all(|selector| match selector {
+            Selector::Secret(name) => set("secrets", name),
+            Selector::Config(name) => set("config", name),
+            _ => true,
+        })
+    })
 }
 
 fn key(field: &Field<'_>, index: usize, folder: &Path) -> Option<KeyRef> {

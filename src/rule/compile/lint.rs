@@ -129,8 +129,8 @@ pub(super) fn side_by_side(field: &Field<'_>, message: &Template) {
                     "nothing stands between {{{}}} and {{{}}}",
                     left.selector, right.selector
                 ),
-                "bytes can move from one to the other unseen; accept it only where the provider \
-                 signs like this",
+                "bytes can move from one to the other unseen; where the provider signs like this, \
+                 say why that is no danger: `side_by_side = \"…\"`",
             );
         }
     }

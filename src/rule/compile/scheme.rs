@@ -214,6 +214,8 @@ impl Reading<'_, '_> {
     }
 
     fn messages(&self, table: &Table<'_>, algorithm: Algorithm) -> Option<Vec<Template>> {
+        // L7, accepted with a reason: the provider signs like this.
+        let beside = table.get("side_by_side").and_then(|f| f.text());
         let fields = match (table.get("message"), table.get("any_of")) {
             (Some(message), None) => vec![message],
             (None, Some(any_of)) => any_of.list(),
@@ -249,7 +251,9 @@ impl Reading<'_, '_> {
                 );
                 return None;
             }
-            lint::side_by_side(field, &message);
+            if beside.is_none_or(|reason| reason.trim().is_empty()) {
+                lint::side_by_side(field, &message);
+            }
             messages.push(message);
         }
         if messages.is_empty() || messages.len() > 4 {
