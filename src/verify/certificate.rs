@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
 use data_encoding::BASE64;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::oid_registry as oid;
 use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 use x509_parser::public_key::PublicKey;
@@ -268,7 +269,12 @@ fn check(
     }
     for extension in certificate.extensions() {
         let known = match extension.parsed_extension() {
-            ParsedExtension::ParseError { .. } => {
+            // What does not bind us may be of a form that is not known here.
+            ParsedExtension::ParseError { .. }
+                if extension.critical
+                    || extension.oid == oid::OID_X509_EXT_KEY_USAGE
+                    || extension.oid == oid::OID_X509_EXT_BASIC_CONSTRAINTS =>
+            {
                 return Err(CertificateFault::Malformed { index });
             }
             ParsedExtension::KeyUsage(_)

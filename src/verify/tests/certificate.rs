@@ -438,3 +438,30 @@ fn weak_signatures_are_refused() {
         weak
     );
 }
+
+/// The roots of this machine are certificates as authorities write them; there may be none.
+#[test]
+fn real_roots_are_understood() {
+    for der in native_roots() {
+        let root = parse(&der).unwrap();
+        let name = root.subject().to_string();
+        match check(&root, 0, NOW, None) {
+            Ok(_) | Err(CertificateFault::Expired { .. }) => {}
+            Err(fault) => panic!("{name}: {fault}"),
+        }
+        if root.version() == X509Version::V3 {
+            // People put certificates of servers among them, too.
+            let verdict = is_authority(&root, 0, 0);
+            let server = CertificateFault::NotAnAuthority { index: 0 };
+            assert!(
+                verdict == Ok(()) || verdict == Err(server),
+                "{name}: {verdict:?}"
+            );
+        }
+        let own = root.subject().as_raw() == root.issuer().as_raw();
+        let verdict = signed(&root, &root, 0);
+        // Old roots signed themselves with SHA-1, which is not looked at; some use P-521.
+        let fine = matches!(verdict, Ok(()) | Err(CertificateFault::Weak { .. }));
+        assert!(fine || !own, "{name}: {verdict:?}");
+    }
+}
