@@ -270,6 +270,11 @@ fn answer(rule: Option<&Arc<Rule>>, outcome: Outcome) -> Answer {
             }
             Acceptance::Duplicate(_) => own(|a| &a.duplicate, StatusCode::OK),
         },
+        // Nothing is known of it yet: the provider is to try again.
+        Outcome::Rejected(Rejection::Unready { .. }) => with_retry_after(
+            own(|a| &a.overloaded, StatusCode::SERVICE_UNAVAILABLE),
+            UNREADY_PAUSE,
+        ),
         Outcome::Rejected(_) => own(|a| &a.rejected, StatusCode::UNAUTHORIZED),
         Outcome::Refused(refusal) => refusal_answer(refusal, rule),
         Outcome::Overloaded(error) => with_retry_after(
@@ -303,7 +308,7 @@ fn refusal_answer(refusal: Refusal, rule: Option<&Arc<Rule>>) -> Answer {
         Refusal::NotFound => Answer::empty(StatusCode::NOT_FOUND),
         Refusal::MethodNotAllowed => {
             let mut answer = Answer::empty(StatusCode::METHOD_NOT_ALLOWED);
-            let allowed = rule.map_or(&[][..], |rule| rule.methods());
+            let allowed = rule.map_or_else(Vec::new, |rule| rule.methods());
             let list: Vec<&str> = allowed.iter().map(http::Method::as_str).collect();
             answer.headers.push("allow", list.join(", "));
             answer
@@ -324,6 +329,9 @@ fn refusal_answer(refusal: Refusal, rule: Option<&Arc<Rule>>) -> Answer {
         }
     }
 }
+
+/// A host that was not reached is not asked again at once.
+const UNREADY_PAUSE: Duration = Duration::from_secs(10);
 
 /// When it is worth asking again.
 fn overload_pause(error: &StoreError) -> Duration {

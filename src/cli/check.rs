@@ -16,7 +16,7 @@ pub fn run(place: &Place) -> Result<(), u8> {
         output::faults(found.into_iter().map(Fault::from).collect());
         EXIT_CONFIG
     })?;
-    let prepared = service::prepare(&settings, &Metrics::new(), None)
+    let prepared = service::prepare(&settings, &Metrics::new(), None, None)
         .map_err(|found| faults.extend(found))
         .ok();
     let now = SystemClock.now();
@@ -68,10 +68,12 @@ fn table(prepared: &service::Prepared) {
         .iter()
         .map(|rule| {
             let keys: Vec<&str> = rule.keys.iter().map(|key| key.label.as_str()).collect();
-            let keys = if keys.is_empty() {
-                "UNVERIFIED".to_owned()
-            } else {
-                keys.join(", ")
+            let provider = &rule.provider;
+            let keys = match (keys.is_empty(), provider.schemes.is_empty()) {
+                (false, _) => keys.join(", "),
+                (true, false) => "fetched".to_owned(),
+                (true, true) if provider.query_back.is_some() => "query-back".to_owned(),
+                (true, true) => "UNVERIFIED".to_owned(),
             };
             let keep = humantime::format_duration(rule.inbox.keep).to_string();
             let name = rule.name.to_string();

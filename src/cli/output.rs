@@ -40,6 +40,7 @@ pub fn faults(faults: Vec<Fault>) {
             Fault::Key { .. }
             | Fault::SignWith { .. }
             | Fault::Tls(_)
+            | Fault::Roots(_)
             | Fault::Store(_)
             | Fault::Token(_)
             | Fault::Directory { .. }

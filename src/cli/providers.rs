@@ -61,7 +61,11 @@ fn prove(files: &[std::path::PathBuf]) -> Result<(), u8> {
     for file in files {
         wrong += usize::from(!proved(file));
     }
-    output::line(format_args!("{} of {} files proved", files.len() - wrong, files.len()));
+    output::line(format_args!(
+        "{} of {} files proved",
+        files.len() - wrong,
+        files.len()
+    ));
     if wrong == 0 { Ok(()) } else { Err(EXIT_CONFIG) }
 }
 
@@ -74,7 +78,9 @@ fn proved(file: &std::path::Path) -> bool {
             return false;
         }
     };
-    let name = file.file_stem().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+    let name = file
+        .file_stem()
+        .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
     let provider = match compile::compile_provider(&name, &text) {
         Ok((provider, remarks)) => {
             output::diagnostics(&remarks);
@@ -92,7 +98,11 @@ fn proved(file: &std::path::Path) -> bool {
             output::remark(format_args!("{shown}: example `{}`: {fault}", example.name));
         }
     }
-    let accepted = provider.examples.iter().filter(|e| e.rejected.is_none()).count();
+    let accepted = provider
+        .examples
+        .iter()
+        .filter(|e| e.rejected.is_none())
+        .count();
     let rejected = provider.examples.len() - accepted;
     if accepted < 2 || rejected < 3 {
         wrong += 1;
@@ -101,13 +111,19 @@ fn proved(file: &std::path::Path) -> bool {
         ));
     }
     if wrong == 0 {
-        output::line(format_args!("{name}: {accepted} accepted, {rejected} rejected"));
+        output::line(format_args!(
+            "{name}: {accepted} accepted, {rejected} rejected"
+        ));
     }
     wrong == 0
 }
 
 fn scheme(provider: &Provider) -> String {
-    let names: Vec<&str> = provider.schemes.iter().map(|s| s.algorithm.name()).collect();
+    let names: Vec<&str> = provider
+        .schemes
+        .iter()
+        .map(|s| s.algorithm.name())
+        .collect();
     match (names.as_slice(), &provider.query_back) {
         ([], Some(_)) => "query-back".to_owned(),
         ([], None) => "none".to_owned(),

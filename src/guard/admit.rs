@@ -42,7 +42,7 @@ impl Guards {
     ) -> Result<(Received, BudgetShare), Refusal> {
         let Incoming { head, body } = incoming;
         let gate = self.gates.get(&head.path).ok_or(Refusal::NotFound)?;
-        if !gate.rule.methods().contains(&head.method) {
+        if !gate.rule.takes(&head.method) {
             return Err(Refusal::MethodNotAllowed);
         }
         let peer = peer::client_address(head.peer, &head.headers, &self.trusted)?;

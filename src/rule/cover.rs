@@ -86,7 +86,9 @@ impl Cover<'_> {
                     && match &value.selector {
                         Selector::Body => true,
                         Selector::Params { .. } => scheme.params.as_ref().is_some_and(|p| {
-                            p.only.is_empty() && p.only_prefix.is_empty() && p.from != ParamsFrom::Query
+                            p.only.is_empty()
+                                && p.only_prefix.is_empty()
+                                && p.from != ParamsFrom::Query
                         }),
                         _ => false,
                     }
@@ -101,9 +103,9 @@ impl Cover<'_> {
         self.parts.iter().any(|part| {
             part.from.values().any(|inner| {
                 inner.selector.from_request()
-                    && message.values().any(|value| {
-                        value.keeps_apart() && value.selector == inner.selector
-                    })
+                    && message
+                        .values()
+                        .any(|value| value.keeps_apart() && value.selector == inner.selector)
             })
         }) || (self.split_each
             && message
@@ -113,7 +115,10 @@ impl Cover<'_> {
 
     fn scheme_token_in_body(&self, scheme: &Scheme) -> bool {
         scheme.value.as_ref().is_some_and(|value| {
-            matches!(value.selector, Selector::Json(_) | Selector::Form(_) | Selector::Body)
+            matches!(
+                value.selector,
+                Selector::Json(_) | Selector::Form(_) | Selector::Body
+            )
         })
     }
 
@@ -149,7 +154,11 @@ impl Cover<'_> {
             }
             Selector::Plain(_) => {
                 let decrypt = self.decrypt?;
-                let templates = [Some(&decrypt.data), decrypt.nonce.as_ref(), decrypt.aad.as_ref()];
+                let templates = [
+                    Some(&decrypt.data),
+                    decrypt.nonce.as_ref(),
+                    decrypt.aad.as_ref(),
+                ];
                 Some(
                     templates
                         .into_iter()
@@ -227,9 +236,9 @@ fn compared_with_answer(condition: &Condition) -> Vec<&Template> {
         return Vec::new();
     };
     let answered = |template: &Template| {
-        template
-            .as_single()
-            .is_some_and(|value| matches!(value.selector, Selector::Answer(_)) && value.keeps_apart())
+        template.as_single().is_some_and(|value| {
+            matches!(value.selector, Selector::Answer(_)) && value.keeps_apart()
+        })
     };
     if answered(&condition.is) || answered(text) {
         vec![&condition.is, text]
@@ -244,9 +253,9 @@ fn ties(
     wanted: &Selector,
     signed: &dyn Fn(&Selector) -> bool,
 ) -> bool {
-    let is_signed = signed_side
-        .as_single()
-        .is_some_and(|value| value.keeps_apart() && value.selector.from_request() && signed(&value.selector));
+    let is_signed = signed_side.as_single().is_some_and(|value| {
+        value.keeps_apart() && value.selector.from_request() && signed(&value.selector)
+    });
     is_signed
         && other.as_single().is_some_and(|value| {
             value.keeps_apart() && contains(&value.selector, wanted) && is_strong(value)
@@ -256,9 +265,10 @@ fn ties(
 /// No digest on the way, or one that nobody can find a second text for.
 fn is_strong(value: &Value) -> bool {
     use crate::rule::scheme::Digest;
-    value.transforms.iter().all(|t| {
-        !matches!(t, Transform::Digest(Digest::Md5 | Digest::Sha1))
-    })
+    value
+        .transforms
+        .iter()
+        .all(|t| !matches!(t, Transform::Digest(Digest::Md5 | Digest::Sha1)))
 }
 
 fn same(a: Option<&Value>, b: Option<&Value>) -> bool {
@@ -273,12 +283,13 @@ fn variant(scheme: &Scheme, message: &Template, wanted: &Selector) -> bool {
         .values()
         .filter(|value| value.keeps_apart())
         .any(|value| match &value.selector {
-            Selector::Params { without } => {
-                set_covers(scheme.params.as_ref(), without, wanted)
-            }
+            Selector::Params { without } => set_covers(scheme.params.as_ref(), without, wanted),
             // With a member taken out, what is left is still covered; the member is not.
             Selector::Body
-                if value.transforms.iter().any(|t| matches!(t, Transform::JsonWithout(_))) =>
+                if value
+                    .transforms
+                    .iter()
+                    .any(|t| matches!(t, Transform::JsonWithout(_))) =>
             {
                 let taken = value.transforms.iter().find_map(|t| match t {
                     Transform::JsonWithout(member) => Some(member),
@@ -292,17 +303,22 @@ fn variant(scheme: &Scheme, message: &Template, wanted: &Selector) -> bool {
                 }
             }
             Selector::Body
-                if value.transforms.iter().any(|t| matches!(t, Transform::JsonSorted)) =>
+                if value
+                    .transforms
+                    .iter()
+                    .any(|t| matches!(t, Transform::JsonSorted)) =>
             {
                 matches!(wanted, Selector::Json(_))
             }
             signed => contains(signed, wanted),
-        }) || key_is_signed(scheme, wanted)
+        })
+        || key_is_signed(scheme, wanted)
 }
 
 /// The id of a key is believed when the signature under that key fits.
 fn key_is_signed(scheme: &Scheme, wanted: &Selector) -> bool {
-    *wanted == Selector::KeyId && !matches!(scheme.key.source, KeySource::Given if scheme.key_id.is_none())
+    *wanted == Selector::KeyId
+        && !matches!(scheme.key.source, KeySource::Given if scheme.key_id.is_none())
 }
 
 /// True when who fixes `signed` fixes `wanted` too.
@@ -313,7 +329,11 @@ fn contains(signed: &Selector, wanted: &Selector) -> bool {
     match (signed, wanted) {
         (
             Selector::Body,
-            Selector::Json(_) | Selector::JsonRaw(_) | Selector::Form(_) | Selector::Xml(_) | Selector::Item(_),
+            Selector::Json(_)
+            | Selector::JsonRaw(_)
+            | Selector::Form(_)
+            | Selector::Xml(_)
+            | Selector::Item(_),
         ) => true,
         (Selector::JsonRaw(outer), Selector::Json(inner) | Selector::JsonRaw(inner)) => {
             inner.0.starts_with(&outer.0)
@@ -321,10 +341,7 @@ fn contains(signed: &Selector, wanted: &Selector) -> bool {
         (Selector::Json(a), Selector::JsonRaw(b)) => a == b,
         (
             Selector::Target,
-            Selector::Path
-            | Selector::PathSegment(_)
-            | Selector::Query
-            | Selector::QueryParam(_),
+            Selector::Path | Selector::PathSegment(_) | Selector::Query | Selector::QueryParam(_),
         )
         | (Selector::Query, Selector::QueryParam(_))
         | (Selector::Path, Selector::PathSegment(_)) => true,
@@ -347,13 +364,14 @@ fn set_covers(params: Option<&Params>, without: &[String], wanted: &Selector) ->
             [name] => name,
             _ => return false,
         },
-        (ParamsFrom::Json, Selector::Json(Pointer(tokens)) | Selector::JsonRaw(Pointer(tokens))) => {
-            match tokens.as_slice() {
-                [name] => name,
-                [name, ..] if params.nested == crate::rule::scheme::Nested::Written => name,
-                _ => return false,
-            }
-        }
+        (
+            ParamsFrom::Json,
+            Selector::Json(Pointer(tokens)) | Selector::JsonRaw(Pointer(tokens)),
+        ) => match tokens.as_slice() {
+            [name] => name,
+            [name, ..] if params.nested == crate::rule::scheme::Nested::Written => name,
+            _ => return false,
+        },
         (ParamsFrom::Part(part), Selector::Part { name, within }) if part == name => {
             match within.first() {
                 Some(name) => name,

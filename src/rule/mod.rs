@@ -188,8 +188,26 @@ impl Rule {
         }
     }
 
-    /// Methods that the provider uses.
-    pub fn methods(&self) -> &[Method] {
-        &self.provider.methods
+    /// Methods that the provider uses, for callbacks and for questions.
+    pub fn methods(&self) -> Vec<Method> {
+        let mut methods = self.provider.methods.clone();
+        for challenge in &self.provider.challenges {
+            if let Some(method) = &challenge.method
+                && !methods.contains(method)
+            {
+                methods.push(method.clone());
+            }
+        }
+        methods
+    }
+
+    /// True for a method of callbacks, or of a question that the provider asks.
+    pub fn takes(&self, method: &Method) -> bool {
+        self.provider.methods.contains(method)
+            || self
+                .provider
+                .challenges
+                .iter()
+                .any(|challenge| challenge.method.as_ref() == Some(method))
     }
 }

@@ -348,9 +348,7 @@ impl Provider {
                 | KeySource::X5c { .. }
                 | KeySource::Signed(_) => true,
                 KeySource::Jwks { .. } => false,
-                KeySource::CertificateUrl { trust, .. } => {
-                    *trust == crate::rule::scheme::Trust::Keys
-                }
+                KeySource::CertificateUrl { trust, .. } => *trust == Trust::Keys,
                 KeySource::Fetch(_) => false,
             })
     }

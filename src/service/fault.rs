@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use crate::admin;
 use crate::inbox::store::embedded::OpenError;
 use crate::listener::tls::TlsError;
+use crate::remote::RootsError;
 use crate::rule::diagnostic::Diagnostic;
 use crate::secret::SecretRef;
 use crate::verify::KeyError;
@@ -28,6 +29,8 @@ pub enum Fault {
         why: String,
     },
     Tls(TlsError),
+    /// `outbound.roots` cannot be read.
+    Roots(RootsError),
     Store(OpenError),
     Token(admin::token::TokenError),
     Directory {
@@ -57,6 +60,7 @@ impl fmt::Display for Fault {
                 write!(f, "source {source}: relay.sign_with ({place}): {why}")
             }
             Fault::Tls(error) => write!(f, "certificate: {error}"),
+            Fault::Roots(error) => write!(f, "outbound.roots: {error}"),
             Fault::Store(error) => write!(f, "store: {error}"),
             Fault::Token(error) => write!(f, "admin token: {error}"),
             Fault::Directory { path, cause } => write!(f, "{}: {cause}", path.display()),
@@ -90,6 +94,7 @@ impl Fault {
             }
             | Fault::File(_)
             | Fault::Tls(_)
+            | Fault::Roots(_)
             | Fault::Store(_)
             | Fault::Token(_)
             | Fault::Directory { .. }

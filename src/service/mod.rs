@@ -21,10 +21,12 @@ use crate::pipeline::{self, Loaded};
 use crate::random::Random;
 use crate::refusals::Refusals;
 use crate::relay::Relay;
+use crate::remote::{HttpsAsk, KeyCache};
 use crate::rule::diagnostic::Diagnostic;
 use crate::secret::SecretRef;
 use crate::settings::Settings;
 use crate::telemetry::{Metrics, ResultLabel};
+use crate::verify::Outside;
 
 mod core;
 mod fault;
@@ -58,6 +60,8 @@ pub struct Gateway {
     admin: SocketAddr,
     token_file: Option<PathBuf>,
     draining: Arc<AtomicBool>,
+    /// Kept across reloads, with the keys that were fetched.
+    outside: Outside,
     stop: watch::Sender<bool>,
     stop_admin: watch::Sender<bool>,
     broken: watch::Sender<Option<&'static str>>,
@@ -82,7 +86,18 @@ impl Gateway {
         let metrics = Metrics::new();
         make_directory(&settings.inbox.store).map_err(|fault| vec![fault])?;
         let mut faults = Vec::new();
-        let prepared = prepare(&settings, &metrics, None)
+        let outside = HttpsAsk::new(&settings.outbound, clock.clone(), metrics.clone())
+            .map(|ask| {
+                ask.prepare();
+                Outside {
+                    ask: Arc::new(ask),
+                    cache: Arc::new(KeyCache::new(metrics.clone())),
+                    clock: clock.clone(),
+                }
+            })
+            .map_err(|error| faults.push(Fault::Roots(error)))
+            .ok();
+        let prepared = prepare(&settings, &metrics, None, outside.as_ref())
             .map_err(|found| faults.extend(found))
             .ok();
         let identity = certificate_paths(&settings, clock.as_ref())
@@ -92,8 +107,8 @@ impl Gateway {
         let tokens = admin::token::Tokens::load(&settings, random.as_ref())
             .map_err(|error| faults.push(Fault::Token(error)))
             .ok();
-        let (Some(prepared), Some((identity, certificate)), Some(tokens)) =
-            (prepared, identity, tokens)
+        let (Some(prepared), Some((identity, certificate)), Some(tokens), Some(outside)) =
+            (prepared, identity, tokens, outside)
         else {
             return Err(faults);
         };
@@ -189,6 +204,7 @@ impl Gateway {
             public,
             admin: admin_address,
             token_file,
+            outside,
             draining,
             stop,
             stop_admin,
@@ -313,7 +329,8 @@ impl Gateway {
     fn try_reload(&self) -> Result<Vec<Diagnostic>, Vec<Fault>> {
         let mut faults = Vec::new();
         let before = self.shared.loaded.load();
-        let prepared = prepare(&self.settings, &self.shared.metrics, Some(&before))
+        let outside = Some(&self.outside);
+        let prepared = prepare(&self.settings, &self.shared.metrics, Some(&before), outside)
             .map_err(|found| faults.extend(found))
             .ok();
         let identity = Identity::load(&self.certificate, self.clock.now())

@@ -15,7 +15,7 @@ use crate::rule::document::RuleFiles;
 use crate::service::Fault;
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
-use crate::verify::{Keyring, Verifier};
+use crate::verify::{Keyring, Outside, Verifier};
 
 /// Rules with their keys: compiled, loaded, and ready to be put in place.
 pub struct Prepared {
@@ -25,11 +25,13 @@ pub struct Prepared {
 }
 
 /// Reads and compiles the rules and loads their keys. `check` and `serve` both come through here.
-/// Gives every fault, not the first.
+/// Gives every fault, not the first. Without `outside` the rules can be checked and not served:
+/// nothing is asked of anybody.
 pub fn prepare(
     settings: &Settings,
     metrics: &Metrics,
     before: Option<&Loaded>,
+    outside: Option<&Outside>,
 ) -> Result<Prepared, Vec<Fault>> {
     let files =
         |diagnostics: Vec<Diagnostic>| diagnostics.into_iter().map(Fault::from).collect::<Vec<_>>();
@@ -53,7 +55,11 @@ pub fn prepare(
         let source = rule.name.to_string();
         match Keyring::load(rule) {
             Ok(keys) => {
-                verifiers.insert(rule.name.clone(), Verifier::new(rule.clone(), keys));
+                let verifier = match outside {
+                    Some(outside) => Verifier::with_outside(rule.clone(), keys, outside.clone()),
+                    None => Verifier::new(rule.clone(), keys),
+                };
+                verifiers.insert(rule.name.clone(), verifier);
             }
             Err(errors) => {
                 faults.extend(errors.into_iter().map(|error| Fault::Key {

@@ -64,10 +64,7 @@ fn joined(pieces: &[Piece], scope: &Scope<'_, '_>) -> Result<Option<Vec<u8>>, Re
 }
 
 /// What one value of a template gives; none when it is missing.
-pub fn one<'s>(
-    value: &Value,
-    scope: &Scope<'s, '_>,
-) -> Result<Option<Cow<'s, [u8]>>, Rejection> {
+pub fn one<'s>(value: &Value, scope: &Scope<'s, '_>) -> Result<Option<Cow<'s, [u8]>>, Rejection> {
     let found = scope.select(&value.selector)?;
     transformed(value, found, scope)
 }
@@ -149,15 +146,29 @@ fn apply<'s>(
         Transform::HexUpper => owned(HEXUPPER.encode(&bytes).into_bytes()),
         Transform::Base64 => owned(BASE64.encode(&bytes).into_bytes()),
         Transform::Base64Url => owned(BASE64URL_NOPAD.encode(&bytes).into_bytes()),
-        Transform::FromHex => owned(HEXLOWER_PERMISSIVE.decode(&bytes).map_err(|_| malformed())?),
+        Transform::FromHex => owned(
+            HEXLOWER_PERMISSIVE
+                .decode(&bytes)
+                .map_err(|_| malformed())?,
+        ),
         Transform::FromBase64 => {
             // Braintree and others break long base64 into lines.
-            let packed: Vec<u8> = bytes.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
-            owned(BASE64_NOPAD.decode(unpadded(&packed)).map_err(|_| malformed())?)
+            let packed: Vec<u8> = bytes
+                .iter()
+                .copied()
+                .filter(|b| !b.is_ascii_whitespace())
+                .collect();
+            owned(
+                BASE64_NOPAD
+                    .decode(unpadded(&packed))
+                    .map_err(|_| malformed())?,
+            )
         }
-        Transform::FromBase64Url => {
-            owned(BASE64URL_NOPAD.decode(unpadded(&bytes)).map_err(|_| malformed())?)
-        }
+        Transform::FromBase64Url => owned(
+            BASE64URL_NOPAD
+                .decode(unpadded(&bytes))
+                .map_err(|_| malformed())?,
+        ),
         Transform::PercentDecode | Transform::FormDecode => {
             let plus = *transform == Transform::FormDecode;
             match form::decode(&bytes, plus) {
@@ -169,7 +180,9 @@ fn apply<'s>(
         Transform::FormEncode => owned(form::encode(&bytes, true)),
         Transform::Lower => owned(bytes.to_ascii_lowercase()),
         Transform::Upper => owned(bytes.to_ascii_uppercase()),
-        Transform::Trim => Ok(Some(part(bytes, |bytes| Some(bytes.trim_ascii())).unwrap_or_default())),
+        Transform::Trim => Ok(Some(
+            part(bytes, |bytes| Some(bytes.trim_ascii())).unwrap_or_default(),
+        )),
         Transform::Reverse => owned(bytes.iter().rev().copied().collect()),
         Transform::Default(_) => Ok(Some(bytes)),
         Transform::StripPrefix(prefix) => Ok(part(bytes, |b| b.strip_prefix(prefix.as_slice()))),
@@ -177,7 +190,11 @@ fn apply<'s>(
         Transform::Before(mark) => Ok(part(bytes, |b| b.get(..find(b, mark)?))),
         Transform::After(mark) => Ok(part(bytes, |b| b.get(find(b, mark)? + mark.len()..))),
         Transform::Unquote => Ok(part(bytes, |b| {
-            Some(b.strip_prefix(b"\"").and_then(|b| b.strip_suffix(b"\"")).unwrap_or(b))
+            Some(
+                b.strip_prefix(b"\"")
+                    .and_then(|b| b.strip_suffix(b"\""))
+                    .unwrap_or(b),
+            )
         })),
         Transform::JsonText => owned(json_text(&bytes)),
         Transform::Digest(kind) => owned(digest(*kind, &bytes)),
@@ -224,7 +241,9 @@ fn part<'s>(
 }
 
 fn find(bytes: &[u8], mark: &[u8]) -> Option<usize> {
-    bytes.windows(mark.len().max(1)).position(|window| window == mark)
+    bytes
+        .windows(mark.len().max(1))
+        .position(|window| window == mark)
 }
 
 fn unpadded(text: &[u8]) -> &[u8] {
@@ -257,7 +276,9 @@ fn escape_slashes(bytes: &[u8]) -> Vec<u8> {
 
 /// A decimal number without the zeros at the end of its fraction.
 pub fn float_trim(bytes: &[u8]) -> &[u8] {
-    let number = bytes.iter().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-'));
+    let number = bytes
+        .iter()
+        .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-'));
     if !number || !bytes.contains(&b'.') {
         return bytes;
     }
@@ -272,7 +293,13 @@ mod tests {
 
     #[test]
     fn numbers_lose_only_empty_fractions() {
-        for (text, short) in [("12.50", "12.5"), ("42.0", "42"), ("100", "100"), ("1e10.0", "1e10.0"), ("0.00", "0")] {
+        for (text, short) in [
+            ("12.50", "12.5"),
+            ("42.0", "42"),
+            ("100", "100"),
+            ("1e10.0", "1e10.0"),
+            ("0.00", "0"),
+        ] {
             assert_eq!(float_trim(text.as_bytes()), short.as_bytes());
         }
     }
@@ -284,6 +311,9 @@ mod tests {
 
     #[test]
     fn text_is_escaped_for_json() {
-        assert_eq!(json_text(b"a\"b\\\n\xff"), "a\\\"b\\\\\\n\u{fffd}".as_bytes());
+        assert_eq!(
+            json_text(b"a\"b\\\n\xff"),
+            "a\\\"b\\\\\\n\u{fffd}".as_bytes()
+        );
     }
 }

@@ -85,7 +85,11 @@ mod tests {
 
     fn grammar(items: &str, pair: &str) -> HeaderGrammar {
         HeaderGrammar {
-            from: Template::parse("{header:x}").unwrap().as_single().unwrap().clone(),
+            from: Template::parse("{header:x}")
+                .unwrap()
+                .as_single()
+                .unwrap()
+                .clone(),
             items: items.into(),
             pair: (!pair.is_empty()).then(|| pair.into()),
         }
@@ -95,7 +99,12 @@ mod tests {
         let text = |at: Range<usize>| value[at].to_owned();
         items(value.as_bytes(), &grammar(items_by, pair))
             .into_iter()
-            .map(|placed| (placed.name.map_or_else(String::new, text), text(placed.value)))
+            .map(|placed| {
+                (
+                    placed.name.map_or_else(String::new, text),
+                    text(placed.value),
+                )
+            })
             .collect()
     }
 

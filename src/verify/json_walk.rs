@@ -111,7 +111,10 @@ impl<'a> Json<'a> {
             let from = value.raw().as_ptr().addr() - text.as_ptr().addr();
             from + value.raw().len()
         };
-        let (from, to) = match (index.checked_sub(1).and_then(|i| members.get(i)), members.get(index + 1)) {
+        let (from, to) = match (
+            index.checked_sub(1).and_then(|i| members.get(i)),
+            members.get(index + 1),
+        ) {
             (Some((_, before, _)), _) => (end_of(before), end_of(value)),
             (None, Some((_, _, next))) => (*begins, *next),
             (None, None) => (*begins, end_of(value)),
@@ -210,7 +213,11 @@ mod tests {
     #[test]
     fn every_element_is_found() {
         let text = r#"{"a":[{"b":1},{"c":2},{"b":"x"}],"d":[]}"#;
-        let found: Vec<&str> = json(text).each(&pointer("/a/*/b")).iter().map(Json::raw).collect();
+        let found: Vec<&str> = json(text)
+            .each(&pointer("/a/*/b"))
+            .iter()
+            .map(Json::raw)
+            .collect();
         assert_eq!(found, ["1", "\"x\""]);
         assert!(json(text).each(&pointer("/d/*")).is_empty());
         assert!(json(text).each(&pointer("/x/*/b")).is_empty());
@@ -221,7 +228,10 @@ mod tests {
     fn a_member_is_taken_out_and_nothing_else() {
         for (text, rest) in [
             (r#"{"a":1,"sign":"x","b":2}"#, r#"{"a":1,"b":2}"#),
-            (r#"{"a":1, "b" : 2 , "sign" : "x" }"#, r#"{"a":1, "b" : 2 }"#),
+            (
+                r#"{"a":1, "b" : 2 , "sign" : "x" }"#,
+                r#"{"a":1, "b" : 2 }"#,
+            ),
             (r#"{ "sign":"x", "b":2}"#, r#"{ "b":2}"#),
             (r#"{"sign":[1,{"sign":2}]}"#, "{}"),
             (r#"{"a":{"sign":1}}"#, r#"{"a":{"sign":1}}"#),

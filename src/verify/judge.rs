@@ -222,12 +222,7 @@ fn fresh(rule: &Rule, scope: &Scope<'_, '_>, now: Timestamp) -> Result<(), Rejec
 }
 
 /// The checks beside the signature, each under a secret of its own.
-fn also(
-    view: &View<'_>,
-    keys: &Keyring,
-    known: &Known,
-    now: Timestamp,
-) -> Result<(), Rejection> {
+fn also(view: &View<'_>, keys: &Keyring, known: &Known, now: Timestamp) -> Result<(), Rejection> {
     for (also, key) in view.rule.provider.also.iter().zip(&keys.also) {
         let Some(key) = key else { continue };
         let frame = Frame::new(&also.scheme);
@@ -257,7 +252,9 @@ fn also(
                 evaluate::feed(message, &scope, &mut |bytes| running.update(bytes))?;
             }
             let finished = running.finish();
-            good |= candidates.iter().fold(false, |any, c| finished.verify(c) | any);
+            good |= candidates
+                .iter()
+                .fold(false, |any, c| finished.verify(c) | any);
         }
         if !good {
             return Err(failed());
@@ -285,7 +282,10 @@ fn asserted(rule: &Rule, scope: &Scope<'_, '_>) -> Result<(), Rejection> {
 }
 
 fn confirmed(query: &QueryBack, scope: &Scope<'_, '_>) -> Result<(), Rejection> {
-    let status = scope.answer.map(|answer| answer.status.as_str()).unwrap_or_default();
+    let status = scope
+        .answer
+        .map(|answer| answer.status.as_str())
+        .unwrap_or_default();
     if !same(status.as_bytes(), query.status.to_string().as_bytes()) {
         // A host that is ill says nothing about the event.
         if status.starts_with('5') || status == "429" {
@@ -333,12 +333,13 @@ fn challenged(
     Ok(None)
 }
 
-fn respond(
-    challenge: &Challenge,
-    scope: &Scope<'_, '_>,
-) -> Result<Option<Answer>, Rejection> {
+fn respond(challenge: &Challenge, scope: &Scope<'_, '_>) -> Result<Option<Answer>, Rejection> {
     let method = &scope.view.request.method;
-    if challenge.method.as_ref().is_some_and(|wanted| wanted != method) {
+    if challenge
+        .method
+        .as_ref()
+        .is_some_and(|wanted| wanted != method)
+    {
         return Ok(None);
     }
     for condition in &challenge.when {
@@ -388,7 +389,9 @@ fn repeated(
                     let Some(raw) = scope.select(&value.selector)? else {
                         return Ok(None);
                     };
-                    let fits = challenge.charset.is_none_or(|charset| charset.has_all(&raw));
+                    let fits = challenge
+                        .charset
+                        .is_none_or(|charset| charset.has_all(&raw));
                     if raw.len() > challenge.longest || !fits {
                         return Ok(None);
                     }
@@ -410,9 +413,7 @@ impl Charset {
             Charset::Token => byte.is_ascii_alphanumeric() || b"._~-".contains(byte),
             Charset::Digits => byte.is_ascii_digit(),
             Charset::Hex => byte.is_ascii_hexdigit(),
-            Charset::Printable => {
-                (b' '..=b'~').contains(byte) && !b"\"'<>&\\".contains(byte)
-            }
+            Charset::Printable => (b' '..=b'~').contains(byte) && !b"\"'<>&\\".contains(byte),
         })
     }
 }

@@ -232,7 +232,13 @@ impl<'r> Builder<'r> {
     fn add(&mut self, key: &KeyRef, secret: &Secret, place: &str) {
         let mut first_fault = None;
         let mut info: Option<KeyInfo> = None;
-        for (scheme, keys) in self.rule.provider.schemes.iter().zip(&mut self.ring.schemes) {
+        for (scheme, keys) in self
+            .rule
+            .provider
+            .schemes
+            .iter()
+            .zip(&mut self.ring.schemes)
+        {
             match parse(scheme, key, secret, self.shortest) {
                 Ok(Parsed::Keys(parsed)) => {
                     info = info.or(parsed.first().map(Key::info));
@@ -269,24 +275,30 @@ impl<'r> Builder<'r> {
             let label = format!("secrets.{}", also.secret);
             let key = match self.ring.secrets.get(&also.secret) {
                 None => None,
-                Some(secret) => match shared(&also.scheme, also.scheme.algorithm, secret, self.shortest) {
-                    Ok((material, bytes)) => Some(Key {
-                        material,
-                        algorithm: also.scheme.algorithm,
-                        secret: Some(bytes),
-                        id: None,
-                        label,
-                        not_after: None,
-                    }),
-                    Err(fault) => {
-                        self.errors.push(KeyError {
+                Some(secret) => {
+                    match shared(&also.scheme, also.scheme.algorithm, secret, self.shortest) {
+                        Ok((material, bytes)) => Some(Key {
+                            material,
+                            algorithm: also.scheme.algorithm,
+                            secret: Some(bytes),
+                            id: None,
                             label,
-                            place: self.rule.secrets.get(&also.secret).map_or_else(String::new, |p| p.to_string()),
-                            fault,
-                        });
-                        None
+                            not_after: None,
+                        }),
+                        Err(fault) => {
+                            self.errors.push(KeyError {
+                                label,
+                                place: self
+                                    .rule
+                                    .secrets
+                                    .get(&also.secret)
+                                    .map_or_else(String::new, |p| p.to_string()),
+                                fault,
+                            });
+                            None
+                        }
                     }
-                },
+                }
             };
             self.ring.also.push(key);
         }
@@ -345,24 +357,38 @@ pub(super) fn algorithms(scheme: &Scheme) -> Vec<Algorithm> {
     }
 }
 
-fn parse(scheme: &Scheme, key: &KeyRef, secret: &Secret, shortest: usize) -> Result<Parsed, KeyFault> {
+fn parse(
+    scheme: &Scheme,
+    key: &KeyRef,
+    secret: &Secret,
+    shortest: usize,
+) -> Result<Parsed, KeyFault> {
     let anchors = || match certificate::pem_or_der_chain(secret.expose()) {
         found if found.is_empty() => Err(KeyFault::NotACertificate),
         found => Ok(Parsed::Anchors(found)),
     };
     match &scheme.key.source {
-        KeySource::X5c { trust: Trust::Keys | Trust::Web, .. }
-        | KeySource::Certificate { trust: Trust::Keys | Trust::Web, .. }
-        | KeySource::CertificateUrl { trust: Trust::Keys | Trust::Web, .. } => anchors(),
+        KeySource::X5c {
+            trust: Trust::Keys | Trust::Web,
+            ..
+        }
+        | KeySource::Certificate {
+            trust: Trust::Keys | Trust::Web,
+            ..
+        }
+        | KeySource::CertificateUrl {
+            trust: Trust::Keys | Trust::Web,
+            ..
+        } => anchors(),
         KeySource::Signed(signed) => {
             let kind = form(&scheme.key);
             let loaded = public_key::load(signed.algorithm, kind, secret.expose())
                 .map_err(KeyFault::Public)?;
             Ok(Parsed::Roots(vec![named(key, signed.algorithm, loaded)]))
         }
-        KeySource::X5c { .. } | KeySource::Certificate { .. } | KeySource::CertificateUrl { .. } => {
-            Err(KeyFault::NoScheme)
-        }
+        KeySource::X5c { .. }
+        | KeySource::Certificate { .. }
+        | KeySource::CertificateUrl { .. } => Err(KeyFault::NoScheme),
         KeySource::Given | KeySource::Jwks { .. } | KeySource::Fetch(_) => {
             let mut keys = Vec::new();
             let mut fault = None;
@@ -454,7 +480,10 @@ fn shared(
     let bytes = decode(&scheme.key, secret)?;
     let least = match algorithm {
         Algorithm::Token | Algorithm::Basic => shortest.min(SHORTEST_TOKEN),
-        _ => scheme.key.shortest.map_or(shortest, |own| own.min(shortest)),
+        _ => scheme
+            .key
+            .shortest
+            .map_or(shortest, |own| own.min(shortest)),
     };
     if bytes.len() < least {
         return Err(KeyFault::TooShort { bytes: bytes.len() });
@@ -465,7 +494,8 @@ fn shared(
 }
 
 fn stripped<'t>(rule: &KeyRule, text: &'t [u8]) -> &'t [u8] {
-    text.strip_prefix(rule.strip_prefix.as_bytes()).unwrap_or(text)
+    text.strip_prefix(rule.strip_prefix.as_bytes())
+        .unwrap_or(text)
 }
 
 fn decode(rule: &KeyRule, secret: &Secret) -> Result<Secret, KeyFault> {
@@ -500,9 +530,11 @@ fn decode(rule: &KeyRule, secret: &Secret) -> Result<Secret, KeyFault> {
 fn derive(rule: &KeyRule, bytes: Secret) -> Secret {
     match rule.derive {
         None => bytes,
-        Some(Derive::Sha1) => {
-            Secret::new(digest(&SHA1_FOR_LEGACY_USE_ONLY, bytes.expose()).as_ref().to_vec())
-        }
+        Some(Derive::Sha1) => Secret::new(
+            digest(&SHA1_FOR_LEGACY_USE_ONLY, bytes.expose())
+                .as_ref()
+                .to_vec(),
+        ),
         Some(Derive::Sha256) => Secret::new(digest(&SHA256, bytes.expose()).as_ref().to_vec()),
         Some(Derive::Md5Hex) => {
             let md5 = crate::verify::digest::digest(Digest::Md5, bytes.expose());

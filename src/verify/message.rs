@@ -1,5 +1,6 @@
 //! RFC 9421 at work: the request as the signature base sees it, and what a signature must cover.
 
+use crate::clock::Timestamp;
 use crate::rule::scheme::{HTTP_ALGORITHMS, Scheme};
 use crate::verify::http_signature::{self, Components, Input};
 use crate::verify::rejection::Rejection;
@@ -28,13 +29,18 @@ pub fn signed_by(
     scheme: &Scheme,
     scope: &Scope<'_, '_>,
     keys: &[Held<'_>],
+    now: Timestamp,
 ) -> Result<(Option<String>, usize), Rejection> {
     let candidates = inputs(scheme, scope)?;
     let mismatch = || Rejection::SignatureMismatch {
         candidates: candidates.len(),
         keys: keys.len(),
     };
-    if scheme.components.iter().any(|name| name == "content-digest") {
+    if scheme
+        .components
+        .iter()
+        .any(|name| name == "content-digest")
+    {
         let digest: Vec<&[u8]> = scope.view.headers("content-digest").collect();
         http_signature::content_digest(&digest, &scope.view.request.body)
             .map_err(|_| mismatch())?;
@@ -43,13 +49,16 @@ pub fn signed_by(
     let mut made_by: Option<&Held<'_>> = None;
     let mut unknown = None;
     for one in &candidates {
-        let base = http_signature::base(one, &request).map_err(|fault| Rejection::FieldMissing {
-            field: fault.to_string(),
-        })?;
+        let base =
+            http_signature::base(one, &request).map_err(|fault| Rejection::FieldMissing {
+                field: fault.to_string(),
+            })?;
         let mut named_any = false;
         for key in keys {
             let fits = one.algorithm.as_deref().is_none_or(|name| {
-                HTTP_ALGORITHMS.iter().any(|(known, a)| *known == name && *a == key.algorithm)
+                HTTP_ALGORITHMS
+                    .iter()
+                    .any(|(known, a)| *known == name && *a == key.algorithm)
             });
             let named = match (one.key_id.as_deref(), key.id.as_deref()) {
                 (Some(wanted), Some(known)) => wanted == known,
@@ -59,6 +68,12 @@ pub fn signed_by(
             let mut running = key.material.begin();
             running.update(&base);
             let matched = running.finish().verify(&one.signature);
+            let over = one
+                .expires
+                .is_some_and(|end| u64::try_from(end).unwrap_or(0) < now.as_millis() / 1000);
+            if matched && over {
+                return Err(Rejection::Stale { millis: 0 });
+            }
             if matched && fits && named && made_by.is_none() {
                 made_by = Some(key);
             }

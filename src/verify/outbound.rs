@@ -158,7 +158,8 @@ fn path(template: &Template, scope: &Scope<'_, '_>) -> Result<String, Rejection>
 
 fn harmless(value: &Value, scope: &Scope<'_, '_>) -> Result<String, Rejection> {
     let bytes = evaluate::one(value, scope)?.ok_or_else(|| evaluate::missing(value))?;
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'-');
+    let plain =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'-');
     let dots = bytes.iter().all(|byte| *byte == b'.');
     match String::from_utf8(bytes.to_vec()) {
         Ok(text) if !dots && text.len() <= 256 && text.bytes().all(|b| plain(&b)) => Ok(text),
@@ -182,7 +183,9 @@ fn place(host: &Host, scope: &Scope<'_, '_>) -> Result<(bool, String, u16, bool)
         Host::Configured(name) => (config.get(name).map(String::as_str), true),
     };
     let wrong = || unready("config.environment or the host is not one that the provider knows");
-    let uri = text.and_then(|text| http::Uri::from_str(text).ok()).ok_or_else(wrong)?;
+    let uri = text
+        .and_then(|text| http::Uri::from_str(text).ok())
+        .ok_or_else(wrong)?;
     let https = match uri.scheme_str() {
         Some("https") => true,
         // In the clear only to a place that the merchant himself has named.

@@ -38,7 +38,10 @@ pub fn canonical(
         ParamsOrder::Value => pairs.sort_by(|(_, a), (_, b)| a.cmp(b)),
         ParamsOrder::Arrival => {}
         ParamsOrder::Listed => pairs.sort_by_key(|(name, _)| {
-            let place = params.only.iter().position(|other| other.as_bytes() == name.as_ref());
+            let place = params
+                .only
+                .iter()
+                .position(|other| other.as_bytes() == name.as_ref());
             place.unwrap_or(usize::MAX)
         }),
     }
@@ -56,7 +59,11 @@ fn render(params: &Params, pairs: &[Pair<'_>]) -> Vec<u8> {
         }
         text.extend_from_slice(params.render.between.as_bytes());
         if params.render.value {
-            let value = if params.float_trim { float_trim(value) } else { value };
+            let value = if params.float_trim {
+                float_trim(value)
+            } else {
+                value
+            };
             match params.encode {
                 ParamsEncode::None => text.extend_from_slice(value),
                 ParamsEncode::Form => text.extend(form::encode(value, true)),

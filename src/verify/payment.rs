@@ -37,7 +37,9 @@ pub fn payment(provider: &Provider, scope: &Scope<'_, '_>) -> Result<Option<Paym
     let read = |templates: &[Template]| -> Result<Option<String>, Rejection> {
         for template in templates {
             let text = match evaluate::text(template, scope) {
-                Ok(text) => text.map(|text| printable(&text)).filter(|text| !text.is_empty()),
+                Ok(text) => text
+                    .map(|text| printable(&text))
+                    .filter(|text| !text.is_empty()),
                 // Another shape than that of a payment: an object where a text is expected, a form
                 // where JSON is.
                 Err(Rejection::FieldMalformed { .. } | Rejection::BodyMalformed { .. }) => None,
@@ -60,12 +62,19 @@ pub fn payment(provider: &Provider, scope: &Scope<'_, '_>) -> Result<Option<Paym
         }),
         amount,
         currency: read(&rule.currency)?,
-        status: status_text.as_ref().and_then(|text| rule.map.get(text).copied()),
+        status: status_text
+            .as_ref()
+            .and_then(|text| rule.map.get(text).copied()),
         status_text,
         confirmations: read(&rule.confirmations)?,
     };
     // A currency alone may be a word of the file, and is no payment.
-    let any = [&payment.order, &payment.transaction, &payment.amount, &payment.status_text];
+    let any = [
+        &payment.order,
+        &payment.transaction,
+        &payment.amount,
+        &payment.status_text,
+    ];
     Ok(any.iter().any(|field| field.is_some()).then_some(payment))
 }
 

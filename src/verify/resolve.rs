@@ -9,10 +9,10 @@ use std::sync::Arc;
 use crate::clock::Timestamp;
 use crate::remote::{Pinned, RemoteAnswer, UrlPin};
 use crate::rule::Template;
-use crate::rule::template::{Answered, Selector};
 use crate::rule::scheme::{
     Algorithm, FetchedForm, FetchedKeys, KeySource, PartForm, SignedKey, Trust,
 };
+use crate::rule::template::{Answered, Selector};
 use crate::verify::certificate::{self, NameRule, Policy};
 use crate::verify::document::Document;
 use crate::verify::json::Json;
@@ -91,7 +91,12 @@ impl<'k> Resolver<'k> {
             }
             KeySource::Fetch(fetch) => self.fetched(index, given, fetch, id.as_deref(), scope),
             KeySource::CertificateUrl { url, pin, .. } => self.by_url(index, url, pin, scope),
-            KeySource::X5c { length, trust, leaf_oid, intermediate_oid } => {
+            KeySource::X5c {
+                length,
+                trust,
+                leaf_oid,
+                intermediate_oid,
+            } => {
                 let text = token(scope)?;
                 let token = Jws::parse(&text).map_err(|_| Rejection::SignatureMalformed)?;
                 let policy = Policy {
@@ -101,7 +106,8 @@ impl<'k> Resolver<'k> {
                     name: None,
                 };
                 let chain = x5c(&token)?;
-                self.certified(scheme, given, &chain, *trust, &policy).map(Resolved::Keys)
+                self.certified(scheme, given, &chain, *trust, &policy)
+                    .map(Resolved::Keys)
             }
             KeySource::Certificate { from, trust, name } => {
                 let Some(text) = evaluate::text(from, scope)? else {
@@ -111,7 +117,8 @@ impl<'k> Resolver<'k> {
                 };
                 let chain = certificate::pem_or_der_chain(&text);
                 let policy = policy(name.as_ref(), *trust, scope)?;
-                self.certified(scheme, given, &chain, *trust, &policy).map(Resolved::Keys)
+                self.certified(scheme, given, &chain, *trust, &policy)
+                    .map(Resolved::Keys)
             }
             KeySource::Signed(signed) => self.signed(given, signed, scope).map(Resolved::Keys),
         }
@@ -145,17 +152,27 @@ impl<'k> Resolver<'k> {
     ) -> Result<Resolved<'k>, Rejection> {
         let request = Box::new(request);
         let Some(list) = self.known.keys(&name) else {
-            return Ok(Resolved::Wanted(Want::Keys { scheme, name, id: None, ttl, request }));
+            return Ok(Resolved::Wanted(Want::Keys {
+                scheme,
+                name,
+                id: None,
+                ttl,
+                request,
+            }));
         };
         let Some(id) = id else {
             return self.usable(list, |_| true).map(Resolved::Keys);
         };
         if list.iter().any(|key| is_called(key, id)) {
-            return self.usable(list, |key| is_called(key, id)).map(Resolved::Keys);
+            return self
+                .usable(list, |key| is_called(key, id))
+                .map(Resolved::Keys);
         }
         let own = format!("{name} {}", shorten(id));
         match self.known.keys(&own) {
-            Some(list) => self.usable(list, |key| is_called(key, id)).map(Resolved::Keys),
+            Some(list) => self
+                .usable(list, |key| is_called(key, id))
+                .map(Resolved::Keys),
             None => Ok(Resolved::Wanted(Want::Keys {
                 scheme,
                 name: own,
@@ -267,7 +284,10 @@ impl<'k> Resolver<'k> {
     ) -> Result<Vec<Held<'k>>, Rejection> {
         let keys = certified(scheme, &given.anchors, chain, trust, policy, self.now)
             .map_err(|why| Rejection::KeyUntrusted { why })?;
-        Ok(keys.into_iter().map(|key| Held::Made(Box::new(key))).collect())
+        Ok(keys
+            .into_iter()
+            .map(|key| Held::Made(Box::new(key)))
+            .collect())
     }
 
     /// Two levels: one of the source's keys has signed a key, and that one the message.
@@ -277,7 +297,9 @@ impl<'k> Resolver<'k> {
         rule: &SignedKey,
         scope: &Scope<'_, '_>,
     ) -> Result<Vec<Held<'k>>, Rejection> {
-        let untrusted = |why: &str| Rejection::KeyUntrusted { why: why.to_owned() };
+        let untrusted = |why: &str| Rejection::KeyUntrusted {
+            why: why.to_owned(),
+        };
         let candidates: Vec<Vec<u8>> = evaluate::all(&rule.value, scope)?
             .iter()
             .filter_map(|text| primitive::decode(rule.encoding, text))
@@ -291,7 +313,11 @@ impl<'k> Resolver<'k> {
             return Err(Rejection::TooManyCandidates { found, most });
         }
         let mut good = false;
-        for root in given.roots.iter().filter(|key| key.not_after.is_none_or(|end| self.now < end)) {
+        for root in given
+            .roots
+            .iter()
+            .filter(|key| key.not_after.is_none_or(|end| self.now < end))
+        {
             let mut running = root.material.begin();
             evaluate::feed(&rule.message, scope, &mut |bytes| running.update(bytes))?;
             let finished = running.finish();
@@ -309,7 +335,9 @@ impl<'k> Resolver<'k> {
             }
         }
         let key = evaluate::text(&rule.key, scope)?.ok_or_else(|| untrusted("it is missing"))?;
-        let algorithm = scope.frame.map_or(rule.algorithm, |frame| frame.scheme.algorithm);
+        let algorithm = scope
+            .frame
+            .map_or(rule.algorithm, |frame| frame.scheme.algorithm);
         let loaded = public_key::load(algorithm, PublicForm::Pem, &key)
             .map_err(|fault| untrusted(&fault.to_string()))?;
         let key = Key::fetched(algorithm, loaded, None, "a signed key".to_owned());
@@ -361,7 +389,11 @@ pub fn read_keys(
 fn jwks(scheme: &crate::rule::scheme::Scheme, body: &[u8]) -> Result<Vec<Key>, String> {
     let json = Json::parse(body).map_err(|fault| format!("no JSON: {}", fault.what))?;
     let list = json.each(&pointer(&["keys", "*"]));
-    Ok(list.into_iter().take(64).flat_map(|entry| jwk(scheme, entry)).collect())
+    Ok(list
+        .into_iter()
+        .take(64)
+        .flat_map(|entry| jwk(scheme, entry))
+        .collect())
 }
 
 fn jwk(scheme: &crate::rule::scheme::Scheme, entry: Json<'_>) -> Vec<Key> {
@@ -415,9 +447,18 @@ fn fetched(
                         .map_err(said),
                     None => Ok(Vec::new()),
                 };
-                let (key, data) = (part(&Some(rule.key.clone()))?, part(&Some(rule.data.clone()))?);
-                let opened = decrypt::decrypt(rule.algorithm, &key, &part(&rule.nonce)?, &part(&rule.aad)?, &data)
-                    .map_err(|_| "an encrypted key cannot be opened".to_owned())?;
+                let (key, data) = (
+                    part(&Some(rule.key.clone()))?,
+                    part(&Some(rule.data.clone()))?,
+                );
+                let opened = decrypt::decrypt(
+                    rule.algorithm,
+                    &key,
+                    &part(&rule.nonce)?,
+                    &part(&rule.aad)?,
+                    &data,
+                )
+                .map_err(|_| "an encrypted key cannot be opened".to_owned())?;
                 Some(Document::read(PartForm::Text, opened).map_err(said)?)
             }
             None => None,
@@ -445,7 +486,8 @@ fn fetched(
                 }
             }
             FetchedForm::Jwk => {
-                let json = Json::parse(&value).map_err(|fault| format!("no JSON: {}", fault.what))?;
+                let json =
+                    Json::parse(&value).map_err(|fault| format!("no JSON: {}", fault.what))?;
                 keys.extend(jwk(scheme, json).into_iter().map(|mut key| {
                     key.id = called.clone().or(key.id.take());
                     key
@@ -463,7 +505,9 @@ fn written(template: &Template, scope: &Scope<'_, '_>) -> Option<Vec<u8>> {
         Selector::Item(pointer) => scope.item?.at(pointer)?,
         _ => return None,
     };
-    json.raw().starts_with('{').then(|| json.raw().as_bytes().to_vec())
+    json.raw()
+        .starts_with('{')
+        .then(|| json.raw().as_bytes().to_vec())
 }
 
 fn certified(
@@ -494,7 +538,12 @@ fn certified(
         if let Ok(mut loaded) = public_key::load(algorithm, PublicForm::Der, &leaf.spki) {
             loaded.not_after = Some(leaf.not_after);
             let label = leaf.serial.clone();
-            keys.push(Key::fetched(algorithm, loaded, Some(leaf.serial.clone()), label));
+            keys.push(Key::fetched(
+                algorithm,
+                loaded,
+                Some(leaf.serial.clone()),
+                label,
+            ));
         }
     }
     match keys.is_empty() {
@@ -576,7 +625,9 @@ pub fn pinned(text: &[u8], pin: &UrlPin) -> Result<Pinned, Rejection> {
 }
 
 fn is_called(key: &Key, id: &[u8]) -> bool {
-    key.id.as_deref().is_some_and(|known| known.as_bytes() == id)
+    key.id
+        .as_deref()
+        .is_some_and(|known| known.as_bytes() == id)
 }
 
 fn is_settable(field: &str) -> bool {
@@ -589,5 +640,7 @@ fn pointer(tokens: &[&str]) -> crate::rule::template::Pointer {
 
 /// The algorithm of the key under which a token is checked.
 pub fn of_algorithm<'a, 'k>(keys: &'a [Held<'k>], algorithm: Algorithm) -> Vec<&'a Held<'k>> {
-    keys.iter().filter(|key| key.algorithm == algorithm).collect()
+    keys.iter()
+        .filter(|key| key.algorithm == algorithm)
+        .collect()
 }

@@ -8,9 +8,9 @@ use crate::clock::Timestamp;
 use crate::rule::scheme::{Algorithm, HeaderGrammar, Scheme};
 use crate::rule::template::{Answered, Item, Pointer, Selector, Style};
 use crate::verify::document::Document;
+use crate::verify::header::Placed;
 use crate::verify::json::Json;
 use crate::verify::rejection::Rejection;
-use crate::verify::header::Placed;
 use crate::verify::view::{View, only, scalar, written};
 use crate::verify::{evaluate, header, message, params};
 
@@ -90,9 +90,11 @@ impl<'s, 'r> Scope<'s, 'r> {
             Selector::Target => Ok(Some(view.target().as_bytes().into())),
             Selector::Query => Ok(request.query.as_deref().map(|q| q.as_bytes().into())),
             Selector::Url => Ok(view.rule.url.as_deref().map(|url| url.as_bytes().into())),
-            Selector::Config(name) => {
-                Ok(view.rule.config.get(name).map(|value| value.as_bytes().into()))
-            }
+            Selector::Config(name) => Ok(view
+                .rule
+                .config
+                .get(name)
+                .map(|value| value.as_bytes().into())),
             Selector::Secret(name) => {
                 Ok(view.secrets.get(name).map(|secret| secret.expose().into()))
             }
@@ -154,9 +156,10 @@ impl<'s, 'r> Scope<'s, 'r> {
             Selector::AnswerStatus => Ok(self.answer.map(|a| a.status.as_bytes().into())),
             Selector::Now(style) => Ok(self.own.map(|own| moment(own.now, *style).into())),
             Selector::Nonce => Ok(self.own.map(|own| own.nonce.as_bytes().into())),
-            Selector::Signature => {
-                Ok(self.own.and_then(|own| own.signature.as_deref()).map(Cow::Borrowed))
-            }
+            Selector::Signature => Ok(self
+                .own
+                .and_then(|own| own.signature.as_deref())
+                .map(Cow::Borrowed)),
         }
     }
 
@@ -254,7 +257,9 @@ impl<'s, 'r> Scope<'s, 'r> {
             fresh = header::items(&value, grammar);
             &fresh
         } else {
-            let cell = frame.items.get_or_init(|| Ok(header::items(&value, grammar)));
+            let cell = frame
+                .items
+                .get_or_init(|| Ok(header::items(&value, grammar)));
             cell.as_ref().map_err(Rejection::clone)?
         };
         let wanted = match item {
@@ -302,10 +307,7 @@ fn repeated(selector: &Selector) -> Rejection {
     }
 }
 
-fn texts<'a>(
-    found: Vec<Json<'a>>,
-    selector: &Selector,
-) -> Result<Vec<Cow<'a, [u8]>>, Rejection> {
+fn texts<'a>(found: Vec<Json<'a>>, selector: &Selector) -> Result<Vec<Cow<'a, [u8]>>, Rejection> {
     let mut texts = Vec::new();
     for value in found {
         texts.extend(scalar(value.node(), selector)?);

@@ -30,7 +30,14 @@ pub fn check(
         return Err(Rejection::SchemeUnknown);
     };
     let resolver = Resolver { ring, known, now };
-    if !scope.view.rule.provider.split.as_ref().is_some_and(|split| split.each) {
+    if !scope
+        .view
+        .rule
+        .provider
+        .split
+        .as_ref()
+        .is_some_and(|split| split.each)
+    {
         return one(index, frame, scope, &resolver);
     }
     // Every item must be signed; an empty list would be signed by nobody.
@@ -81,14 +88,19 @@ fn one(
                     made_by = Some(key);
                 }
             }
-            sealed(scheme, made_by.map(|key| key.label.as_str()), 1, fitting.len())
+            sealed(
+                scheme,
+                made_by.map(|key| key.label.as_str()),
+                1,
+                fitting.len(),
+            )
         }
         Algorithm::HttpSignature => {
             let keys = match keys(scope)? {
                 Resolved::Keys(keys) => keys,
                 Resolved::Wanted(want) => return Ok(Checked::Wanted(want)),
             };
-            let (label, candidates) = message::signed_by(scheme, scope, &keys)?;
+            let (label, candidates) = message::signed_by(scheme, scope, &keys, resolver.now)?;
             sealed(scheme, label.as_deref(), candidates, keys.len())
         }
         Algorithm::Basic => {
@@ -147,7 +159,9 @@ pub fn present(scope: &Scope<'_, '_>) -> Result<(), Rejection> {
     match frame.scheme.algorithm {
         Algorithm::Jws => {
             let text = token(scope)?;
-            Jws::parse(&text).map(drop).map_err(|_| Rejection::SignatureMalformed)
+            Jws::parse(&text)
+                .map(drop)
+                .map_err(|_| Rejection::SignatureMalformed)
         }
         Algorithm::HttpSignature => message::inputs(frame.scheme, scope).map(drop),
         Algorithm::Basic => match scope.view.basic()? {
@@ -156,7 +170,13 @@ pub fn present(scope: &Scope<'_, '_>) -> Result<(), Rejection> {
         },
         // Each item brings its own.
         _ if scope.item.is_none()
-            && scope.view.rule.provider.split.as_ref().is_some_and(|split| split.each) =>
+            && scope
+                .view
+                .rule
+                .provider
+                .split
+                .as_ref()
+                .is_some_and(|split| split.each) =>
         {
             Ok(())
         }
@@ -252,4 +272,3 @@ pub fn progress(rejection: &Rejection) -> u8 {
         _ => 5,
     }
 }
-

@@ -122,10 +122,7 @@ impl Verifier {
                         // A key that is due is fetched by the request that finds it so; the cache
                         // gives the old one when that fails.
                         Lookup::Stale(_) | Lookup::Absent => {
-                            // A host that is ill says nothing about the key.
-                            let mut ill = false;
                             let parse = |answer: &RemoteAnswer| {
-                                ill = is_ill(answer);
                                 self.read(request, scheme, id.as_deref(), answer, now)
                             };
                             let clock = outside.clock.as_ref();
@@ -135,7 +132,6 @@ impl Verifier {
                                 .await;
                             match fetched {
                                 Ok(keys) => keys,
-                                Err(fault) if ill => return Err(asked(&fault)),
                                 Err(fault) => return Err(not_fetched(&fault, id.as_deref())),
                             }
                         }
@@ -278,6 +274,12 @@ fn asked(fault: &RemoteFault) -> Rejection {
 /// reached says nothing.
 fn not_fetched(fault: &RemoteFault, id: Option<&[u8]>) -> Rejection {
     match fault {
+        // The key is not there, or not for us.
+        RemoteFault::Status {
+            status: 400 | 404 | 410,
+        } if id.is_some() => Rejection::KeyUnknown {
+            id: id.map(crate::verify::params::shorten).unwrap_or_default(),
+        },
         RemoteFault::Unusable { why } if id.is_none() => {
             Rejection::KeyUntrusted { why: why.clone() }
         }
@@ -302,7 +304,10 @@ fn visited(answer: &RemoteAnswer) -> Result<bool, Rejection> {
     if (200..300).contains(&answer.status) {
         Ok(true)
     } else {
-        Err(unready(&format!("the address that was to be visited answered {}", answer.status)))
+        Err(unready(&format!(
+            "the address that was to be visited answered {}",
+            answer.status
+        )))
     }
 }
 

@@ -48,7 +48,12 @@ impl<'r> View<'r> {
             query: OnceCell::new(),
             xml: OnceCell::new(),
             basic: OnceCell::new(),
-            parts: rule.provider.parts.iter().map(|_| OnceCell::new()).collect(),
+            parts: rule
+                .provider
+                .parts
+                .iter()
+                .map(|_| OnceCell::new())
+                .collect(),
             plain: OnceCell::new(),
         }
     }
@@ -146,7 +151,10 @@ impl<'r> View<'r> {
                 None => Ok(None),
             }
         });
-        document.as_ref().map(Option::as_ref).map_err(Rejection::clone)
+        document
+            .as_ref()
+            .map(Option::as_ref)
+            .map_err(Rejection::clone)
     }
 
     /// The decrypted document; none when nothing is encrypted.
@@ -166,7 +174,10 @@ impl<'r> View<'r> {
                 None => Ok(None),
             }
         });
-        document.as_ref().map(Option::as_ref).map_err(Rejection::clone)
+        document
+            .as_ref()
+            .map(Option::as_ref)
+            .map_err(Rejection::clone)
     }
 }
 

@@ -22,8 +22,11 @@ impl Reading<'_, '_> {
         let Some(field) = field else {
             return Some(Vec::new());
         };
-        let list: Vec<Option<Challenge>> =
-            field.list().iter().map(|f| self.challenge(f, cover)).collect();
+        let list: Vec<Option<Challenge>> = field
+            .list()
+            .iter()
+            .map(|f| self.challenge(f, cover))
+            .collect();
         list.into_iter().collect()
     }
 
@@ -40,13 +43,19 @@ impl Reading<'_, '_> {
             ("OPTIONS", Method::OPTIONS),
         ];
         let method = table.get("method").map(|f| {
-            let names: Vec<(&str, usize)> = methods.iter().enumerate().map(|(i, (n, _))| (*n, i)).collect();
+            let names: Vec<(&str, usize)> = methods
+                .iter()
+                .enumerate()
+                .map(|(i, (n, _))| (*n, i))
+                .collect();
             let index = choice(&f, &names)?;
             methods.get(index).map(|(_, method)| method.clone())
         });
         let signed = table.get("signed").map_or(Some(true), |f| f.boolean())?;
         let when = self.conditions(&table, "when", Use::Shown);
-        let status = table.get("status").map_or(Some(200), |f| f.integer(200..=299));
+        let status = table
+            .get("status")
+            .map_or(Some(200), |f| f.integer(200..=299));
         let content_type = table.get("content_type").map_or(Some("text/plain"), |f| {
             let kinds = [
                 ("text/plain", "text/plain"),
@@ -86,7 +95,10 @@ impl Reading<'_, '_> {
         table.finish();
         let when = when?;
         if signed && when.is_empty() {
-            table_error(field, "this would answer every event as a challenge: add `when`");
+            table_error(
+                field,
+                "this would answer every event as a challenge: add `when`",
+            );
         }
         let (reply, headers) = (reply?, headers?);
         let echoes = std::iter::once(&reply)
@@ -101,7 +113,10 @@ impl Reading<'_, '_> {
             );
         }
         let sealed = reply.values().any(|value| {
-            value.transforms.iter().any(|t| matches!(t, Transform::Hmac(_)))
+            value
+                .transforms
+                .iter()
+                .any(|t| matches!(t, Transform::Hmac(_)))
         });
         if !signed && sealed && charset == Some(Charset::Printable) {
             field.problems.error_with(
@@ -132,7 +147,8 @@ impl Reading<'_, '_> {
         };
         let template = self.template(&field, Use::Shown)?;
         if signed {
-            let why = "only what is signed is sent back; an unsigned challenge says `signed = false`";
+            let why =
+                "only what is signed is sent back; an unsigned challenge says `signed = false`";
             lint::covered(cover, &field, &template, "challenge_unsigned", why);
         }
         Some(template)

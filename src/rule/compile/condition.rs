@@ -45,12 +45,13 @@ impl Reading<'_, '_> {
         let starts = table.get("starts_with");
         let present = table.get("present");
         let test = match (equals, one_of, starts, present) {
-            (Some(field), None, None, None) => {
-                Test::Equals(vec![self.template(&field, compared)?])
-            }
+            (Some(field), None, None, None) => Test::Equals(vec![self.template(&field, compared)?]),
             (None, Some(field), None, None) => {
-                let texts: Vec<Option<Template>> =
-                    field.list().iter().map(|f| self.template(f, compared)).collect();
+                let texts: Vec<Option<Template>> = field
+                    .list()
+                    .iter()
+                    .map(|f| self.template(f, compared))
+                    .collect();
                 Test::Equals(texts.into_iter().collect::<Option<_>>()?)
             }
             (None, None, Some(field), None) => Test::StartsWith(field.text()?.to_owned()),

@@ -84,7 +84,13 @@ fn example(field: &Field<'_>, known: &[Example]) -> Option<Example> {
         example.at = at.integer(0..=253_402_300_799)?;
     }
     if let Some(method) = table.get("method") {
-        let methods = [("POST", 0), ("GET", 1), ("PUT", 2), ("HEAD", 3), ("OPTIONS", 4)];
+        let methods = [
+            ("POST", 0),
+            ("GET", 1),
+            ("PUT", 2),
+            ("HEAD", 3),
+            ("OPTIONS", 4),
+        ];
         example.method = match choice(&method, &methods)? {
             0 => Method::POST,
             1 => Method::GET,
@@ -170,8 +176,12 @@ fn expectations(table: &Table<'_>, example: &mut Example) -> Option<()> {
 /// What a pinned host answers.
 fn recorded(field: &Field<'_>) -> Option<Recorded> {
     let table = field.table()?;
-    let url = table.need("url", "the whole address").and_then(|f| f.text());
-    let status = table.get("status").map_or(Some(200), |f| f.integer(100..=599));
+    let url = table
+        .need("url", "the whole address")
+        .and_then(|f| f.text());
+    let status = table
+        .get("status")
+        .map_or(Some(200), |f| f.integer(100..=599));
     let body = table.get("body").map_or(Some(""), |f| f.text());
     table.finish();
     Some(Recorded {

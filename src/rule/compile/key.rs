@@ -59,16 +59,24 @@ impl Reading<'_, '_> {
             Some(field) => choice(field, &kinds),
             None if remote => Some(KeyKind::Public),
             None => {
-                table.need("codec", "one of: utf8, hex, base64, base64url, public, public_hex, public_base64");
+                table.need(
+                    "codec",
+                    "one of: utf8, hex, base64, base64url, public, public_hex, public_base64",
+                );
                 None
             }
         };
         table.finish();
         let kind = kind?;
-        let public = matches!(kind, KeyKind::Public | KeyKind::PublicHex | KeyKind::PublicBase64);
+        let public = matches!(
+            kind,
+            KeyKind::Public | KeyKind::PublicHex | KeyKind::PublicBase64
+        );
         let fits = match algorithm {
             Algorithm::Jws | Algorithm::HttpSignature => true,
-            Algorithm::Hmac(_) | Algorithm::Keyed(_) | Algorithm::Token | Algorithm::Basic => !public,
+            Algorithm::Hmac(_) | Algorithm::Keyed(_) | Algorithm::Token | Algorithm::Basic => {
+                !public
+            }
             Algorithm::Rsa(_)
             | Algorithm::RsaPss(_)
             | Algorithm::Ecdsa(_)
@@ -77,7 +85,9 @@ impl Reading<'_, '_> {
         };
         if !fits && let Some(codec) = &codec {
             let message = format!("{} does not take a key of this kind", algorithm.name());
-            codec.problems.error(codec.span.clone(), "bad_value", message);
+            codec
+                .problems
+                .error(codec.span.clone(), "bad_value", message);
             return None;
         }
         Some(KeyRule {
@@ -127,7 +137,9 @@ impl Reading<'_, '_> {
         let fetch = table.get("fetch");
         let said = [&jwks, &by_url, &x5c, &certificate, &signed, &fetch];
         if said.iter().filter(|field| field.is_some()).count() > 1 {
-            table.problems.error(table.span.clone(), "bad_value", "keys come from one place");
+            table
+                .problems
+                .error(table.span.clone(), "bad_value", "keys come from one place");
             return None;
         }
         if let Some(field) = jwks {
@@ -167,7 +179,9 @@ impl Reading<'_, '_> {
         let template = self.template(field, Use::Shown)?;
         if template.values().any(|value| value.selector.from_request()) {
             let message = "the name that is expected cannot come from the request";
-            field.problems.error(field.span.clone(), "bad_value", message);
+            field
+                .problems
+                .error(field.span.clone(), "bad_value", message);
             return None;
         }
         Some(template)
@@ -236,13 +250,21 @@ impl Reading<'_, '_> {
         let items = table.get("items").map(|f| pointer(&f));
         let id = table.get("id_from").map(|f| self.template(&f, Use::Asked));
         let value = table
-            .need("value", "where the key stands, e.g. `{answer:/data/publicKey}`")
+            .need(
+                "value",
+                "where the key stands, e.g. `{answer:/data/publicKey}`",
+            )
             .and_then(|f| self.template(&f, Use::Asked));
-        let form = table
-            .need("as", "`jwk` or `public`")
-            .and_then(|f| choice(&f, &[("jwk", FetchedForm::Jwk), ("public", FetchedForm::Public)]));
+        let form = table.need("as", "`jwk` or `public`").and_then(|f| {
+            choice(
+                &f,
+                &[("jwk", FetchedForm::Jwk), ("public", FetchedForm::Public)],
+            )
+        });
         let decrypt = table.get("decrypt").map(|f| self.decrypt(&f));
-        let ttl = table.get("ttl").map_or(Some(FETCH_TTL), |f| f.parsed(value::duration));
+        let ttl = table
+            .get("ttl")
+            .map_or(Some(FETCH_TTL), |f| f.parsed(value::duration));
         table.finish();
         Some(KeySource::Fetch(Box::new(FetchedKeys {
             request: request?,
@@ -257,7 +279,11 @@ impl Reading<'_, '_> {
 }
 
 fn trust(table: &Table<'_>) -> Option<Trust> {
-    let kinds = [("web", Trust::Web), ("keys", Trust::Keys), ("host", Trust::Host)];
+    let kinds = [
+        ("web", Trust::Web),
+        ("keys", Trust::Keys),
+        ("host", Trust::Host),
+    ];
     let field = table.need(
         "trust",
         "`web` (the public roots), `keys` (the source's keys are the roots) or `host` (TLS to the pinned host)",
@@ -273,7 +299,10 @@ fn x5c_source(field: &Field<'_>) -> Option<KeySource> {
     let (leaf_oid, intermediate_oid) = (oid("leaf_oid"), oid("intermediate_oid"));
     table.finish();
     if trust == Some(Trust::Host) {
-        table_error(field, "certificates in a request come from no host: `web` or `keys`");
+        table_error(
+            field,
+            "certificates in a request come from no host: `web` or `keys`",
+        );
     }
     Some(KeySource::X5c {
         length: optional(length)?.and_then(|n| usize::try_from(n).ok()),
@@ -285,17 +314,23 @@ fn x5c_source(field: &Field<'_>) -> Option<KeySource> {
 
 fn jwks_source(field: &Field<'_>) -> Option<KeySource> {
     let table = field.table()?;
-    let url = table.need("url", "where the keys are published").and_then(|f| {
-        f.parsed(|text| {
-            let wrong = || value::Complaint::new("this must be `https://` and a host, with a path");
-            let rest = text.strip_prefix("https://").ok_or_else(wrong)?;
-            let (host, path) = rest.split_once('/').ok_or_else(wrong)?;
-            crate::rule::url::HostPattern::parse(host)?;
-            let path = Template::parse(&format!("/{}", path.replace('{', "{{").replace('}', "}}")));
-            Ok((format!("https://{host}"), path.map_err(|_| wrong())?))
-        })
-    });
-    let ttl = table.get("refresh").map_or(Some(JWKS_TTL), |f| f.parsed(value::duration));
+    let url = table
+        .need("url", "where the keys are published")
+        .and_then(|f| {
+            f.parsed(|text| {
+                let wrong =
+                    || value::Complaint::new("this must be `https://` and a host, with a path");
+                let rest = text.strip_prefix("https://").ok_or_else(wrong)?;
+                let (host, path) = rest.split_once('/').ok_or_else(wrong)?;
+                crate::rule::url::HostPattern::parse(host)?;
+                let path =
+                    Template::parse(&format!("/{}", path.replace('{', "{{").replace('}', "}}")));
+                Ok((format!("https://{host}"), path.map_err(|_| wrong())?))
+            })
+        });
+    let ttl = table
+        .get("refresh")
+        .map_or(Some(JWKS_TTL), |f| f.parsed(value::duration));
     table.finish();
     let (origin, path) = url?;
     Some(KeySource::Jwks {

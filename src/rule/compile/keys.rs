@@ -24,7 +24,8 @@ pub(super) fn keys(
         .and_then(|f| f.text())
         == Some("none");
     let signs = !open && provider.is_none_or(Provider::takes_keys);
-    let needed = provider.is_none_or(|provider| provider.needs_keys() || !can_fetch(root, provider));
+    let needed =
+        provider.is_none_or(|provider| provider.needs_keys() || !can_fetch(root, provider));
     let field = if signs && needed {
         root.need("keys", hint)?
     } else if signs {
@@ -226,7 +227,10 @@ fn agree<'a>(
     let place = field.map_or(0..0, |field| field.key.clone());
     let mut good = true;
     let of_hosts = |name: &str| table == "config" && name == ENVIRONMENT;
-    for name in set.iter().filter(|name| !asked.contains_key(**name) && !of_hosts(name)) {
+    for name in set
+        .iter()
+        .filter(|name| !asked.contains_key(**name) && !of_hosts(name))
+    {
         good = false;
         let message = format!("the provider has no use for `{table}.{name}`");
         let hint = match nearest(name, asked.keys().map(String::as_str)) {

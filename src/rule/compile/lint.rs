@@ -47,12 +47,17 @@ impl Words<'_> {
                     .error(field.inside(value.span.clone()), "template", complaint);
             }
         }
-        let sealed = template
-            .values()
-            .any(|value| value.transforms.iter().any(|t| matches!(t, Transform::Hmac(_))));
+        let sealed = template.values().any(|value| {
+            value
+                .transforms
+                .iter()
+                .any(|t| matches!(t, Transform::Hmac(_)))
+        });
         if sealed && purpose != Use::Shown {
             let message = "an hmac of the key is only for the reply to a challenge";
-            field.problems.error(field.span.clone(), "template", message);
+            field
+                .problems
+                .error(field.span.clone(), "template", message);
         }
     }
 
@@ -219,7 +224,10 @@ pub(super) fn addressee(field: &Field<'_>, cover: &Cover<'_>) {
                 .any(|value| matches!(value.selector, Selector::Config(_) | Selector::Url))
         }) && !scheme.messages.is_empty()
             || scheme.algorithm == Algorithm::HttpSignature
-                && scheme.components.iter().any(|c| c == "@target-uri" || c == "@authority")
+                && scheme
+                    .components
+                    .iter()
+                    .any(|c| c == "@target-uri" || c == "@authority")
     };
     let asserted = cover.asserts.iter().any(|assert| {
         assert.addressee && assert.when.is_empty() && cover.template(&assert.condition.is)

@@ -49,7 +49,11 @@ impl Reading<'_, '_> {
                     let template = self.template(&f, Use::Shown)?;
                     for value in template.values() {
                         if matches!(value.selector, Selector::Plain(_)) {
-                            f.problems.error(f.inside(value.span.clone()), "template", "a part is read before anything is decrypted");
+                            f.problems.error(
+                                f.inside(value.span.clone()),
+                                "template",
+                                "a part is read before anything is decrypted",
+                            );
                         }
                     }
                     Some(template)
@@ -81,9 +85,14 @@ impl Reading<'_, '_> {
             self.template(&field, Use::Asked)
         };
         let (key, data) = (needed("key"), needed("data"));
-        let nonce = table.get("nonce").or(table.get("iv")).map(|f| self.template(&f, Use::Asked));
+        let nonce = table
+            .get("nonce")
+            .or(table.get("iv"))
+            .map(|f| self.template(&f, Use::Asked));
         let aad = table.get("aad").map(|f| self.template(&f, Use::Asked));
-        let form = table.get("as").map_or(Some(PartForm::Json), |f| part_form(&f));
+        let form = table
+            .get("as")
+            .map_or(Some(PartForm::Json), |f| part_form(&f));
         let when = self.conditions(&table, "when", Use::Shown);
         table.finish();
         Some(Decrypt {
@@ -113,7 +122,11 @@ impl Reading<'_, '_> {
             Some(template)
         };
         let read = |name: &'static str| match table.get(name) {
-            Some(field) => field.list().iter().map(one).collect::<Option<Vec<Template>>>(),
+            Some(field) => field
+                .list()
+                .iter()
+                .map(one)
+                .collect::<Option<Vec<Template>>>(),
             None => Some(Vec::new()),
         };
         let order = read("order");
@@ -178,7 +191,9 @@ pub(super) fn pointer(field: &Field<'_>) -> Option<Pointer> {
             Some(_) | None => None,
         },
         Err(error) => {
-            field.problems.error(field.span.clone(), "bad_value", error.message);
+            field
+                .problems
+                .error(field.span.clone(), "bad_value", error.message);
             None
         }
     }
@@ -202,4 +217,3 @@ fn in_order(field: &Field<'_>, mut left: Vec<Part>) -> Option<Vec<Part>> {
     }
     Some(ordered)
 }
-

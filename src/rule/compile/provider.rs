@@ -171,14 +171,26 @@ fn head(root: &Table<'_>) -> Option<Head> {
         .need("docs", "the address of its documentation")
         .and_then(|f| f.text());
     let category = root
-        .need("category", "one of: payments, crypto, wallets, platforms, standards")
+        .need(
+            "category",
+            "one of: payments, crypto, wallets, platforms, standards",
+        )
         .and_then(|f| choice(&f, &Category::ALL));
     let evidence = root
-        .need("evidence", "how sure this is: vector, sdk, documented, third-party, unconfirmed")
+        .need(
+            "evidence",
+            "how sure this is: vector, sdk, documented, third-party, unconfirmed",
+        )
         .and_then(|f| choice(&f, &Evidence::ALL));
     let texts = |key| {
-        let texts = root.get(key).map(|f: Field<'_>| f.texts()).unwrap_or_default();
-        texts.into_iter().map(str::to_owned).collect::<Vec<String>>()
+        let texts = root
+            .get(key)
+            .map(|f: Field<'_>| f.texts())
+            .unwrap_or_default();
+        texts
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<String>>()
     };
     let (notes, unconfirmed) = (texts("notes"), texts("unconfirmed"));
     let methods = root
@@ -398,7 +410,10 @@ impl Reading<'_, '_> {
         let zone = table.get("zone").map(|f| f.parsed(value::zone));
         let zone = optional(zone)?;
         let format = table
-            .need("format", "one of: unix, unix_ms, unix_auto, rfc3339, http_date, compact, plain")
+            .need(
+                "format",
+                "one of: unix, unix_ms, unix_auto, rfc3339, http_date, compact, plain",
+            )
             .and_then(|f| time_format(&f, zone));
         let tolerance = table
             .need(
@@ -466,12 +481,19 @@ pub(super) fn believed(cover: &Cover<'_>, ids: &[Template]) -> bool {
 /// Templates of a source that replace the provider's own are held to the same rules.
 pub(super) fn source_template(field: &Field<'_>, provider: &Provider) -> Option<Template> {
     let template = field.template()?;
-    let parts: Vec<String> = provider.parts.iter().map(|part| part.name.clone()).collect();
+    let parts: Vec<String> = provider
+        .parts
+        .iter()
+        .map(|part| part.name.clone())
+        .collect();
     let words = Words {
         config: &provider.config,
         secrets: &provider.secrets,
         has_header: provider.grammars().next().is_some(),
-        has_params: provider.schemes.iter().any(|scheme| scheme.params.is_some()),
+        has_params: provider
+            .schemes
+            .iter()
+            .any(|scheme| scheme.params.is_some()),
         has_items: provider.split.is_some(),
         has_plain: provider.decrypt.is_some(),
         has_answer: provider.query_back.is_some(),
@@ -484,7 +506,10 @@ pub(super) fn source_template(field: &Field<'_>, provider: &Provider) -> Option<
 
 /// True when any template of the provider reads `wanted`.
 pub(super) fn reads(provider: &Provider, wanted: &Selector) -> bool {
-    let schemes = provider.schemes.iter().chain(provider.also.iter().map(|also| &also.scheme));
+    let schemes = provider
+        .schemes
+        .iter()
+        .chain(provider.also.iter().map(|also| &also.scheme));
     let signed = schemes.flat_map(|s| s.messages.iter().chain(&s.key_id));
     let freshness = provider.freshness.iter().map(|f| &f.timestamp);
     let event = provider.event.ids.iter().chain(&provider.event.kind);
@@ -494,7 +519,10 @@ pub(super) fn reads(provider: &Provider, wanted: &Selector) -> bool {
             .flat_map(condition_templates)
             .chain([&c.reply])
     });
-    let asserts = provider.asserts.iter().flat_map(|a| condition_templates(&a.condition));
+    let asserts = provider
+        .asserts
+        .iter()
+        .flat_map(|a| condition_templates(&a.condition));
     let asked = provider
         .query_back
         .iter()

@@ -32,10 +32,13 @@ impl Reading<'_, '_> {
         let answer = table
             .get("answer_as")
             .map_or(Some(PartForm::Json), |f| part_form(&f));
-        let status = table.get("status").map_or(Some(200), |f| f.integer(200..=599));
+        let status = table
+            .get("status")
+            .map_or(Some(200), |f| f.integer(200..=599));
         let confirm = self.conditions(&table, "confirm", Use::Asked);
         table.finish();
-        if confirm.as_ref().is_some_and(Vec::is_empty) && table_has_no_path_value(request.as_ref()) {
+        if confirm.as_ref().is_some_and(Vec::is_empty) && table_has_no_path_value(request.as_ref())
+        {
             table_error(
                 field,
                 "an answer that is the same for every event confirms nothing: add `confirm`",
@@ -55,7 +58,9 @@ impl Reading<'_, '_> {
     pub(super) fn request(&self, table: &Table<'_>) -> Option<RemoteRequest> {
         let host = self.host(table);
         let methods = [("GET", 0), ("POST", 1)];
-        let method = table.get("method").map_or(Some(0), |f| choice(&f, &methods));
+        let method = table
+            .get("method")
+            .map_or(Some(0), |f| choice(&f, &methods));
         let path = table
             .need("path", "begins with `/`")
             .and_then(|f| self.path(&f));
@@ -79,7 +84,11 @@ impl Reading<'_, '_> {
         }
         Some(RemoteRequest {
             host: host?,
-            method: if method? == 0 { Method::GET } else { Method::POST },
+            method: if method? == 0 {
+                Method::GET
+            } else {
+                Method::POST
+            },
             path: path?,
             headers: headers?,
             body: body?,
@@ -98,7 +107,9 @@ impl Reading<'_, '_> {
                 {
                     if !self.words().config.contains_key(name) {
                         let message = format!("`{name}` is not announced under [config]");
-                        field.problems.error(field.span.clone(), "template", message);
+                        field
+                            .problems
+                            .error(field.span.clone(), "template", message);
                         return None;
                     }
                     return Some(Host::Configured(name.to_owned()));
@@ -113,7 +124,9 @@ impl Reading<'_, '_> {
                     .collect();
                 let mut hosts: Vec<(String, String)> = hosts.into_iter().collect::<Option<_>>()?;
                 // A table has no order of its own: the real environment is the default.
-                hosts.sort_by_key(|(name, _)| (name != "live" && name != "production", name.clone()));
+                hosts.sort_by_key(|(name, _)| {
+                    (name != "live" && name != "production", name.clone())
+                });
                 if hosts.is_empty() {
                     table_error(&field, "there is no host");
                     return None;
@@ -135,7 +148,9 @@ impl Reading<'_, '_> {
         let template = self.template(field, Use::Asked)?;
         let begins = matches!(template.pieces().first(), Some(Piece::Literal(text)) if text.starts_with(b"/"));
         if !begins {
-            field.problems.error(field.span.clone(), "bad_value", "a path begins with `/`");
+            field
+                .problems
+                .error(field.span.clone(), "bad_value", "a path begins with `/`");
             return None;
         }
         let plain = |byte: &u8| (0x21..0x7f).contains(byte) && *byte != b'#';
@@ -150,27 +165,50 @@ impl Reading<'_, '_> {
         });
         if !good {
             let message = "a path has no blanks and no fragment";
-            field.problems.error(field.span.clone(), "bad_value", message);
+            field
+                .problems
+                .error(field.span.clone(), "bad_value", message);
             return None;
         }
         Some(template)
     }
 
-    pub(super) fn headers(&self, field: &Field<'_>, purpose: Use) -> Option<Vec<(String, Template)>> {
-        let own = ["host", "content-length", "connection", "transfer-encoding", "authorization"];
+    pub(super) fn headers(
+        &self,
+        field: &Field<'_>,
+        purpose: Use,
+    ) -> Option<Vec<(String, Template)>> {
+        let own = [
+            "host",
+            "content-length",
+            "connection",
+            "transfer-encoding",
+            "authorization",
+        ];
         let list: Vec<Option<_>> = field
             .table()?
             .entries()
             .map(|(name, f)| {
                 let Ok(name) = http::HeaderName::from_bytes(name.as_bytes()) else {
-                    f.problems.error(f.key.clone(), "bad_value", "this is no name of a header field");
+                    f.problems.error(
+                        f.key.clone(),
+                        "bad_value",
+                        "this is no name of a header field",
+                    );
                     return None;
                 };
                 // A signed request may need an Authorization of its own making.
                 let signed = name == "authorization"
-                    && f.template()?.values().any(|v| v.selector == Selector::Signature);
+                    && f.template()?
+                        .values()
+                        .any(|v| v.selector == Selector::Signature);
                 if own.contains(&name.as_str()) && !signed {
-                    f.problems.error_with(f.key.clone(), "bad_value", "this field is written by us", "who asks is said under `auth`");
+                    f.problems.error_with(
+                        f.key.clone(),
+                        "bad_value",
+                        "this field is written by us",
+                        "who asks is said under `auth`",
+                    );
                     return None;
                 }
                 Some((name.as_str().to_owned(), self.template(&f, purpose)?))
@@ -259,12 +297,21 @@ fn origin(field: &Field<'_>) -> Option<String> {
 
 /// `hosts`, `path` and `suffix`: where an address of a request may lead.
 pub(super) fn pin(table: &Table<'_>) -> Option<UrlPin> {
-    let hosts = table.need("hosts", "the exact hosts, e.g. `[\"api.example.com\"]`; `*` stands for one label");
+    let hosts = table.need(
+        "hosts",
+        "the exact hosts, e.g. `[\"api.example.com\"]`; `*` stands for one label",
+    );
     let hosts: Option<Vec<HostPattern>> = match hosts {
-        Some(field) => field.list().iter().map(|f| f.parsed(HostPattern::parse)).collect(),
+        Some(field) => field
+            .list()
+            .iter()
+            .map(|f| f.parsed(HostPattern::parse))
+            .collect(),
         None => None,
     };
-    let path = table.need("path", "what its path begins with, at least `/`").and_then(|f| f.text());
+    let path = table
+        .need("path", "what its path begins with, at least `/`")
+        .and_then(|f| f.text());
     let suffix = table.get("suffix").map_or(Some(""), |f| f.text());
     Some(UrlPin {
         hosts: hosts?,

@@ -30,7 +30,10 @@ impl Reading<'_, '_> {
             .collect();
         let schemes: Vec<Scheme> = list.into_iter().collect::<Option<_>>()?;
         for (index, scheme) in schemes.iter().enumerate() {
-            let twice = schemes.iter().take(index).any(|other| other.name == scheme.name);
+            let twice = schemes
+                .iter()
+                .take(index)
+                .any(|other| other.name == scheme.name);
             if let Some(field) = fields.get(index).filter(|_| twice) {
                 table_error(field, "two alternatives have the same name");
             }
@@ -52,7 +55,10 @@ impl Reading<'_, '_> {
         let name = match table.get("name") {
             Some(field) => field.text()?.to_owned(),
             None if several => {
-                table.need("name", "several alternatives need names, which a source lists under `schemes`");
+                table.need(
+                    "name",
+                    "several alternatives need names, which a source lists under `schemes`",
+                );
                 return None;
             }
             None => String::new(),
@@ -60,7 +66,10 @@ impl Reading<'_, '_> {
         let opt_in = table.get("opt_in").map_or(Some(false), |f| f.boolean());
         let when = self.conditions(&table, "when", Use::Shown);
         let algorithm = table
-            .need("algorithm", "the one algorithm that this provider signs with")
+            .need(
+                "algorithm",
+                "the one algorithm that this provider signs with",
+            )
             .and_then(|f| algorithm(&f));
         let weak = table.get("weak").map(|f| f.text().map(str::to_owned));
         let header = table.get("header").map(|f| self.header_grammar(&f));
@@ -70,7 +79,9 @@ impl Reading<'_, '_> {
         let key_id = table.get("key_id").map(|f| self.template(&f, Use::Shown));
         let unsigned = table.get("body_unsigned");
         let body_unsigned = unsigned.as_ref().map_or(Some(false), Field::boolean);
-        let reason = table.get("body_unsigned_reason").map(|f| f.text().map(str::to_owned));
+        let reason = table
+            .get("body_unsigned_reason")
+            .map(|f| f.text().map(str::to_owned));
         let algorithm = algorithm?;
         let (value, encoding, messages) = self.what(&table, algorithm);
         table.finish();
@@ -107,14 +118,21 @@ impl Reading<'_, '_> {
         &self,
         table: &Table<'_>,
         algorithm: Algorithm,
-    ) -> (Option<Option<Value>>, Option<Encoding>, Option<Vec<Template>>) {
+    ) -> (
+        Option<Option<Value>>,
+        Option<Encoding>,
+        Option<Vec<Template>>,
+    ) {
         let value = |hint| {
             let field = table.need("value", hint);
             field.and_then(|f| self.candidates(&f)).map(Some)
         };
         let written = || {
             table
-                .need("encoding", "one of: hex, hex_upper, hex_any, base64, base64url")
+                .need(
+                    "encoding",
+                    "one of: hex, hex_upper, hex_any, base64, base64url",
+                )
                 .and_then(|f| encoding(&f))
         };
         match algorithm {
@@ -127,7 +145,9 @@ impl Reading<'_, '_> {
                 Some(Vec::new()),
             ),
             Algorithm::Token => {
-                let encoding = table.get("encoding").map_or(Some(Encoding::Text), |f| encoding(&f));
+                let encoding = table
+                    .get("encoding")
+                    .map_or(Some(Encoding::Text), |f| encoding(&f));
                 (
                     value("where the token stands, e.g. `{header:X-Callback-Token}`"),
                     encoding,
@@ -162,7 +182,10 @@ impl Reading<'_, '_> {
             table.finish();
             let secret = secret?;
             if !self.words().secrets.contains_key(secret) {
-                table_error(field, &format!("`{secret}` is not announced under [secrets]"));
+                table_error(
+                    field,
+                    &format!("`{secret}` is not announced under [secrets]"),
+                );
             }
             weakness(field, algorithm, weak.as_deref());
             let key = match (&own_key, algorithm) {
@@ -357,9 +380,17 @@ fn lists(
     Option<Vec<Algorithm>>,
     Option<Vec<String>>,
 ) {
-    let all = |key| table.get(key).map(|f: Field<'_>| f.list()).unwrap_or_default();
+    let all = |key| {
+        table
+            .get(key)
+            .map(|f: Field<'_>| f.list())
+            .unwrap_or_default()
+    };
     let names: Vec<(&str, &'static str)> = JWS_ALGORITHMS.iter().map(|n| (*n, *n)).collect();
-    let jws = all("jws_algorithms").iter().map(|f| choice(f, &names)).collect();
+    let jws = all("jws_algorithms")
+        .iter()
+        .map(|f| choice(f, &names))
+        .collect();
     let http = all("http_algorithms")
         .iter()
         .map(|f| choice(f, &HTTP_ALGORITHMS))
@@ -419,13 +450,17 @@ pub(super) fn time_format(field: &Field<'_>, zone: Option<i32>) -> Option<TimeFo
         (TimeFormat::Compact(_) | TimeFormat::Plain(_), None) => {
             let hint = "the clock of the provider, e.g. `zone = \"+08:00\"`";
             let message = "this format does not say in which zone it is";
-            field.problems.error_with(field.span.clone(), "missing_key", message, hint);
+            field
+                .problems
+                .error_with(field.span.clone(), "missing_key", message, hint);
             None
         }
         (format, None) => Some(format),
         (_, Some(_)) => {
             let message = "this format says its zone itself";
-            field.problems.error(field.span.clone(), "bad_value", message);
+            field
+                .problems
+                .error(field.span.clone(), "bad_value", message);
             None
         }
     }
@@ -434,11 +469,20 @@ pub(super) fn time_format(field: &Field<'_>, zone: Option<i32>) -> Option<TimeFo
 pub(super) fn params(field: &Field<'_>) -> Option<Params> {
     let table = field.table()?;
     let from = table
-        .need("from", "`form`, `query`, `json`, `json_leaves`, `xml` or `part:NAME`")
+        .need(
+            "from",
+            "`form`, `query`, `json`, `json_leaves`, `xml` or `part:NAME`",
+        )
         .and_then(|f| params_from(&f));
     let names = |key| {
-        let texts = table.get(key).map(|f: Field<'_>| f.texts()).unwrap_or_default();
-        texts.into_iter().map(str::to_owned).collect::<Vec<String>>()
+        let texts = table
+            .get(key)
+            .map(|f: Field<'_>| f.texts())
+            .unwrap_or_default();
+        texts
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<String>>()
     };
     let (only, only_prefix) = (names("only"), names("only_prefix"));
     let (except, except_prefix) = (names("except"), names("except_prefix"));
@@ -448,11 +492,17 @@ pub(super) fn params(field: &Field<'_>) -> Option<Params> {
         ("arrival", ParamsOrder::Arrival),
         ("listed", ParamsOrder::Listed),
     ];
-    let order_field = table.need("order", "`key` (by the bytes of the name), `value`, `arrival` or `listed`");
+    let order_field = table.need(
+        "order",
+        "`key` (by the bytes of the name), `value`, `arrival` or `listed`",
+    );
     let order = order_field.as_ref().and_then(|f| choice(f, &orders));
     let drop_empty = table.get("drop_empty").map_or(Some(false), |f| f.boolean());
     let render = table
-        .need("render", "`k=v`: name, what stands between, value, what stands after")
+        .need(
+            "render",
+            "`k=v`: name, what stands between, value, what stands after",
+        )
         .and_then(|f| render(&f));
     let join = table
         .need("join", "what stands between the pairs, e.g. `&`")
@@ -462,21 +512,26 @@ pub(super) fn params(field: &Field<'_>) -> Option<Params> {
         ("form", ParamsEncode::Form),
         ("percent", ParamsEncode::Percent),
     ];
-    let encode = table.get("encode").map_or(Some(ParamsEncode::None), |f| choice(&f, &encodes));
-    let repeated = table
-        .get("repeated")
-        .map_or(Some(false), |f| choice(&f, &[("reject", false), ("sorted", true)]));
-    let number = table
-        .get("number")
-        .map_or(Some(false), |f| choice(&f, &[("written", false), ("float_trim", true)]));
+    let encode = table
+        .get("encode")
+        .map_or(Some(ParamsEncode::None), |f| choice(&f, &encodes));
+    let repeated = table.get("repeated").map_or(Some(false), |f| {
+        choice(&f, &[("reject", false), ("sorted", true)])
+    });
+    let number = table.get("number").map_or(Some(false), |f| {
+        choice(&f, &[("written", false), ("float_trim", true)])
+    });
     let nests = [
         ("written", Nested::Written),
         ("skip", Nested::Skip),
         ("reject", Nested::Reject),
     ];
-    let nested = table.get("nested").map_or(Some(Nested::Written), |f| choice(&f, &nests));
+    let nested = table
+        .get("nested")
+        .map_or(Some(Nested::Written), |f| choice(&f, &nests));
     table.finish();
-    if order == Some(ParamsOrder::Listed) && only.is_empty()
+    if order == Some(ParamsOrder::Listed)
+        && only.is_empty()
         && let Some(field) = &order_field
     {
         table_error(field, "`listed` needs the list: `only = [\"…\"]`");
@@ -502,7 +557,13 @@ fn params_from(field: &Field<'_>) -> Option<ParamsFrom> {
     if let Some(name) = field.text()?.strip_prefix("part:") {
         return Some(ParamsFrom::Part(name.to_owned()));
     }
-    let kinds = [("form", 0), ("query", 1), ("json", 2), ("json_leaves", 3), ("xml", 4)];
+    let kinds = [
+        ("form", 0),
+        ("query", 1),
+        ("json", 2),
+        ("json_leaves", 3),
+        ("xml", 4),
+    ];
     Some(match choice(field, &kinds)? {
         0 => ParamsFrom::Form,
         1 => ParamsFrom::Query,
@@ -521,7 +582,9 @@ fn render(field: &Field<'_>) -> Option<Render> {
     };
     let Some((between, after)) = rest.split_once('v') else {
         let message = "this is written as `k`, what stands between, and `v`: `k=v`";
-        field.problems.error(field.span.clone(), "bad_value", message);
+        field
+            .problems
+            .error(field.span.clone(), "bad_value", message);
         return None;
     };
     Some(Render {
@@ -534,7 +597,10 @@ fn render(field: &Field<'_>) -> Option<Render> {
 
 /// True when a template shows a keyed digest, which only a challenge's reply may.
 pub(super) fn has_mac(template: &Template) -> bool {
-    template
-        .values()
-        .any(|value| value.transforms.iter().any(|t| matches!(t, Transform::Hmac(_))))
+    template.values().any(|value| {
+        value
+            .transforms
+            .iter()
+            .any(|t| matches!(t, Transform::Hmac(_)))
+    })
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::message::SourceName;
+use crate::rule::compile::example::chosen;
 use crate::rule::compile::guard::guard;
 use crate::rule::compile::keys::{config, keys, secrets};
-use crate::rule::compile::example::chosen;
 use crate::rule::compile::provider::{believed, reads, source_template};
 use crate::rule::compile::relay::relay;
 use crate::rule::compile::{Found, Shelf};

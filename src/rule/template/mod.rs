@@ -77,7 +77,10 @@ pub enum Selector {
     /// An item of the signature header, by the provider's header grammar.
     Sig(Item),
     /// A document of `[parts]`, or something in it.
-    Part { name: String, within: Vec<String> },
+    Part {
+        name: String,
+        within: Vec<String>,
+    },
     /// The decrypted document, or something in it.
     Plain(Option<Pointer>),
     /// Something in the item that is being verified.
@@ -91,7 +94,9 @@ pub enum Selector {
     /// What the request calls the key.
     KeyId,
     /// The parameter set of `[params]`, sorted and joined, without these names.
-    Params { without: Vec<String> },
+    Params {
+        without: Vec<String>,
+    },
     /// What a pinned host answered.
     Answer(Answered),
     AnswerStatus,
@@ -282,7 +287,10 @@ impl Value {
         self.transforms.iter().any(|transform| {
             matches!(
                 transform,
-                Transform::Digest(_) | Transform::Hmac(_) | Transform::Len32Le | Transform::First(_)
+                Transform::Digest(_)
+                    | Transform::Hmac(_)
+                    | Transform::Len32Le
+                    | Transform::First(_)
             )
         })
     }

@@ -4,9 +4,7 @@
 use std::ops::Range;
 
 use crate::rule::scheme::Digest;
-use crate::rule::template::{
-    Answered, Item, Piece, Pointer, Selector, Style, Transform, Value,
-};
+use crate::rule::template::{Answered, Item, Piece, Pointer, Selector, Style, Transform, Value};
 use crate::rule::text::nearest;
 
 /// Longer templates are refused: a rule that needs more is a mistake.
@@ -222,7 +220,10 @@ fn selector(part: &str, span: Range<usize>) -> Result<Selector, TemplateError> {
         ("path_segment", _) => match named(&span)?.parse::<usize>() {
             Ok(n) if (1..=32).contains(&n) => Selector::PathSegment(n),
             Ok(_) | Err(_) => {
-                return Err(TemplateError::new(span, "segments are counted from 1 to 32"));
+                return Err(TemplateError::new(
+                    span,
+                    "segments are counted from 1 to 32",
+                ));
             }
         },
         ("header", _) => {
