@@ -26,11 +26,15 @@ pub(super) fn provider(signature: &str, rest: &str) -> String {
         "[key]\ncodec = \"utf8\"\n"
     };
     format!(
-        "title = \"T\"\ndocs = \"https://example.com\"\n{}\n[signature]\nvalue = \"{{header:x-sig}}\"\n\
+        "{HEAD}{}\n[signature]\nvalue = \"{{header:x-sig}}\"\n\
          encoding = \"hex\"\n{signature}\n{key}",
         rest.replace("[key]\n#none", "")
     )
 }
+
+/// What every file says first.
+const HEAD: &str = "title = \"T\"\ndocs = \"https://example.com\"\ncategory = \"payments\"\n\
+                    evidence = \"documented\"\n";
 
 pub(super) const BODY: &str = "message = \"{header:x-time}.{body}\"";
 
@@ -314,7 +318,7 @@ fn provider_files_are_held_to_their_own_words() {
         let found = provider_codes(&provider(signature, rest));
         assert!(found.contains(&code), "{signature} {rest}: {found:?}");
     }
-    let none = "title = \"T\"\ndocs = \"d\"\n";
+    let none = HEAD;
     assert_eq!(provider_codes(none), ["no_verifier"]);
     assert_eq!(
         provider_codes(&format!("{none}verify = \"none\"")),
