@@ -11,7 +11,8 @@ fn harmless(file: &str, original: &[u8], spoiled: &[u8]) -> Result<(), String> {
     if left.is_some_and(|left| matches!(left.out, left_out::Out::Body)) {
         return Ok(());
     }
-    let Some(places) = meaning::differences(original, spoiled) else {
+    let empty_counts = !drops_empty(file);
+    let Some(places) = meaning::differences(original, spoiled, empty_counts) else {
         return Err("accepted, and cannot be read".to_owned());
     };
     let unseen = |place: &String| left.is_some_and(|left| left.out.holds(place));
@@ -19,6 +20,15 @@ fn harmless(file: &str, original: &[u8], spoiled: &[u8]) -> Result<(), String> {
         None => Ok(()),
         Some(place) => Err(format!("accepted, with another {place}")),
     }
+}
+
+/// UnionPay and its like leave empty parameters out of what they sign; to PayU India one that is
+/// missing is the same as one that is empty.
+fn drops_empty(file: &str) -> bool {
+    let Some(text) = crate::rule::catalogue::text(file) else {
+        return false;
+    };
+    text.contains("drop_empty = true") || file == "payu-india"
 }
 
 #[test]
@@ -31,7 +41,12 @@ fn a_flipped_bit_of_the_body_is_rejected() {
             let mut body = case.request.body.to_vec();
             body[at] ^= 1 << (at % 7);
             match case.code(&case.with_body(&body)) {
-                "accepted" if question => found.note(&case, "a question became an event"),
+                // A token signs neither questions nor events.
+                "accepted" if question => {
+                    if case.provider.covers_body() {
+                        found.note(&case, "a question became an event");
+                    }
+                }
                 "accepted" => {
                     if let Err(what) = harmless(&case.provider.name, &case.request.body, &body) {
                         found.note(&case, &what);
@@ -41,13 +56,13 @@ fn a_flipped_bit_of_the_body_is_rejected() {
                 "answered" if question => {
                     let signed = case.provider.challenges.iter().all(|c| c.signed);
                     if signed && harmless(&case.provider.name, &case.request.body, &body).is_err() {
-                        found.note(&case, &format!("answered, byte {at}"));
+                        found.note(&case, &format!("answered with {}", body.escape_ascii()));
                     }
                 }
                 "answered" => found.note(&case, "an event became a question"),
                 code if codes.contains(code) => {}
                 "method_unexpected" | "signature_missing" if question => {}
-                code => found.note(&case, &format!("byte of the body: {code}")),
+                code => found.note(&case, &format!("byte {at} of the body: {code}, {codes:?}")),
             }
         }
     }

@@ -170,6 +170,11 @@ fn codes_for_body(provider: &Provider) -> BTreeSet<&'static str> {
     if any(&reads.key) {
         codes.extend(["key_unknown", "key_untrusted", "key_expired"]);
     }
+    let by_url = |s: &Scheme| matches!(s.key.source, KeySource::CertificateUrl { .. });
+    if any(&reads.key) && provider.schemes.iter().any(by_url) {
+        // A certificate at another address of the right host, where nobody answers.
+        codes.insert("unready");
+    }
     if any(&reads.condition) {
         codes.insert("scheme_unknown");
     }
@@ -190,7 +195,15 @@ fn codes_for_body(provider: &Provider) -> BTreeSet<&'static str> {
     }
     if provider.query_back.is_some() {
         // The second source is asked about something else, or says something else.
-        codes.extend(["not_confirmed", "unready", "field_malformed", "field_missing"]);
+        codes.extend([
+            "assertion_failed",
+            "wrong_addressee",
+            "not_confirmed",
+            "unready",
+            "body_malformed",
+            "field_malformed",
+            "field_missing",
+        ]);
     }
     codes
 }
