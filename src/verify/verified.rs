@@ -8,14 +8,18 @@ use crate::guard::Received;
 use crate::message::{Answer, RawRequest};
 use crate::remote::{Ask, KeyCache, Lookup, Outbound, RemoteAnswer, RemoteFault};
 use crate::rule::Rule;
+use crate::secret::Secret;
 use crate::verify::document::Document;
+use crate::verify::evaluate;
 use crate::verify::identity::Identity;
 use crate::verify::judge::{Judgement, Step, judge, seal_only};
 use crate::verify::keys::{Key, Keyring};
 use crate::verify::payment::Payment;
+use crate::verify::primitive::KeyMaterial;
 use crate::verify::rejection::Rejection;
 use crate::verify::resolve::read_keys;
 use crate::verify::scope::{self, Frame, Scope};
+use crate::verify::seal::candidates;
 use crate::verify::view::View;
 use crate::verify::want::{Known, Want};
 
@@ -52,6 +56,23 @@ pub struct Verified {
     identity: Identity,
     seal: String,
     payment: Option<Payment>,
+}
+
+/// One message, one signature, one key.
+#[derive(Debug)]
+pub struct Primitive<'k> {
+    pub message: Vec<u8>,
+    pub signature: Vec<u8>,
+    pub key: &'k KeyMaterial,
+}
+
+impl Primitive<'_> {
+    /// Nothing but the primitive.
+    pub fn verify(&self) -> bool {
+        let mut running = self.key.begin();
+        running.update(&self.message);
+        running.finish().verify(&self.signature)
+    }
 }
 
 /// Keys, a confirmation and a visit: no verdict waits for more.
@@ -206,6 +227,41 @@ impl Verifier {
         seal_only(&self.rule, &self.keys, request, now)
     }
 
+    /// The bare primitives behind the verdict on a request: message and signature of every
+    /// combination that is tried, each with its key. For measuring; none where keys come from
+    /// elsewhere than the source.
+    pub fn primitives(&self, request: &RawRequest) -> Result<Vec<Primitive<'_>>, Rejection> {
+        let view = View::new(request, &self.rule, &self.keys.secrets);
+        let mut found = Vec::new();
+        for (scheme, keys) in self.rule.provider.schemes.iter().zip(&self.keys.schemes) {
+            let frame = Frame::new(scheme);
+            let scope = Scope {
+                frame: Some(&frame),
+                ..Scope::of(&view)
+            };
+            for candidate in candidates(scheme, &scope)? {
+                for template in &scheme.messages {
+                    for key in &keys.keys {
+                        let scope = Scope {
+                            key: key.secret.as_ref().map(Secret::expose),
+                            ..scope
+                        };
+                        let mut message = Vec::new();
+                        evaluate::feed(template, &scope, &mut |piece| {
+                            message.extend_from_slice(piece);
+                        })?;
+                        found.push(Primitive {
+                            message,
+                            signature: candidate.clone(),
+                            key: &key.material,
+                        });
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
     fn read(
         &self,
         request: &RawRequest,
@@ -286,12 +342,8 @@ fn not_fetched(fault: &RemoteFault, id: Option<&[u8]>) -> Rejection {
         RemoteFault::Unusable { .. } => Rejection::KeyUnknown {
             id: id.map(crate::verify::params::shorten).unwrap_or_default(),
         },
-        // Too many unknown names: whoever sends them is not helped by trying again.
-        RemoteFault::RateLimited | RemoteFault::RecentlyFailed if id.is_some() => {
-            Rejection::KeyUnknown {
-                id: id.map(crate::verify::params::shorten).unwrap_or_default(),
-            }
-        }
+        // A pause after a failure, or too many unknown names: nothing is known of this key, and a
+        // provider that is right must be able to try again.
         other => asked(other),
     }
 }
