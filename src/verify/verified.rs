@@ -2,6 +2,7 @@
 //! and the clock were found right; it owns the very bytes that were checked.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
 use crate::guard::Received;
@@ -24,7 +25,10 @@ use crate::verify::view::View;
 use crate::verify::want::{Known, Want};
 
 /// Verifies the requests of one source.
-pub struct Verifier {
+pub struct Verifier(Arc<Inner>);
+
+/// Shared with the tasks that fetch keys anew.
+struct Inner {
     rule: Arc<Rule>,
     keys: Keyring,
     outside: Option<Outside>,
@@ -81,19 +85,19 @@ const MOST_STEPS: usize = 6;
 impl Verifier {
     /// Without a world outside: what would have to be fetched is not ready.
     pub fn new(rule: Arc<Rule>, keys: Keyring) -> Verifier {
-        Verifier {
+        Verifier(Arc::new(Inner {
             rule,
             keys,
             outside: None,
-        }
+        }))
     }
 
     pub fn with_outside(rule: Arc<Rule>, keys: Keyring, outside: Outside) -> Verifier {
-        Verifier {
+        Verifier(Arc::new(Inner {
             rule,
             keys,
             outside: Some(outside),
-        }
+        }))
     }
 
     /// The event is recorded under the rule whose keys were used, whatever `received` was routed
@@ -106,7 +110,7 @@ impl Verifier {
                 seal,
                 payment,
             } => {
-                let rule = Arc::clone(&self.rule);
+                let rule = Arc::clone(&self.0.rule);
                 Ok(Verdict::Event(Verified {
                     request,
                     rule,
@@ -122,11 +126,11 @@ impl Verifier {
     async fn decide(&self, request: &RawRequest, now: Timestamp) -> Result<Judgement, Rejection> {
         let mut known = Known::default();
         for _ in 0..MOST_STEPS {
-            let want = match judge(&self.rule, &self.keys, request, now, &known)? {
+            let want = match judge(&self.0.rule, &self.0.keys, request, now, &known)? {
                 Step::Done(judgement) => return Ok(*judgement),
                 Step::Wanted(want) => want,
             };
-            let Some(outside) = &self.outside else {
+            let Some(outside) = &self.0.outside else {
                 return Err(unready("nothing can be asked here"));
             };
             match want {
@@ -137,25 +141,29 @@ impl Verifier {
                     ttl,
                     request: outbound,
                 } => {
+                    let errand = Errand {
+                        name: name.clone(),
+                        scheme,
+                        id,
+                        ttl,
+                        outbound,
+                    };
                     let keys = match outside.cache.lookup(&name, now) {
                         Lookup::Fresh(keys) => keys,
-                        Lookup::Failed(fault) => return Err(not_fetched(&fault, id.as_deref())),
-                        // A key that is due is fetched by the request that finds it so; the cache
-                        // gives the old one when that fails.
-                        Lookup::Stale(_) | Lookup::Absent => {
-                            let parse = |answer: &RemoteAnswer| {
-                                self.read(request, scheme, id.as_deref(), answer, now)
-                            };
-                            let clock = outside.clock.as_ref();
-                            let fetched = outside
-                                .cache
-                                .fetch(&name, outside.ask.as_ref(), &outbound, ttl, clock, parse)
-                                .await;
-                            match fetched {
-                                Ok(keys) => keys,
-                                Err(fault) => return Err(not_fetched(&fault, id.as_deref())),
-                            }
+                        // Still good, and soon no more: nobody waits for the new ones.
+                        Lookup::Stale(keys) => {
+                            let (inner, request) = (Arc::clone(&self.0), request.clone());
+                            tokio::spawn(async move { inner.fetch(&request, &errand, now).await });
+                            keys
                         }
+                        Lookup::Failed(fault) => {
+                            return Err(not_fetched(&fault, errand.id.as_deref()));
+                        }
+                        Lookup::Absent => self
+                            .0
+                            .fetch(request, &errand, now)
+                            .await
+                            .map_err(|fault| not_fetched(&fault, errand.id.as_deref()))?,
                     };
                     known.keys.push((name, keys));
                 }
@@ -183,7 +191,7 @@ impl Verifier {
         let mut known = Known::default();
         let nobody = || unready("the host cannot be reached");
         for _ in 0..MOST_STEPS {
-            let want = match judge(&self.rule, &self.keys, request, now, &known)? {
+            let want = match judge(&self.0.rule, &self.0.keys, request, now, &known)? {
                 Step::Done(judgement) => return Ok(*judgement),
                 Step::Wanted(want) => want,
             };
@@ -200,6 +208,7 @@ impl Verifier {
                         return Err(unready("the host is not well"));
                     }
                     let keys = self
+                        .0
                         .read(request, scheme, id.as_deref(), &answer, now)
                         .map_err(|why| {
                             not_fetched(&RemoteFault::Unusable { why }, id.as_deref())
@@ -224,16 +233,23 @@ impl Verifier {
 
     /// The signature and nothing else, for measuring what it costs.
     pub fn seal(&self, request: &RawRequest, now: Timestamp) -> Result<String, Rejection> {
-        seal_only(&self.rule, &self.keys, request, now)
+        seal_only(&self.0.rule, &self.0.keys, request, now)
     }
 
     /// The bare primitives behind the verdict on a request: message and signature of every
     /// combination that is tried, each with its key. For measuring; none where keys come from
     /// elsewhere than the source.
     pub fn primitives(&self, request: &RawRequest) -> Result<Vec<Primitive<'_>>, Rejection> {
-        let view = View::new(request, &self.rule, &self.keys.secrets);
+        let view = View::new(request, &self.0.rule, &self.0.keys.secrets);
         let mut found = Vec::new();
-        for (scheme, keys) in self.rule.provider.schemes.iter().zip(&self.keys.schemes) {
+        for (scheme, keys) in self
+            .0
+            .rule
+            .provider
+            .schemes
+            .iter()
+            .zip(&self.0.keys.schemes)
+        {
             let frame = Frame::new(scheme);
             let scope = Scope {
                 frame: Some(&frame),
@@ -262,25 +278,8 @@ impl Verifier {
         Ok(found)
     }
 
-    fn read(
-        &self,
-        request: &RawRequest,
-        scheme: usize,
-        id: Option<&[u8]>,
-        answer: &RemoteAnswer,
-        now: Timestamp,
-    ) -> Result<Vec<Key>, String> {
-        let view = View::new(request, &self.rule, &self.keys.secrets);
-        let frame = self.rule.provider.schemes.get(scheme).map(Frame::new);
-        let scope = Scope {
-            frame: frame.as_ref(),
-            ..Scope::of(&view)
-        };
-        read_keys(&self.keys, &scope, (scheme, id), answer, now)
-    }
-
     fn answer(&self, answer: RemoteAnswer) -> Result<scope::Answer, Rejection> {
-        let form = match &self.rule.provider.query_back {
+        let form = match &self.0.rule.provider.query_back {
             Some(query) => query.answer,
             None => crate::rule::scheme::PartForm::Text,
         };
@@ -299,19 +298,72 @@ impl Verifier {
     }
 
     pub fn rule(&self) -> &Arc<Rule> {
-        &self.rule
+        &self.0.rule
     }
 
     pub fn keys(&self) -> &Keyring {
-        &self.keys
+        &self.0.keys
+    }
+}
+
+/// Keys to fetch.
+struct Errand {
+    name: String,
+    scheme: usize,
+    id: Option<Vec<u8>>,
+    ttl: Duration,
+    outbound: Box<Outbound>,
+}
+
+impl Inner {
+    async fn fetch(
+        &self,
+        request: &RawRequest,
+        errand: &Errand,
+        now: Timestamp,
+    ) -> Result<Arc<Vec<Key>>, RemoteFault> {
+        let Some(outside) = &self.outside else {
+            return Err(RemoteFault::HostNotAllowed);
+        };
+        let parse = |answer: &RemoteAnswer| {
+            self.read(request, errand.scheme, errand.id.as_deref(), answer, now)
+        };
+        outside
+            .cache
+            .fetch(
+                &errand.name,
+                outside.ask.as_ref(),
+                &errand.outbound,
+                errand.ttl,
+                outside.clock.as_ref(),
+                parse,
+            )
+            .await
+    }
+
+    fn read(
+        &self,
+        request: &RawRequest,
+        scheme: usize,
+        id: Option<&[u8]>,
+        answer: &RemoteAnswer,
+        now: Timestamp,
+    ) -> Result<Vec<Key>, String> {
+        let view = View::new(request, &self.rule, &self.keys.secrets);
+        let frame = self.rule.provider.schemes.get(scheme).map(Frame::new);
+        let scope = Scope {
+            frame: frame.as_ref(),
+            ..Scope::of(&view)
+        };
+        read_keys(&self.keys, &scope, (scheme, id), answer, now)
     }
 }
 
 impl std::fmt::Debug for Verifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Verifier")
-            .field("rule", &self.rule)
-            .field("keys", &self.keys)
+            .field("rule", &self.0.rule)
+            .field("keys", &self.0.keys)
             .finish_non_exhaustive()
     }
 }
