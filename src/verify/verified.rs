@@ -9,12 +9,14 @@ use crate::guard::Received;
 use crate::message::{Answer, RawRequest};
 use crate::remote::{Ask, KeyCache, Lookup, Outbound, RemoteAnswer, RemoteFault};
 use crate::rule::Rule;
+use crate::rule::scheme::KeySource;
 use crate::secret::Secret;
 use crate::verify::document::Document;
 use crate::verify::evaluate;
 use crate::verify::identity::Identity;
 use crate::verify::judge::{Judgement, Step, judge, seal_only};
 use crate::verify::keys::{Key, Keyring};
+use crate::verify::outbound::place_of;
 use crate::verify::payment::Payment;
 use crate::verify::primitive::KeyMaterial;
 use crate::verify::rejection::Rejection;
@@ -295,6 +297,32 @@ impl Verifier {
             }
         };
         Ok(scope::Answer { status, document })
+    }
+
+    /// The hosts that verifying may ask, each once. Addresses that only a request will name are not
+    /// among them, unless the file names their host.
+    pub fn places(&self) -> Vec<Outbound> {
+        let provider = &self.0.rule.provider;
+        let of_keys = provider
+            .schemes
+            .iter()
+            .filter_map(|scheme| match &scheme.key.source {
+                KeySource::Jwks { request, .. } => Some(request),
+                KeySource::Fetch(fetch) => Some(&fetch.request),
+                _ => None,
+            });
+        let asked = provider.query_back.iter().map(|query| &query.request);
+        let mut places: Vec<Outbound> = Vec::new();
+        for request in of_keys.chain(asked) {
+            if let Some(place) = place_of(request, &self.0.rule.config)
+                && !places
+                    .iter()
+                    .any(|p| p.host == place.host && p.port == place.port)
+            {
+                places.push(place);
+            }
+        }
+        places
     }
 
     pub fn rule(&self) -> &Arc<Rule> {
