@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::{Case, cases, with_header};
 use super::{Found, Reads, codes_for_body, left_out, positions};
 use crate::rule::provider::Provider;
-use crate::rule::scheme::Algorithm;
+use crate::rule::scheme::{Algorithm, Encoding, KeySource};
 use crate::rule::template::Selector;
 
 /// What a header is read for, the earliest use first.
@@ -73,13 +73,25 @@ fn codes(provider: &Provider, purpose: Use) -> Vec<&'static str> {
             "key_unknown",
             "key_untrusted",
             "field_missing",
+            "field_malformed",
             "body_malformed",
         ]),
         Use::Stamp => codes.extend(["timestamp_malformed", "timestamp_missing"]),
-        Use::Key => codes.extend(["key_unknown", "key_untrusted", "unready", "field_missing"]),
+        Use::Key => codes.extend([
+            "key_unknown",
+            "key_untrusted",
+            "unready",
+            "field_missing",
+            "field_malformed",
+        ]),
         Use::Signed => codes.extend(["field_missing", "signature_malformed"]),
         Use::Condition => {}
         Use::Later => codes.extend(["assertion_failed", "wrong_addressee", "not_confirmed"]),
+    }
+    let asks = |s: &KeySource| matches!(s, KeySource::Fetch(_) | KeySource::Jwks { .. });
+    if provider.schemes.iter().any(|s| asks(&s.key.source)) {
+        // A key of another name is asked for, and nobody answers for it here.
+        codes.insert("unready");
     }
     codes.into_iter().collect()
 }
@@ -113,7 +125,20 @@ fn unused(case: &Case, name: &str, value: &[u8], at: usize) -> bool {
 }
 
 /// Changes of a header that say the same.
-fn same(name: &str, value: &[u8], spoiled: &[u8]) -> Option<&'static str> {
+fn same(
+    provider: &Provider,
+    name: &str,
+    value: &[u8],
+    spoiled: &[u8],
+) -> Option<&'static str> {
+    let either = provider.schemes.iter().any(|s| s.encoding == Encoding::HexAny);
+    if either && value.eq_ignore_ascii_case(spoiled) {
+        return Some("the provider writes hexadecimal digits in either case");
+    }
+    let escapes = |text: &[u8]| crate::verify::form::decode(text, false).map(|t| t.into_owned());
+    if escapes(value).is_ok() && escapes(value) == escapes(spoiled) {
+        return Some("RFC 3986 §2.1: escapes in either case");
+    }
     let basic = |text: &[u8]| text.get(..6).is_some_and(|t| t.eq_ignore_ascii_case(b"basic "));
     if name == "authorization" && basic(value) && basic(spoiled) && value[6..] == spoiled[6..] {
         return Some("RFC 9110 §11.1: the name of the scheme in either case");
@@ -140,7 +165,7 @@ fn a_flipped_bit_of_a_header_in_use_is_rejected() {
                     }
                     let code = case.code(&with_header(&case.request, &name, &[&spoiled]));
                     let harmless = code == "accepted"
-                        && (same(&name, &value, &spoiled).is_some()
+                        && (same(&case.provider, &name, &value, &spoiled).is_some()
                             || left_out::header(&case.provider.name, &name).is_some()
                             || unused(&case, &name, &value, at));
                     if !harmless && !allowed.contains(&code) {
@@ -185,7 +210,7 @@ fn a_header_that_is_missing_blank_or_doubled_is_rejected() {
                     Use::Stamp => &["timestamp_malformed"],
                     Use::Signature => &["signature_missing"],
                     // What is signed is blank now, or no key has a blank name.
-                    _ => &["signature_mismatch", "key_unknown", "key_untrusted", "assertion_failed"],
+                    _ => &["signature_mismatch", "key_unknown", "key_untrusted", "assertion_failed", "field_malformed"],
                 };
                 let said = code(&[blank]);
                 if !wanted.contains(&said) && !excused("blank", said) {
@@ -226,6 +251,8 @@ fn a_signature_is_not_shortened_lengthened_or_written_otherwise() {
                 let code = case.code(&with_header(&case.request, &name, &[other]));
                 if code == "accepted"
                     && other != value
+                    && !unused(&case, &name, &value, value.len() - 1)
+                    && same(&case.provider, &name, &value, other).is_none()
                     && !left_out::excused(&case.provider.name, &name, "rewritten", code)
                 {
                     found.note(&case, &format!("{name}: {}", String::from_utf8_lossy(other)));
