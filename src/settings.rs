@@ -110,7 +110,7 @@ impl Default for OutboundSettings {
             roots: None,
             connect: BTreeMap::new(),
             private: false,
-            per_minute: 60,
+            per_minute: 600,
         }
     }
 }

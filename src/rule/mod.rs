@@ -146,6 +146,8 @@ pub struct RelayRule {
     pub retry: RetryPolicy,
     /// Key of the Standard Webhooks signature on the hop to the application.
     pub sign_with: Option<SecretRef>,
+    /// Pass the query on as it came, also what nobody has signed.
+    pub query_as_received: bool,
 }
 
 /// When to try again. The n-th pause (from 0) is `first × factor^n`, at most `max`; with full

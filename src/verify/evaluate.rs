@@ -102,6 +102,9 @@ pub fn holds(condition: &Condition, scope: &Scope<'_, '_>) -> Result<bool, Rejec
         (Test::StartsWith(prefix), found) => {
             Ok(found.is_some_and(|found| found.starts_with(prefix.as_bytes())))
         }
+        (Test::Lacks(text), found) => {
+            Ok(found.is_none_or(|found| find(&found, text.as_bytes()).is_none()))
+        }
         (Test::Equals(_), None) => Ok(false),
         (Test::Equals(texts), Some(found)) => {
             let mut any = false;

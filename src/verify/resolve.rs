@@ -86,11 +86,14 @@ impl<'k> Resolver<'k> {
             KeySource::Given => self.given(given, id.as_deref()).map(Resolved::Keys),
             KeySource::Jwks { request, ttl } => {
                 let outbound = outbound::build(request, scope, self.now)?;
-                let name = format!("jwks https://{}{}", outbound.host, outbound.target);
+                let (tag, host) = (&given.tag, &outbound.host);
+                let name = format!("{tag} jwks https://{host}{}", outbound.target);
                 self.listed(index, name, id.as_deref(), *ttl, outbound)
             }
             KeySource::Fetch(fetch) => self.fetched(index, given, fetch, id.as_deref(), scope),
-            KeySource::CertificateUrl { url, pin, .. } => self.by_url(index, url, pin, scope),
+            KeySource::CertificateUrl { url, pin, .. } => {
+                self.by_url(index, given, url, pin, scope)
+            }
             KeySource::X5c {
                 length,
                 trust,
@@ -212,7 +215,10 @@ impl<'k> Resolver<'k> {
             }
             Err(other) => return Err(other),
         };
-        let base = format!("fetch https://{}{}", request.host, request.target);
+        let base = format!(
+            "{} fetch https://{}{}",
+            given.tag, request.host, request.target
+        );
         if fetch.id.is_some() {
             return self.listed(scheme, base, id, fetch.ttl, request);
         }
@@ -235,6 +241,7 @@ impl<'k> Resolver<'k> {
     fn by_url(
         &self,
         scheme: usize,
+        given: &SchemeKeys,
         url: &Template,
         pin: &UrlPin,
         scope: &Scope<'_, '_>,
@@ -245,7 +252,12 @@ impl<'k> Resolver<'k> {
             });
         };
         let pinned = pinned(&text, pin)?;
-        let name = format!("certificate https://{}{}", pinned.host(), pinned.target());
+        let name = format!(
+            "{} certificate https://{}{}",
+            given.tag,
+            pinned.host(),
+            pinned.target()
+        );
         match self.known.keys(&name) {
             Some(list) => self.usable(list, |_| true).map(Resolved::Keys),
             None => Ok(Resolved::Wanted(Want::Keys {

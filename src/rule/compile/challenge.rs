@@ -94,7 +94,12 @@ impl Reading<'_, '_> {
         let reply = self.reply(&table, signed && charset.is_none(), cover);
         table.finish();
         let when = when?;
-        if signed && when.is_empty() {
+        // A question that looks like every event would swallow them all.
+        let of_events = match &method {
+            Some(Some(method)) => *method == Method::POST || *method == Method::PUT,
+            Some(None) | None => true,
+        };
+        if when.is_empty() && (signed || of_events) {
             table_error(
                 field,
                 "this would answer every event as a challenge: add `when`",

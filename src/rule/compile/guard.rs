@@ -24,6 +24,10 @@ pub(super) fn guard_default() -> GuardRule {
 
 pub(super) fn guard(root: &Table<'_>, provider: Option<&Provider>) -> Option<GuardRule> {
     let mut guard = guard_default();
+    if provider.is_some_and(|p| p.schemes.is_empty() && p.query_back.is_some()) {
+        // Each request of a stranger makes one of ours.
+        guard.per_ip = value::rate("120/min").ok();
+    }
     let Some(field) = root.get("guard") else {
         return Some(guard);
     };
@@ -47,7 +51,9 @@ pub(super) fn guard(root: &Table<'_>, provider: Option<&Provider>) -> Option<Gua
     table.finish();
     guard.allow = optional(allow)?;
     guard.mode = mode?;
-    (guard.per_ip, guard.total) = rates?;
+    let (per_ip, total) = rates?;
+    guard.per_ip = per_ip.or(guard.per_ip);
+    guard.total = total;
     guard.body_max = body_max?;
     Some(guard)
 }

@@ -172,10 +172,14 @@ pub(super) fn split(field: &Field<'_>) -> Option<Split> {
     let verify = table
         .need("verify", "`item` or `delivery`")
         .and_then(|f| choice(&f, &[("item", true), ("delivery", false)]));
+    let most = table
+        .get("most")
+        .map_or(Some(1000), |f| f.integer(1..=1000));
     table.finish();
     Some(Split {
         items: items?,
         each: verify?,
+        most: usize::try_from(most?).ok()?,
     })
 }
 

@@ -441,6 +441,7 @@ impl Reading<'_, '_> {
             id_signed: false,
             kind: None,
             repeats: None,
+            content: None,
         };
         let Some(field) = field else {
             return Some(nothing);
@@ -462,6 +463,12 @@ impl Reading<'_, '_> {
             }
             f.text().map(str::to_owned)
         });
+        let content = table.get("content").map(|f| {
+            let template = self.template(&f, Use::Shown)?;
+            let why = "what the event says is only read from what is signed";
+            lint::covered(cover, &f, &template, "content_unsigned", why);
+            Some(template)
+        });
         table.finish();
         let ids = ids?;
         Some(EventIdentity {
@@ -469,6 +476,7 @@ impl Reading<'_, '_> {
             ids,
             kind: optional(kind)?,
             repeats: optional(repeats)?,
+            content: optional(content)?,
         })
     }
 }
@@ -548,7 +556,7 @@ pub(super) fn reads(provider: &Provider, wanted: &Selector) -> bool {
 fn condition_templates(condition: &Condition) -> Vec<&Template> {
     let compared: &[Template] = match &condition.test {
         Test::Equals(texts) => texts,
-        Test::StartsWith(_) | Test::Present(_) => &[],
+        Test::StartsWith(_) | Test::Present(_) | Test::Lacks(_) => &[],
     };
     std::iter::once(&condition.is).chain(compared).collect()
 }

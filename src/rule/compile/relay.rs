@@ -20,6 +20,7 @@ pub(super) fn relay_default() -> RelayRule {
             jitter: Jitter::Full,
         },
         sign_with: None,
+        query_as_received: false,
     }
 }
 
@@ -39,7 +40,12 @@ pub(super) fn relay(root: &Table<'_>, folder: &Path) -> Option<RelayRule> {
         .get("retry")
         .map_or(Some(relay.retry.clone()), |f| retry(&f, &relay.retry));
     let sign_with = table.get("sign_with").map(|f| secret(&f, folder));
+    let queries = [("verified", false), ("as-received", true)];
+    let query = table
+        .get("query")
+        .map_or(Some(false), |f| choice(&f, &queries));
     table.finish();
+    relay.query_as_received = query?;
     relay.timeout = timeout?;
     relay.concurrency = usize::try_from(concurrency?).ok()?;
     relay.retry = retry?;

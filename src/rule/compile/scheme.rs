@@ -5,7 +5,7 @@ use crate::rule::compile::provider::{Reading, choice, table_error};
 use crate::rule::provider::Also;
 use crate::rule::reader::{Field, Table, optional};
 use crate::rule::scheme::{
-    Algorithm, Encoding, HTTP_ALGORITHMS, HeaderGrammar, JWS_ALGORITHMS, Nested, Params,
+    Algorithm, Digest, Encoding, HTTP_ALGORITHMS, HeaderGrammar, JWS_ALGORITHMS, Nested, Params,
     ParamsEncode, ParamsFrom, ParamsOrder, Render, Scheme, TimeFormat,
 };
 use crate::rule::template::{Selector, Value};
@@ -87,7 +87,11 @@ impl Reading<'_, '_> {
         table.finish();
         let weak = optional(weak)?.filter(|text| !text.trim().is_empty());
         weakness(field, algorithm, weak.as_deref());
-        let key = self.key(field, own_key.as_ref().or(key), algorithm);
+        let members = members(
+            jws.as_deref().unwrap_or_default(),
+            http.as_deref().unwrap_or_default(),
+        );
+        let key = self.key(field, own_key.as_ref().or(key), algorithm, &members);
         let scheme = Scheme {
             name,
             opt_in: opt_in?,
@@ -189,8 +193,8 @@ impl Reading<'_, '_> {
             }
             weakness(field, algorithm, weak.as_deref());
             let key = match (&own_key, algorithm) {
-                (None, Algorithm::Hmac(_)) => self.key(field, None, algorithm),
-                _ => self.key(field, own_key.as_ref(), algorithm),
+                (None, Algorithm::Hmac(_)) => self.key(field, None, algorithm, &[]),
+                _ => self.key(field, own_key.as_ref(), algorithm, &[]),
             };
             Some(Also {
                 secret: secret.to_owned(),
@@ -400,6 +404,16 @@ fn lists(
         .map(|f| f.text().map(str::to_ascii_lowercase))
         .collect();
     (jws, http, components)
+}
+
+/// The algorithms of keys that a scheme names beside its own.
+fn members(jws: &[&'static str], http: &[Algorithm]) -> Vec<Algorithm> {
+    let jws = jws.iter().map(|name| match *name {
+        "HS256" | "HS384" | "HS512" => Algorithm::Hmac(Digest::Sha256),
+        // Which one does not matter here, only that its key is public.
+        _ => Algorithm::Ed25519,
+    });
+    jws.chain(http.iter().copied()).collect()
 }
 
 /// L3: the algorithm is pinned; a request that chooses it chooses the weakest.
