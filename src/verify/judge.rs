@@ -208,13 +208,18 @@ fn attempt(
     known: &Known,
     now: Timestamp,
 ) -> Result<Checked, Rejection> {
-    // A stamp that is missing is called so, and not a signature that does not fit; it is believed
-    // only after.
-    if let Err(fault) = stamp(scope) {
-        seal::present(scope)?;
-        return Err(fault);
+    // A stamp that is missing is called so, and not a signature that does not fit. Where the
+    // signature fits, the stamp is read after.
+    match seal::check(index, scope, keys, known, now) {
+        Err(fault) => {
+            if let Err(of_stamp) = stamp(scope) {
+                seal::present(scope)?;
+                return Err(of_stamp);
+            }
+            Err(fault)
+        }
+        checked => checked,
     }
-    seal::check(index, scope, keys, known, now)
 }
 
 /// When the request says it was signed.
@@ -222,7 +227,8 @@ fn stamp(scope: &Scope<'_, '_>) -> Result<Option<Timestamp>, Rejection> {
     let Some(freshness) = &scope.view.rule.provider.freshness else {
         return Ok(None);
     };
-    let text = evaluate::text(&freshness.timestamp, scope)?.ok_or(Rejection::TimestampMissing)?;
+    let text = evaluate::short(&freshness.timestamp, scope)?;
+    let text = text.ok_or(Rejection::TimestampMissing)?;
     freshness::read(freshness.format, &text).map(Some)
 }
 

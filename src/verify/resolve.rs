@@ -129,18 +129,21 @@ impl<'k> Resolver<'k> {
 
     /// The source's own keys: all, or those with the id that the request names.
     fn given(&self, given: &'k SchemeKeys, id: Option<&[u8]>) -> Result<Vec<Held<'k>>, Rejection> {
-        let mut keys: Vec<&Key> = given.keys.iter().collect();
-        if let Some(id) = id {
-            keys.retain(|key| is_called(key, id));
-            if keys.is_empty() {
-                return Err(Rejection::KeyUnknown { id: shorten(id) });
+        let mut named = false;
+        let mut keys = Vec::with_capacity(given.keys.len());
+        for key in &given.keys {
+            if id.is_none_or(|id| is_called(key, id)) {
+                named = true;
+                if key.not_after.is_none_or(|end| self.now < end) {
+                    keys.push(Held::Given(key));
+                }
             }
         }
-        keys.retain(|key| key.not_after.is_none_or(|end| self.now < end));
-        if keys.is_empty() {
-            return Err(Rejection::KeyExpired);
+        match (keys.is_empty(), id) {
+            (false, _) => Ok(keys),
+            (true, Some(id)) if !named => Err(Rejection::KeyUnknown { id: shorten(id) }),
+            (true, _) => Err(Rejection::KeyExpired),
         }
-        Ok(keys.into_iter().map(Held::Given).collect())
     }
 
     /// Keys of a fetched list. An id that the list does not hold makes one more fetch, under a
