@@ -12,6 +12,8 @@ use crate::rule::Template;
 use crate::rule::diagnostic::{Diagnostic, Severity};
 use crate::rule::text::{inside_string, nearest};
 use crate::rule::value::Complaint;
+#[cfg(test)]
+use crate::rule::witness::{self, Read, Sight};
 
 /// What was found wrong in one file.
 pub struct Problems {
@@ -175,6 +177,8 @@ pub struct Table<'a> {
     pub span: Range<usize>,
     path: String,
     asked: RefCell<Vec<&'static str>>,
+    #[cfg(test)]
+    needed: RefCell<Vec<&'static str>>,
 }
 
 impl<'a> Table<'a> {
@@ -195,6 +199,8 @@ impl<'a> Table<'a> {
             span,
             path,
             asked: RefCell::default(),
+            #[cfg(test)]
+            needed: RefCell::default(),
         }
     }
 
@@ -217,6 +223,8 @@ impl<'a> Table<'a> {
 
     /// Like `get`, and complains when the key is not there.
     pub fn need(&self, key: &'static str, hint: &str) -> Option<Field<'a>> {
+        #[cfg(test)]
+        self.needed.borrow_mut().push(key);
         let found = self.get(key);
         if found.is_none() {
             let message = format!("`{}` is missing", self.name_of(key));
@@ -249,6 +257,12 @@ impl<'a> Table<'a> {
     /// Complains about every key that nobody asked for.
     pub fn finish(self) {
         let asked = self.asked.borrow();
+        #[cfg(test)]
+        witness::see(Sight::Table {
+            path: self.path.clone(),
+            asked: asked.clone(),
+            needed: self.needed.borrow().clone(),
+        });
         for (name, value) in self.entries {
             if asked.contains(&name.get_ref().as_ref()) {
                 continue;
@@ -287,6 +301,11 @@ pub struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
+    #[cfg(test)]
+    fn witnessed(&self, read: Read) {
+        witness::value(&self.path, read);
+    }
+
     fn wrong_type<T>(&self, wanted: &str) -> Option<T> {
         let found = self.value.type_str();
         let message = format!("`{}` must be {wanted}, this is of type {found}", self.path);
@@ -296,6 +315,8 @@ impl<'a> Field<'a> {
     }
 
     pub fn text(&self) -> Option<&'a str> {
+        #[cfg(test)]
+        self.witnessed(Read::Text);
         match self.value.as_str() {
             Some(text) => Some(text),
             None => self.wrong_type("a string"),
@@ -303,6 +324,8 @@ impl<'a> Field<'a> {
     }
 
     pub fn boolean(&self) -> Option<bool> {
+        #[cfg(test)]
+        self.witnessed(Read::Boolean);
         match self.value.as_bool() {
             Some(value) => Some(value),
             None => self.wrong_type("`true` or `false`"),
@@ -310,6 +333,8 @@ impl<'a> Field<'a> {
     }
 
     pub fn integer(&self, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
+        #[cfg(test)]
+        self.witnessed(Read::Integer(*range.start(), *range.end()));
         let Some(integer) = self.value.as_integer() else {
             return self.wrong_type("a whole number");
         };
@@ -327,6 +352,8 @@ impl<'a> Field<'a> {
 
     /// A number with or without a fraction.
     pub fn number(&self) -> Option<f64> {
+        #[cfg(test)]
+        self.witnessed(Read::Number);
         let text = match (self.value.as_float(), self.value.as_integer()) {
             (Some(float), _) => float.as_str(),
             (None, Some(integer)) if integer.radix() == 10 => integer.as_str(),
@@ -339,6 +366,8 @@ impl<'a> Field<'a> {
     }
 
     pub fn datetime(&self) -> Option<&'a toml::value::Datetime> {
+        #[cfg(test)]
+        self.witnessed(Read::Date);
         match self.value.as_datetime() {
             Some(datetime) => Some(datetime),
             None => self.wrong_type("a date"),
@@ -347,6 +376,8 @@ impl<'a> Field<'a> {
 
     /// A string that `parse` can read.
     pub fn parsed<T>(&self, parse: impl FnOnce(&str) -> Result<T, Complaint>) -> Option<T> {
+        #[cfg(test)]
+        self.witnessed(Read::Parsed(std::any::type_name_of_val(&parse)));
         match parse(self.text()?) {
             Ok(value) => Some(value),
             Err(complaint) => {
@@ -360,6 +391,8 @@ impl<'a> Field<'a> {
     }
 
     pub fn template(&self) -> Option<Template> {
+        #[cfg(test)]
+        self.witnessed(Read::Template);
         let text = self.text()?;
         match Template::parse(text) {
             Ok(template) => Some(template),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::rule::compile::keys::secret;
 use crate::rule::compile::provider::choice;
 use crate::rule::reader::{Field, Table, optional};
-use crate::rule::{Jitter, RelayRule, RetryPolicy, value};
+use crate::rule::{Jitter, RelayRule, RetryPolicy, value, words};
 
 pub(super) fn relay_default() -> RelayRule {
     RelayRule {
@@ -66,10 +66,9 @@ fn retry(field: &Field<'_>, usual: &RetryPolicy) -> Option<RetryPolicy> {
         }
         Some(factor)
     });
-    let jitters = [("full", Jitter::Full), ("none", Jitter::None)];
     let jitter = table
         .get("jitter")
-        .map_or(Some(usual.jitter), |f| choice(&f, &jitters));
+        .map_or(Some(usual.jitter), |f| choice(&f, &words::JITTERS));
     table.finish();
     let policy = RetryPolicy {
         first: first?,
