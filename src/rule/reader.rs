@@ -259,6 +259,7 @@ impl<'a> Table<'a> {
         let asked = self.asked.borrow();
         #[cfg(test)]
         witness::see(Sight::Table {
+            file: self.problems.file.clone(),
             path: self.path.clone(),
             asked: asked.clone(),
             needed: self.needed.borrow().clone(),
@@ -302,8 +303,12 @@ pub struct Field<'a> {
 
 impl<'a> Field<'a> {
     #[cfg(test)]
-    fn witnessed(&self, read: Read) {
-        witness::value(&self.path, read);
+    pub(crate) fn witnessed(&self, read: Read) {
+        witness::see(Sight::Value {
+            file: self.problems.file.clone(),
+            path: self.path.clone(),
+            read,
+        });
     }
 
     fn wrong_type<T>(&self, wanted: &str) -> Option<T> {

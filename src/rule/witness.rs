@@ -8,12 +8,17 @@ use std::cell::RefCell;
 pub(crate) enum Sight {
     /// A table that was read to its end: every key that may stand there, and those that must.
     Table {
+        file: String,
         path: String,
         asked: Vec<&'static str>,
         needed: Vec<&'static str>,
     },
     /// A value, and what it was taken for.
-    Value { path: String, read: Read },
+    Value {
+        file: String,
+        path: String,
+        read: Read,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,13 +42,13 @@ pub(crate) fn see(sight: Sight) {
     SEEN.with_borrow_mut(|seen| seen.push(sight));
 }
 
-pub(crate) fn value(path: &str, read: Read) {
-    let path = path.to_owned();
-    see(Sight::Value { path, read });
-}
-
-pub(crate) fn word<'a>(path: &str, words: impl Iterator<Item = &'a str>) {
-    value(path, Read::Word(words.map(str::to_owned).collect()));
+impl Sight {
+    /// The file that was being read, as messages call it.
+    pub(crate) fn file(&self) -> &str {
+        match self {
+            Sight::Table { file, .. } | Sight::Value { file, .. } => file,
+        }
+    }
 }
 
 /// Everything seen while `act` ran, on this thread.

@@ -674,8 +674,16 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(public(SMALL), PublicKeyFault::Bits { bits: 1024 });
-        assert_eq!(public(CURVE), PublicKeyFault::OtherKind { wanted: "an RSA" });
-        assert_eq!(public("a secret, not a key"), PublicKeyFault::NotText { form: "neither PEM nor base64" });
+        assert_eq!(
+            public(CURVE),
+            PublicKeyFault::OtherKind { wanted: "an RSA" }
+        );
+        assert_eq!(
+            public("a secret, not a key"),
+            PublicKeyFault::NotText {
+                form: "neither PEM nor base64"
+            }
+        );
         assert_eq!(public("aGVsbG8gd29ybGQ="), PublicKeyFault::NotDer);
         let private = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
         assert_eq!(public(private), PublicKeyFault::PrivateKey);

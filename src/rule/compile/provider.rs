@@ -259,7 +259,10 @@ pub(super) fn choice<T: Clone>(field: &Field<'_>, choices: &[(&str, T)]) -> Opti
         .find(|(name, _)| *name == text)
         .map(|(_, value)| value.clone());
     #[cfg(test)]
-    crate::rule::witness::word(&field.path, choices.iter().map(|(name, _)| *name));
+    {
+        let words = choices.iter().map(|(name, _)| (*name).to_owned());
+        field.witnessed(crate::rule::witness::Read::Word(words.collect()));
+    }
     if found.is_none() {
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
         let message = format!("`{}` cannot be `{text}`", field.path);

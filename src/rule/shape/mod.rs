@@ -94,6 +94,16 @@ pub enum Form {
     Socket,
 }
 
+/// The schemas by name, each made when it is asked for.
+pub const FILES: [(&str, fn() -> String); 2] = [
+    ("provider", || {
+        provider().schema("A provider of Callseal: rules/providers/NAME.toml")
+    }),
+    ("source", || {
+        source().schema("A source of Callseal: rules/NAME.toml")
+    }),
+];
+
 pub const TEXT: Kind = Kind::Text(Form::Free);
 pub const TEMPLATE: Kind = Kind::Text(Form::Template);
 pub const DURATION: Kind = Kind::Text(Form::Duration);
