@@ -303,7 +303,7 @@ pub struct Field<'a> {
 
 impl<'a> Field<'a> {
     #[cfg(test)]
-    pub(crate) fn witnessed(&self, read: Read) {
+    fn witnessed(&self, read: Read) {
         witness::see(Sight::Value {
             file: self.problems.file.clone(),
             path: self.path.clone(),
@@ -393,6 +393,28 @@ impl<'a> Field<'a> {
                 None
             }
         }
+    }
+
+    /// One of a few words, and what it stands for.
+    pub fn word<T: Clone>(&self, choices: &[(&str, T)]) -> Option<T> {
+        let text = self.text()?;
+        let names = || choices.iter().map(|(name, _)| *name);
+        #[cfg(test)]
+        self.witnessed(Read::Word(names().map(str::to_owned).collect()));
+        let found = choices
+            .iter()
+            .find(|(name, _)| *name == text)
+            .map(|(_, value)| value.clone());
+        if found.is_none() {
+            let message = format!("`{}` cannot be `{text}`", self.path);
+            let hint = match nearest(text, names()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("it is one of: {}", names().collect::<Vec<_>>().join(", ")),
+            };
+            self.problems
+                .error_with(self.span.clone(), "bad_value", message, hint);
+        }
+        found
     }
 
     pub fn template(&self) -> Option<Template> {

@@ -17,7 +17,6 @@ use crate::rule::provider::{
 use crate::rule::reader::{Field, Problems, Table, optional};
 use crate::rule::scheme::{Algorithm, Condition, Decrypt, Scheme, Test};
 use crate::rule::template::Selector;
-use crate::rule::text::nearest;
 use crate::rule::{Template, value, words};
 
 pub(super) fn compile(name: &str, problems: &Problems) -> Option<Provider> {
@@ -253,28 +252,7 @@ pub(super) fn meanings(field: &Field<'_>) -> Option<BTreeMap<String, String>> {
 
 /// One of a few words.
 pub(super) fn choice<T: Clone>(field: &Field<'_>, choices: &[(&str, T)]) -> Option<T> {
-    let text = field.text()?;
-    let found = choices
-        .iter()
-        .find(|(name, _)| *name == text)
-        .map(|(_, value)| value.clone());
-    #[cfg(test)]
-    {
-        let words = choices.iter().map(|(name, _)| (*name).to_owned());
-        field.witnessed(crate::rule::witness::Read::Word(words.collect()));
-    }
-    if found.is_none() {
-        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-        let message = format!("`{}` cannot be `{text}`", field.path);
-        let hint = match nearest(text, names.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("it is one of: {}", names.join(", ")),
-        };
-        field
-            .problems
-            .error_with(field.span.clone(), "bad_value", message, hint);
-    }
-    found
+    field.word(choices)
 }
 
 fn contract(field: &Field<'_>) -> Option<Contract> {

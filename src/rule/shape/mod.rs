@@ -94,15 +94,15 @@ pub enum Form {
     Socket,
 }
 
-/// The schemas by name, each made when it is asked for.
-pub const FILES: [(&str, fn() -> String); 2] = [
-    ("provider", || {
-        provider().schema("A provider of Callseal: rules/providers/NAME.toml")
-    }),
-    ("source", || {
-        source().schema("A source of Callseal: rules/NAME.toml")
-    }),
-];
+/// The JSON Schema of provider files.
+pub fn provider_schema() -> String {
+    provider().schema("A provider of Callseal: rules/providers/NAME.toml")
+}
+
+/// The JSON Schema of sources.
+pub fn source_schema() -> String {
+    source().schema("A source of Callseal: rules/NAME.toml")
+}
 
 pub const TEXT: Kind = Kind::Text(Form::Free);
 pub const TEMPLATE: Kind = Kind::Text(Form::Template);

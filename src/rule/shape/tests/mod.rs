@@ -1,7 +1,7 @@
 //! The shapes say what the compiler does, the schemas in the repository are made of the shapes, and
 //! an independent validator finds with them what it should.
 
-mod documents;
+pub(crate) mod documents;
 pub(crate) mod drift;
 
 use crate::rule::catalogue;
