@@ -195,7 +195,7 @@ impl Settings {
     /// Reads the text of a settings file.
     pub fn parse(path: &Path, text: &str) -> Result<Settings, Vec<Diagnostic>> {
         let folder = path.parent().unwrap_or(Path::new(""));
-        let problems = Problems::new(path.display().to_string(), text);
+        let problems = Problems::new(path.display().to_string(), text, shape::settings);
         let document = problems.parse(text);
         let mut settings = Settings::default();
         let root = Table::root(&problems, &document);

@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::rule::Template;
 use crate::rule::diagnostic::{Diagnostic, Severity};
+use crate::rule::shape::Shape;
 use crate::rule::text::{inside_string, nearest};
 use crate::rule::value::Complaint;
 #[cfg(test)]
@@ -22,11 +23,14 @@ pub struct Problems {
     found: RefCell<Vec<Diagnostic>>,
     /// Places that may hold a secret: painted over in whatever is shown of the file.
     hidden: RefCell<Vec<Range<usize>>>,
+    /// What kind of file this is: says where a key belongs that stands in a wrong table.
+    shape: fn() -> Shape,
 }
 
 impl Problems {
-    pub fn new(file: impl Into<String>, text: impl Into<Arc<str>>) -> Self {
+    pub fn new(file: impl Into<String>, text: impl Into<Arc<str>>, shape: fn() -> Shape) -> Self {
         Problems {
+            shape,
             file: file.into(),
             text: text.into(),
             found: RefCell::default(),
@@ -271,20 +275,21 @@ impl<'a> Table<'a> {
             // Nobody knows what this is; it may be a secret in a place that we never heard of.
             self.problems.hide(value.span());
             let message = format!("there is no key `{}`", self.name_of(name.get_ref()));
-            match nearest(name.get_ref(), asked.iter().copied()) {
-                Some(near) => self.problems.error_with(
-                    name.span(),
-                    "unknown_key",
-                    message,
-                    format!("did you mean `{near}`?"),
-                ),
-                None => self.problems.error_with(
-                    name.span(),
-                    "unknown_key",
-                    message,
-                    format!("here may stand: {}", asked.join(", ")),
-                ),
-            }
+            let hint = self.hint(name.get_ref(), &asked);
+            self.problems
+                .error_with(name.span(), "unknown_key", message, hint);
+        }
+    }
+
+    /// What a key may have been meant for that nobody asked for.
+    fn hint(&self, key: &str, asked: &[&str]) -> String {
+        let near = nearest(key, asked.iter().copied());
+        let places = (self.problems.shape)().places(key);
+        match (near, places.as_slice()) {
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, [place]) => format!("`{key}` belongs under {place}"),
+            (None, [one, other]) => format!("`{key}` belongs under {one} or {other}"),
+            (None, _) => format!("here may stand: {}", asked.join(", ")),
         }
     }
 }

@@ -176,6 +176,22 @@ impl Shape {
         self.keys.iter().find(|key| key.name == name)
     }
 
+    /// The tables `[…]` of a file in which a key may stand; none for keys of this table itself.
+    pub fn places(&self, key: &str) -> Vec<String> {
+        let tables = self.keys.iter().filter_map(|table| match &table.kind {
+            Kind::Table(shape) => Some((format!("[{}]", table.name), shape)),
+            Kind::List(inner) => match inner.as_ref() {
+                Kind::Table(shape) => Some((format!("[[{}]]", table.name), shape)),
+                _ => None,
+            },
+            _ => None,
+        });
+        tables
+            .filter(|(_, shape)| shape.key(key).is_some())
+            .map(|(place, _)| place)
+            .collect()
+    }
+
     /// The JSON Schema (draft 7) of a file that is this table, as text with a line end.
     pub fn schema(&self, title: &str) -> String {
         json::text(self, title)

@@ -88,6 +88,35 @@ fn the_compiler_reads_what_the_shape_of_a_provider_says() {
 }
 
 #[test]
+fn a_key_in_a_wrong_table_is_told_where_it_belongs() {
+    let hint = |more: &str| {
+        let text = format!("{LEAST}{more}\n");
+        let sources = vec![RuleFile {
+            name: "least".to_owned(),
+            path: "rules/least.toml".into(),
+            text: text.into(),
+        }];
+        let providers = Vec::new();
+        let faults = compile(RuleFiles { sources, providers }).unwrap_err();
+        let [fault] = faults.as_slice() else {
+            panic!("{}", render(&faults, Look::Plain));
+        };
+        assert_eq!(fault.code, "unknown_key");
+        fault.hint.clone().unwrap_or_default()
+    };
+    assert_eq!(
+        hint("tolerance = \"5m\""),
+        "`tolerance` belongs under [freshness]"
+    );
+    assert_eq!(
+        hint("[guard]\nkeep = \"9d\""),
+        "`keep` belongs under [inbox]"
+    );
+    assert_eq!(hint("forwrd = 1"), "did you mean `forward`?");
+    assert!(hint("[guard]\ncolour = 1").starts_with("here may stand: allow, "));
+}
+
+#[test]
 fn the_compiler_reads_what_the_shape_of_a_source_says() {
     let seen = witness::during(|| {
         if let Err(faults) = compile(files()) {
