@@ -21,9 +21,13 @@ pub mod template;
 pub mod scheme;
 pub mod provider;
 pub mod cover;
+pub mod words;
 pub mod value;
 pub mod url;
+#[cfg(test)]
+pub(crate) mod witness;
 pub mod reader;
+pub mod shape;
 pub mod document;
 pub mod catalogue;
 pub mod compile;

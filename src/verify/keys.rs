@@ -614,6 +614,8 @@ mod tests {
         std::fs::write(dir.path().join("k"), content).unwrap();
         load(dir.path(), provider, "\"file:k\"")
             .unwrap()
+            .schemes
+            .remove(0)
             .keys
             .remove(0)
     }
@@ -674,7 +676,7 @@ mod tests {
             &format!("{}\n{}", &bare[..64], &bare[64..]),
         ] {
             let key = loaded("alipay", text);
-            assert!(matches!(key.material, KeyMaterial::RsaSha256(_)));
+            assert_eq!(key.algorithm, Algorithm::Rsa(Digest::Sha256));
         }
         let key = loaded("wechatpay-v3", CERTIFICATE);
         assert_eq!(key.id.as_deref(), Some("0A5E2A9C07D14B83"));
@@ -693,8 +695,16 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(public(SMALL), PublicKeyFault::Bits { bits: 1024 });
-        assert_eq!(public(CURVE), PublicKeyFault::NotRsa);
-        assert_eq!(public("a secret, not a key"), PublicKeyFault::NotText);
+        assert_eq!(
+            public(CURVE),
+            PublicKeyFault::OtherKind { wanted: "an RSA" }
+        );
+        assert_eq!(
+            public("a secret, not a key"),
+            PublicKeyFault::NotText {
+                form: "neither PEM nor base64"
+            }
+        );
         assert_eq!(public("aGVsbG8gd29ybGQ="), PublicKeyFault::NotDer);
         let private = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
         assert_eq!(public(private), PublicKeyFault::PrivateKey);

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use crate::rule::compile::provider::choice;
 use crate::rule::provider::Provider;
 use crate::rule::reader::{Field, Table, optional};
-use crate::rule::{GuardMode, GuardRule, Rate, value};
+use crate::rule::{GuardMode, GuardRule, Rate, value, words};
 
 const BODY_MAX_DEFAULT: usize = 256 << 10;
 const BODY_MAX_LIMIT: usize = 4 << 20;
@@ -33,10 +33,9 @@ pub(super) fn guard(root: &Table<'_>, provider: Option<&Provider>) -> Option<Gua
     };
     let table = field.table()?;
     let allow = table.get("allow").map(|f| allow(&f, provider));
-    let modes = [("enforce", GuardMode::Enforce), ("log", GuardMode::Log)];
     let mode = table
         .get("mode")
-        .map_or(Some(guard.mode), |f| choice(&f, &modes));
+        .map_or(Some(guard.mode), |f| choice(&f, &words::GUARD_MODES));
     let rates = table.get("rate").map_or(Some((None, None)), |f| rates(&f));
     let body_max = table.get("body_max").map_or(Some(BODY_MAX_DEFAULT), |f| {
         f.parsed(|text| match value::size(text)? {

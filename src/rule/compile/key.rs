@@ -10,11 +10,10 @@ use crate::rule::compile::remote::pin;
 use crate::rule::compile::scheme::{algorithm, encoding, time_format};
 use crate::rule::reader::{Field, Table, optional};
 use crate::rule::scheme::{
-    Algorithm, Derive, FetchedForm, FetchedKeys, Host, KeyKind, KeyRule, KeySource, RemoteRequest,
-    SignedKey, Trust,
+    Algorithm, FetchedKeys, Host, KeyKind, KeyRule, KeySource, RemoteRequest, SignedKey, Trust,
 };
 use crate::rule::template::Template;
-use crate::rule::value;
+use crate::rule::{value, words};
 
 const JWKS_TTL: Duration = Duration::from_secs(3600);
 const FETCH_TTL: Duration = Duration::from_secs(24 * 3600);
@@ -46,22 +45,8 @@ impl Reading<'_, '_> {
             return self.plain_key(signature, algorithm);
         };
         let table = field.table()?;
-        let kinds = [
-            ("utf8", KeyKind::Utf8),
-            ("hex", KeyKind::Hex),
-            ("base64", KeyKind::Base64),
-            ("base64url", KeyKind::Base64Url),
-            ("public", KeyKind::Public),
-            ("public_hex", KeyKind::PublicHex),
-            ("public_base64", KeyKind::PublicBase64),
-        ];
         let strip = table.get("strip_prefix").map_or(Some(""), |f| f.text());
-        let derives = [
-            ("sha1", Derive::Sha1),
-            ("sha256", Derive::Sha256),
-            ("md5_hex", Derive::Md5Hex),
-        ];
-        let derive = table.get("derive").map(|f| choice(&f, &derives));
+        let derive = table.get("derive").map(|f| choice(&f, &words::DERIVES));
         let meaning = table.get("meaning").map(|f| f.text().map(str::to_owned));
         let shared = table.get("shared").map(|f| f.boolean());
         let small_rsa = table.get("small_rsa").map(|f| f.text().map(str::to_owned));
@@ -70,7 +55,7 @@ impl Reading<'_, '_> {
         let remote = !matches!(source, Some(KeySource::Given) | None);
         let codec = table.get("codec");
         let kind = match &codec {
-            Some(field) => choice(field, &kinds),
+            Some(field) => choice(field, &words::CODECS),
             None if remote => Some(KeyKind::Public),
             None => {
                 table.need(
@@ -273,12 +258,9 @@ impl Reading<'_, '_> {
                 "where the key stands, e.g. `{answer:/data/publicKey}`",
             )
             .and_then(|f| self.template(&f, Use::Asked));
-        let form = table.need("as", "`jwk` or `public`").and_then(|f| {
-            choice(
-                &f,
-                &[("jwk", FetchedForm::Jwk), ("public", FetchedForm::Public)],
-            )
-        });
+        let form = table
+            .need("as", "`jwk` or `public`")
+            .and_then(|f| choice(&f, &words::FETCHED_FORMS));
         let decrypt = table.get("decrypt").map(|f| self.decrypt(&f));
         let ttl = table
             .get("ttl")
@@ -307,16 +289,11 @@ fn named_if_public(field: &Field<'_>, trust: Option<Trust>, named: bool) {
 }
 
 fn trust(table: &Table<'_>) -> Option<Trust> {
-    let kinds = [
-        ("web", Trust::Web),
-        ("keys", Trust::Keys),
-        ("host", Trust::Host),
-    ];
     let field = table.need(
         "trust",
         "`web` (the public roots), `keys` (the source's keys are the roots) or `host` (TLS to the pinned host)",
     );
-    field.and_then(|f| choice(&f, &kinds))
+    field.and_then(|f| choice(&f, &words::TRUSTS))
 }
 
 fn x5c_source(field: &Field<'_>) -> Option<KeySource> {

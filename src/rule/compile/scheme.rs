@@ -9,7 +9,7 @@ use crate::rule::scheme::{
     ParamsEncode, ParamsFrom, ParamsOrder, Render, Scheme, TimeFormat,
 };
 use crate::rule::template::{Selector, Value};
-use crate::rule::{Template, value};
+use crate::rule::{Template, value, words};
 
 impl Reading<'_, '_> {
     /// One `[signature]`, or several alternatives.
@@ -431,33 +431,12 @@ pub(super) fn algorithm(field: &Field<'_>) -> Option<Algorithm> {
 }
 
 pub(super) fn encoding(field: &Field<'_>) -> Option<Encoding> {
-    choice(
-        field,
-        &[
-            ("hex", Encoding::Hex),
-            ("hex_upper", Encoding::HexUpper),
-            ("hex_any", Encoding::HexAny),
-            ("base64", Encoding::Base64),
-            ("base64url", Encoding::Base64Url),
-            ("text", Encoding::Text),
-        ],
-    )
+    choice(field, &words::ENCODINGS)
 }
 
 /// `zone` is how far east of UTC the clock of the provider stands, for formats that do not say.
 pub(super) fn time_format(field: &Field<'_>, zone: Option<i32>) -> Option<TimeFormat> {
-    let format = choice(
-        field,
-        &[
-            ("unix", TimeFormat::Unix),
-            ("unix_ms", TimeFormat::UnixMillis),
-            ("unix_auto", TimeFormat::UnixAuto),
-            ("rfc3339", TimeFormat::Rfc3339),
-            ("http_date", TimeFormat::HttpDate),
-            ("compact", TimeFormat::Compact(0)),
-            ("plain", TimeFormat::Plain(0)),
-        ],
-    )?;
+    let format = choice(field, &words::TIME_FORMATS)?;
     match (format, zone) {
         (TimeFormat::Compact(_), Some(zone)) => Some(TimeFormat::Compact(zone)),
         (TimeFormat::Plain(_), Some(zone)) => Some(TimeFormat::Plain(zone)),
@@ -500,17 +479,13 @@ pub(super) fn params(field: &Field<'_>) -> Option<Params> {
     };
     let (only, only_prefix) = (names("only"), names("only_prefix"));
     let (except, except_prefix) = (names("except"), names("except_prefix"));
-    let orders = [
-        ("key", ParamsOrder::Key),
-        ("value", ParamsOrder::Value),
-        ("arrival", ParamsOrder::Arrival),
-        ("listed", ParamsOrder::Listed),
-    ];
     let order_field = table.need(
         "order",
         "`key` (by the bytes of the name), `value`, `arrival` or `listed`",
     );
-    let order = order_field.as_ref().and_then(|f| choice(f, &orders));
+    let order = order_field
+        .as_ref()
+        .and_then(|f| choice(f, &words::PARAMS_ORDERS));
     let drop_empty = table.get("drop_empty").map_or(Some(false), |f| f.boolean());
     let render = table
         .need(
@@ -521,28 +496,18 @@ pub(super) fn params(field: &Field<'_>) -> Option<Params> {
     let join = table
         .need("join", "what stands between the pairs, e.g. `&`")
         .and_then(|f| f.text());
-    let encodes = [
-        ("none", ParamsEncode::None),
-        ("form", ParamsEncode::Form),
-        ("percent", ParamsEncode::Percent),
-    ];
-    let encode = table
-        .get("encode")
-        .map_or(Some(ParamsEncode::None), |f| choice(&f, &encodes));
-    let repeated = table.get("repeated").map_or(Some(false), |f| {
-        choice(&f, &[("reject", false), ("sorted", true)])
+    let encode = table.get("encode").map_or(Some(ParamsEncode::None), |f| {
+        choice(&f, &words::PARAMS_ENCODES)
     });
-    let number = table.get("number").map_or(Some(false), |f| {
-        choice(&f, &[("written", false), ("float_trim", true)])
-    });
-    let nests = [
-        ("written", Nested::Written),
-        ("skip", Nested::Skip),
-        ("reject", Nested::Reject),
-    ];
+    let repeated = table
+        .get("repeated")
+        .map_or(Some(false), |f| choice(&f, &words::REPEATED));
+    let number = table
+        .get("number")
+        .map_or(Some(false), |f| choice(&f, &words::NUMBERS));
     let nested = table
         .get("nested")
-        .map_or(Some(Nested::Written), |f| choice(&f, &nests));
+        .map_or(Some(Nested::Written), |f| choice(&f, &words::NESTED));
     table.finish();
     if order == Some(ParamsOrder::Listed)
         && only.is_empty()
@@ -571,14 +536,7 @@ fn params_from(field: &Field<'_>) -> Option<ParamsFrom> {
     if let Some(name) = field.text()?.strip_prefix("part:") {
         return Some(ParamsFrom::Part(name.to_owned()));
     }
-    let kinds = [
-        ("form", 0),
-        ("query", 1),
-        ("json", 2),
-        ("json_leaves", 3),
-        ("xml", 4),
-    ];
-    Some(match choice(field, &kinds)? {
+    Some(match choice(field, &words::PARAMS_FROM)? {
         0 => ParamsFrom::Form,
         1 => ParamsFrom::Query,
         2 => ParamsFrom::Json,

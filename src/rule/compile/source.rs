@@ -15,7 +15,7 @@ use crate::rule::document::RuleFile;
 use crate::rule::provider::{EventIdentity, Provider};
 use crate::rule::reader::{Field, Problems, Table};
 use crate::rule::template::Selector;
-use crate::rule::{InboxRule, RelayRule, Rule, value};
+use crate::rule::{InboxRule, RelayRule, Rule, value, words};
 
 const KEEP_DEFAULT: Duration = Duration::from_secs(7 * 86_400);
 const KEEP_ASKED: Duration = Duration::from_secs(90 * 86_400);
@@ -139,7 +139,7 @@ fn unverified(root: &Table<'_>, provider: Option<Arc<Provider>>) -> Option<Arc<P
     let verify = root.get("verify");
     let reason = root.get("verify_reason");
     let none = match &verify {
-        Some(field) => super::provider::choice(field, &[("none", ())]).is_some(),
+        Some(field) => super::provider::choice(field, &words::VERIFY_SOURCE).is_some(),
         None => false,
     };
     let reason_text = reason
