@@ -578,8 +578,12 @@ mod tests {
     const CURVE: &str = include_str!("testdata/p256.pub.pem");
 
     fn load(dir: &Path, provider: &str, keys: &str) -> Result<Keyring, Vec<KeyError>> {
+        let config = match provider {
+            "alipay" => "[config]\napp_id = \"2021000000000001\"\n",
+            _ => "",
+        };
         let text = format!(
-            "provider = \"{provider}\"\npath = \"/x\"\nforward = \"http://app/\"\nkeys = [{keys}]\n"
+            "provider = \"{provider}\"\npath = \"/x\"\nforward = \"http://app/\"\nkeys = [{keys}]\n{config}"
         );
         let source = RuleFile {
             name: "shop".into(),

@@ -39,16 +39,33 @@ struct Case {
     example: Example,
     verifier: Verifier,
     request: RawRequest,
+    /// What pinned hosts are asked, where that is not different each time.
+    asked: Vec<(String, Bytes)>,
 }
 
 impl Case {
     fn new(provider: &Arc<Provider>, example: &Example) -> Option<Case> {
-        Some(Case {
+        let mut case = Case {
             provider: Arc::clone(provider),
             example: example.clone(),
             verifier: verifier(provider, example).ok()?,
             request: request(example),
-        })
+            asked: Vec::new(),
+        };
+        let (once, again) = (case.questions(), case.questions());
+        case.asked = once.into_iter().filter(|q| again.contains(q)).collect();
+        Some(case)
+    }
+
+    fn questions(&self) -> Vec<(String, Bytes)> {
+        let mut questions = Vec::new();
+        let _ = self
+            .verifier
+            .judge_with(&self.request, self.example.now(), &mut |outbound| {
+                questions.push((outbound.target.clone(), outbound.body.clone()));
+                recorded(&self.example, outbound)
+            });
+        questions
     }
 
     /// Judged at another moment, by another verifier; pinned hosts answer as in the example.
@@ -59,7 +76,12 @@ impl Case {
         now: Timestamp,
     ) -> Result<Judgement, Rejection> {
         verifier.judge_with(request, now, &mut |outbound| {
-            recorded(&self.example, outbound)
+            let about = self.asked.iter().find(|(target, _)| *target == outbound.target);
+            match about {
+                // Whoever is asked about something else does not say the same.
+                Some((_, body)) if *body != outbound.body => None,
+                Some(_) | None => recorded(&self.example, outbound),
+            }
         })
     }
 
