@@ -146,10 +146,7 @@ async fn a_request_becomes_verified_with_the_very_bytes_that_were_signed() {
 
     let forged = with_header(&raw, "stripe-signature", &[b"t=1795300000,v1=00"]);
     let received = Received::admitted(forged, rule);
-    let rejection = verifier
-        .verify(received, example.now())
-        .await
-        .unwrap_err();
+    let rejection = verifier.verify(received, example.now()).await.unwrap_err();
     assert_eq!(rejection.code(), "signature_mismatch");
 }
 
@@ -244,7 +241,11 @@ fn the_log_shows_neither_body_nor_signature_nor_key() {
         let shown = format!("{reason} {reason:?} {:?}", case.verifier.keys());
         let secrets = case.example.secrets.values();
         for secret in case.example.keys.iter().map(|(_, key)| key).chain(secrets) {
-            assert!(!shown.contains(secret.as_str()), "{}: {shown}", case.place());
+            assert!(
+                !shown.contains(secret.as_str()),
+                "{}: {shown}",
+                case.place()
+            );
         }
     }
 }
