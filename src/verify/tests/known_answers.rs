@@ -155,7 +155,9 @@ type Answer = (&'static str, &'static str, fn(&str, &str, &mut Example));
 
 fn set(example: &mut Example, headers: &[(&str, &str)], body: &str) {
     let headers = headers.iter();
-    example.headers = headers.map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    example.headers = headers
+        .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+        .collect();
     example.body = Bytes::copy_from_slice(body.as_bytes());
 }
 
@@ -170,7 +172,11 @@ fn body_under(header: &'static str, message: &str, signature: &str, example: &mu
 fn square(message: &str, signature: &str, example: &mut Example) {
     let (url, body) = message.split_at(message.find('{').unwrap());
     example.url = Some(url.to_owned());
-    set(example, &[("x-square-hmacsha256-signature", signature)], body);
+    set(
+        example,
+        &[("x-square-hmacsha256-signature", signature)],
+        body,
+    );
 }
 
 fn twilio(message: &str, signature: &str, example: &mut Example) {
@@ -184,7 +190,11 @@ fn twilio(message: &str, signature: &str, example: &mut Example) {
 fn paddle(message: &str, signature: &str, example: &mut Example) {
     let (ts, body) = message.split_once(':').unwrap();
     example.at = ts.parse().unwrap();
-    set(example, &[("paddle-signature", &format!("ts={ts};h1={signature}"))], body);
+    set(
+        example,
+        &[("paddle-signature", &format!("ts={ts};h1={signature}"))],
+        body,
+    );
 }
 
 fn hubspot_v2(message: &str, signature: &str, example: &mut Example) {
@@ -215,18 +225,25 @@ fn payu(scheme: &'static str, signature: &str, example: &mut Example) {
     key(example, "SignatureKey");
     example.schemes = vec![scheme.to_owned()];
     let algorithm = scheme.to_ascii_uppercase();
-    let value = format!("sender=checkout;signature={signature};algorithm={algorithm};content=DOCUMENT");
+    let value =
+        format!("sender=checkout;signature={signature};algorithm={algorithm};content=DOCUMENT");
     set(example, &[("openpayu-signature", &value)], "OpenPayUData");
 }
 
 const ANSWERS: &[Answer] = &[
-    ("adyen-platform", "adyen.platform.header", |m, s, e| body_under("hmacsignature", m, s, e)),
+    ("adyen-platform", "adyen.platform.header", |m, s, e| {
+        body_under("hmacsignature", m, s, e)
+    }),
     ("adyen", "adyen.item.event", |m, s, e| adyen(m, s, e)),
-    ("adyen", "adyen.item.report_available", |m, s, e| adyen(m, s, e)),
+    ("adyen", "adyen.item.report_available", |m, s, e| {
+        adyen(m, s, e)
+    }),
     ("square", "square.1", square),
     ("square", "square.2", square),
     ("square", "square.3", square),
-    ("razorpay", "razorpay.webhook", |m, s, e| body_under("x-razorpay-signature", m, s, e)),
+    ("razorpay", "razorpay.webhook", |m, s, e| {
+        body_under("x-razorpay-signature", m, s, e)
+    }),
     ("twilio", "twilio.form", twilio),
     ("twilio", "twilio.port443", twilio),
     ("twilio", "twilio.port80", twilio),
@@ -244,7 +261,9 @@ const ANSWERS: &[Answer] = &[
     }),
     ("paddle", "paddle.1", paddle),
     ("paddle", "paddle.2", paddle),
-    ("gocardless", "gocardless", |m, s, e| body_under("webhook-signature", m, s, e)),
+    ("gocardless", "gocardless", |m, s, e| {
+        body_under("webhook-signature", m, s, e)
+    }),
     ("hubspot-v1", "hubspot.v1", |m, s, e| {
         key(e, &m[..36]);
         body_under("x-hubspot-signature", &m[36..], s, e);
@@ -262,7 +281,9 @@ const ANSWERS: &[Answer] = &[
         ];
         set(e, &headers, &m[10..]);
     }),
-    ("wise", "wise.sandbox", |m, s, e| body_under("x-signature-sha256", m, s, e)),
+    ("wise", "wise.sandbox", |m, s, e| {
+        body_under("x-signature-sha256", m, s, e)
+    }),
     ("payu", "payu.pl.md5", |_, s, e| payu("md5", s, e)),
     ("payu", "payu.pl.sha1", |_, s, e| payu("sha1", s, e)),
     ("payu", "payu.pl.sha256", |_, s, e| payu("sha256", s, e)),
@@ -273,7 +294,9 @@ const ANSWERS: &[Answer] = &[
                     &key=merchant_id&hash=";
         set(e, &[], &format!("{form}{s}"));
     }),
-    ("coinify", "coinify.docs", |m, s, e| body_under("x-coinify-webhook-signature", m, s, e)),
+    ("coinify", "coinify.docs", |m, s, e| {
+        body_under("x-coinify-webhook-signature", m, s, e)
+    }),
     ("tokenpay", "tokenpay.notify", |m, s, e| {
         // The key stands right behind the last value, a payment's time or status.
         let token = "666";
@@ -284,7 +307,9 @@ const ANSWERS: &[Answer] = &[
         members.push(format!("\"Signature\":\"{s}\""));
         set(e, &[], &format!("{{{}}}", members.join(",")));
     }),
-    ("quickpay", "quickpay.v10", |m, s, e| body_under("quickpay-checksum-sha256", m, s, e)),
+    ("quickpay", "quickpay.v10", |m, s, e| {
+        body_under("quickpay-checksum-sha256", m, s, e)
+    }),
 ];
 
 /// One item with the eight fields that are signed.
@@ -303,20 +328,47 @@ fn adyen(message: &str, signature: &str, example: &mut Example) {
 /// Vectors that no shipped file speaks of, and why.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("adyen.hpp.escaped", "payment pages that Adyen has closed"),
-    ("razorpay.payment", "what the browser brings back, and no webhook"),
-    ("razorpay.subscription", "what the browser brings back, and no webhook"),
-    ("razorpay.payment_link", "what the browser brings back, and no webhook"),
-    ("braintree.challenge", "the reply to a question; an example of the file proves it"),
-    ("wechat.v3.resource", "a key of 16 bytes, and real ones have 32; tested with the cipher"),
-    ("unionpay.5.1.0", "the signed parameters themselves are not published"),
+    (
+        "razorpay.payment",
+        "what the browser brings back, and no webhook",
+    ),
+    (
+        "razorpay.subscription",
+        "what the browser brings back, and no webhook",
+    ),
+    (
+        "razorpay.payment_link",
+        "what the browser brings back, and no webhook",
+    ),
+    (
+        "braintree.challenge",
+        "the reply to a question; an example of the file proves it",
+    ),
+    (
+        "wechat.v3.resource",
+        "a key of 16 bytes, and real ones have 32; tested with the cipher",
+    ),
+    (
+        "unionpay.5.1.0",
+        "the signed parameters themselves are not published",
+    ),
     ("payfast", "without the passphrase that the file demands"),
     ("robokassa", "no file"),
-    ("tokenpay.create", "a request of the merchant, and no callback"),
+    (
+        "tokenpay.create",
+        "a request of the merchant, and no callback",
+    ),
     ("epusdt", "an example of the file"),
     ("moralis.streams", "an example of the file"),
     ("douyin.pay", "an older way; the file knows the newer"),
-    ("rfc9421.b25.hmac", "no body is covered; tested with the message signatures"),
-    ("rfc9421.b26.ed25519", "no body is covered; tested with the message signatures"),
+    (
+        "rfc9421.b25.hmac",
+        "no body is covered; tested with the message signatures",
+    ),
+    (
+        "rfc9421.b26.ed25519",
+        "no body is covered; tested with the message signatures",
+    ),
     ("paypal.crc32", "the certificate is not published"),
     ("googlepay.ecv1", "payment tokens; the file is about passes"),
     ("apple.assn2.test", "tested with the certificates"),
@@ -332,14 +384,18 @@ fn every_published_answer_that_a_file_covers_is_found_right() {
     for vector in &vectors {
         let id = field(vector, "id");
         let older = CASES.iter().any(|case| case.vector == id);
-        let elsewhere = ELSEWHERE.iter().any(|(known, why)| *known == id && !why.is_empty());
+        let elsewhere = ELSEWHERE
+            .iter()
+            .any(|(known, why)| *known == id && !why.is_empty());
         let Some((file, _, build)) = ANSWERS.iter().find(|(_, known, _)| *known == id) else {
             if !older && !elsewhere {
                 faults.push(format!("{id}: nobody looks at it"));
             }
             continue;
         };
-        let message = BASE64.decode(field(vector, "message_b64").as_bytes()).unwrap();
+        let message = BASE64
+            .decode(field(vector, "message_b64").as_bytes())
+            .unwrap();
         let message = String::from_utf8(message).unwrap();
         let mut example = blank(id, field(vector, "key"));
         build(&message, field(vector, "signature"), &mut example);

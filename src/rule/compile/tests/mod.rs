@@ -46,6 +46,7 @@ fn codes(text: &str) -> Vec<&'static str> {
     }
 }
 
+mod cover;
 mod lints;
 
 const STRIPE: &str = r#"

@@ -10,9 +10,21 @@ use crate::verify::example::{recorded, verifier};
 
 /// What a source can set otherwise without rejecting anything, and why.
 const NO_MATTER: &[(&str, &str, &str)] = &[
-    ("apple-app-store-v2", "environment", "one kind of notification names none"),
-    ("cloudevents", "origin", "it is compared in the handshake only"),
-    ("epusdt", "currency", "it is only shown; the callback names none"),
+    (
+        "apple-app-store-v2",
+        "environment",
+        "one kind of notification names none",
+    ),
+    (
+        "cloudevents",
+        "origin",
+        "it is compared in the handshake only",
+    ),
+    (
+        "epusdt",
+        "currency",
+        "it is only shown; the callback names none",
+    ),
     ("wechatpay-v3", "mchid", ASKS),
     ("wechatpay-v3", "merchant_serial", ASKS),
 ];
