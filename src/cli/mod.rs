@@ -13,6 +13,7 @@ pub mod init;
 pub mod output;
 pub mod providers;
 pub mod serve;
+pub mod source;
 pub mod watch;
 
 /// It went wrong.

@@ -10,6 +10,7 @@ use crate::rule::diagnostic::{Diagnostic, Severity};
 use crate::rule::document::{RuleFile, RuleFiles};
 use crate::rule::provider::Provider;
 use crate::rule::reader::Problems;
+use crate::rule::template::Selector;
 use crate::rule::text::nearest;
 use crate::rule::{RuleSet, catalogue};
 
@@ -88,13 +89,27 @@ pub fn compile_provider(
     name: &str,
     text: &str,
 ) -> Result<(Provider, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let problems = Problems::new(format!("providers/{name}.toml"), text);
+    compile_provider_at(&format!("providers/{name}.toml"), name, text)
+}
+
+/// The same for a file that somebody knows under another path.
+pub fn compile_provider_at(
+    path: &str,
+    name: &str,
+    text: &str,
+) -> Result<(Provider, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let problems = Problems::new(path, text);
     let provider = provider::compile(name, &problems);
     let remarks = problems.into_diagnostics();
     match provider {
         Some(provider) if !remarks.iter().any(Diagnostic::is_error) => Ok((provider, remarks)),
         Some(_) | None => Err(remarks),
     }
+}
+
+/// True when a source must set `url`: the address is part of what is signed, or compared.
+pub fn reads_url(provider: &Provider) -> bool {
+    provider::reads(provider, &Selector::Url)
 }
 
 /// Every provider that a source can name: the built-in ones, and those of the directory, which come
