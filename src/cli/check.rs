@@ -2,7 +2,7 @@
 
 use crate::admin::token::Tokens;
 use crate::cli::providers::prove;
-use crate::cli::{EXIT_CONFIG, Place, output};
+use crate::cli::{EXIT_CONFIG, Place, output, reach};
 use crate::clock::{Clock, SystemClock};
 use crate::listener::tls::{CertificatePaths, Identity};
 use crate::service::{self, Fault};
@@ -11,7 +11,14 @@ use crate::telemetry::Metrics;
 /// Certificates that end sooner are worth a word.
 const CERTIFICATE_WARNING_DAYS: u64 = 21;
 
-pub fn run(place: &Place) -> Result<(), u8> {
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Do not connect to the hosts that verifying may have to ask
+    #[arg(long)]
+    offline: bool,
+}
+
+pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
     let mut faults = Vec::new();
     let (settings, file) = place.settings().map_err(|found| {
         output::faults(found.into_iter().map(Fault::from).collect());
@@ -53,6 +60,9 @@ pub fn run(place: &Place) -> Result<(), u8> {
     if let Some(prepared) = prepared {
         output::diagnostics(&prepared.warnings);
         table(&prepared);
+        if !options.offline {
+            reach::warn(&settings, &prepared);
+        }
     }
     if let Some(identity) = certificate {
         let days = identity.not_after.since(now).as_secs() / 86_400;

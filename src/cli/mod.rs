@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod reach;
 pub mod check;
 pub mod demo;
 pub mod health;
@@ -51,7 +52,7 @@ enum Command {
     /// The main job on a stage, with signed, forged, stale and doubled callbacks
     Demo(demo::Options),
     /// Compile rules, keys and certificate; show every error with its place
-    Check,
+    Check(check::Options),
     /// Write the rule file of a new source
     Init(init::Options),
     /// The providers that can be named in a rule file
@@ -94,7 +95,7 @@ pub fn run() -> ExitCode {
     let done = match command {
         Command::Serve => serve::run(&place),
         Command::Demo(options) => demo::run(&options),
-        Command::Check => check::run(&place),
+        Command::Check(options) => check::run(&place, &options),
         Command::Init(options) => init::run(&place, &options),
         Command::Providers(options) => providers::run(&place, &options),
         Command::Health(options) => health::run(&place, &options),

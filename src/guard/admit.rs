@@ -41,7 +41,7 @@ impl Guards {
         now: Timestamp,
     ) -> Result<(Received, BudgetShare), Refusal> {
         let Incoming { head, body } = incoming;
-        let gate = self.gates.get(&head.path).ok_or(Refusal::NotFound)?;
+        let gate = self.gate(&head.path).ok_or(Refusal::NotFound)?;
         if !gate.rule.takes(&head.method) {
             return Err(Refusal::MethodNotAllowed);
         }

@@ -68,10 +68,15 @@ impl From<BodyError> for Refusal {
     }
 }
 
+/// So many segments below a path are looked at.
+const DEEPEST: usize = 8;
+
 /// The guards of every source, by path.
 pub struct Guards {
     // std's map: paths come from strangers, so the hash is keyed.
     gates: HashMap<String, Gate>,
+    /// Some gate takes everything below its path.
+    below: bool,
     trusted: AddressSet,
     metrics: Metrics,
 }
@@ -110,6 +115,7 @@ impl Guards {
             (rule.path.clone(), gate)
         });
         Guards {
+            below: rules.rules.iter().any(|rule| rule.path.ends_with("/*")),
             gates: gates.collect(),
             trusted,
             metrics,
@@ -118,7 +124,27 @@ impl Guards {
 
     /// The rule whose path this is, byte for byte.
     pub fn route(&self, path: &str) -> Option<&Arc<Rule>> {
-        self.gates.get(path).map(|gate| &gate.rule)
+        self.gate(path).map(|gate| &gate.rule)
+    }
+
+    /// The gate of a path: its own, or the nearest one above it that takes everything below
+    /// (`/apple/*`).
+    fn gate(&self, path: &str) -> Option<&Gate> {
+        if let Some(gate) = self.gates.get(path) {
+            return Some(gate);
+        }
+        if !self.below {
+            return None;
+        }
+        let mut rest = path;
+        for _ in 0..DEEPEST {
+            let (above, _) = rest.rsplit_once('/')?;
+            if let Some(gate) = self.gates.get(&format!("{above}/*")) {
+                return Some(gate);
+            }
+            rest = above;
+        }
+        None
     }
 }
 
@@ -128,5 +154,53 @@ impl Gate {
             GuardMode::Enforce => true,
             GuardMode::Log => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::compile::compile;
+    use crate::rule::document::{RuleFile, RuleFiles};
+
+    #[test]
+    fn a_path_below_goes_to_the_nearest_source_that_takes_it() {
+        let source = |name: &str, path: &str| {
+            RuleFile {
+            name: name.into(),
+            path: format!("{name}.toml").into(),
+            text: format!(
+                "provider = \"stripe\"\npath = \"{path}\"\nkeys = [\"env:K\"]\nforward = \"http://app/\"\n"
+            )
+            .into(),
+        }
+        };
+        let sources = vec![
+            source("exact", "/apple/exact"),
+            source("below", "/apple/*"),
+            source("deeper", "/apple/deep/*"),
+        ];
+        let files = RuleFiles {
+            sources,
+            providers: Vec::new(),
+        };
+        let (rules, _) = compile(files).unwrap();
+        let guards = Guards::new(&rules, AddressSet::new(&[]), Metrics::new(), None);
+        let routed = |path: &str| guards.route(path).map(|rule| rule.name.to_string());
+        for (path, name) in [
+            ("/apple/exact", Some("exact")),
+            ("/apple/1", Some("below")),
+            ("/apple/1/2", Some("below")),
+            ("/apple/deep/1", Some("deeper")),
+            ("/apple/", Some("below")),
+            ("/apple", None),
+            ("/other", None),
+            ("/", None),
+            ("", None),
+        ] {
+            assert_eq!(routed(path).as_deref(), name, "{path}");
+        }
+        // A path is not searched for ever.
+        assert_eq!(routed(&format!("/apple{}", "/x".repeat(100))), None);
     }
 }

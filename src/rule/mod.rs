@@ -44,7 +44,8 @@ pub struct RuleSet {
 pub struct Rule {
     pub name: SourceName,
     pub provider: Arc<Provider>,
-    /// Matched byte for byte against the path of a request. Begins with `/`.
+    /// Matched byte for byte against the path of a request. Begins with `/`; one that ends with `/*`
+    /// takes everything below.
     pub path: String,
     /// The address as the provider knows it, where it is part of what is signed.
     pub url: Option<String>,

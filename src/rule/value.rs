@@ -188,6 +188,12 @@ pub fn secret_ref(text: &str, folder: &Path) -> Result<SecretRef, Complaint> {
 /// The path of a source: matched byte for byte, so it must be in the form that clients send.
 pub fn path(text: &str) -> Result<String, Complaint> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/_.~-".contains(c);
+    // `/apple/*` is everything below `/apple/`, for providers that put an id into the path.
+    let whole = text;
+    let text = text
+        .strip_suffix('*')
+        .filter(|rest| rest.ends_with('/'))
+        .unwrap_or(text);
     if !text.starts_with('/') {
         return Err(Complaint::new("a path begins with `/`"));
     }
@@ -205,7 +211,7 @@ pub fn path(text: &str) -> Result<String, Complaint> {
             );
         }
     }
-    Ok(text.to_owned())
+    Ok(whole.to_owned())
 }
 
 fn web_address(text: &str) -> Result<http::Uri, Complaint> {

@@ -2,25 +2,35 @@
 //! and the clock were found right; it owns the very bytes that were checked.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
 use crate::guard::Received;
 use crate::message::{Answer, RawRequest};
 use crate::remote::{Ask, KeyCache, Lookup, Outbound, RemoteAnswer, RemoteFault};
 use crate::rule::Rule;
+use crate::rule::scheme::KeySource;
+use crate::secret::Secret;
 use crate::verify::document::Document;
+use crate::verify::evaluate;
 use crate::verify::identity::Identity;
 use crate::verify::judge::{Judgement, Step, judge, seal_only};
 use crate::verify::keys::{Key, Keyring};
+use crate::verify::outbound::place_of;
 use crate::verify::payment::Payment;
+use crate::verify::primitive::KeyMaterial;
 use crate::verify::rejection::Rejection;
 use crate::verify::resolve::read_keys;
 use crate::verify::scope::{self, Frame, Scope};
+use crate::verify::seal::candidates;
 use crate::verify::view::View;
 use crate::verify::want::{Known, Want};
 
 /// Verifies the requests of one source.
-pub struct Verifier {
+pub struct Verifier(Arc<Inner>);
+
+/// Shared with the tasks that fetch keys anew.
+struct Inner {
     rule: Arc<Rule>,
     keys: Keyring,
     outside: Option<Outside>,
@@ -54,25 +64,42 @@ pub struct Verified {
     payment: Option<Payment>,
 }
 
+/// One message, one signature, one key.
+#[derive(Debug)]
+pub struct Primitive<'k> {
+    pub message: Vec<u8>,
+    pub signature: Vec<u8>,
+    pub key: &'k KeyMaterial,
+}
+
+impl Primitive<'_> {
+    /// Nothing but the primitive.
+    pub fn verify(&self) -> bool {
+        let mut running = self.key.begin();
+        running.update(&self.message);
+        running.finish().verify(&self.signature)
+    }
+}
+
 /// Keys, a confirmation and a visit: no verdict waits for more.
 const MOST_STEPS: usize = 6;
 
 impl Verifier {
     /// Without a world outside: what would have to be fetched is not ready.
     pub fn new(rule: Arc<Rule>, keys: Keyring) -> Verifier {
-        Verifier {
+        Verifier(Arc::new(Inner {
             rule,
             keys,
             outside: None,
-        }
+        }))
     }
 
     pub fn with_outside(rule: Arc<Rule>, keys: Keyring, outside: Outside) -> Verifier {
-        Verifier {
+        Verifier(Arc::new(Inner {
             rule,
             keys,
             outside: Some(outside),
-        }
+        }))
     }
 
     /// The event is recorded under the rule whose keys were used, whatever `received` was routed
@@ -85,7 +112,7 @@ impl Verifier {
                 seal,
                 payment,
             } => {
-                let rule = Arc::clone(&self.rule);
+                let rule = Arc::clone(&self.0.rule);
                 Ok(Verdict::Event(Verified {
                     request,
                     rule,
@@ -101,11 +128,11 @@ impl Verifier {
     async fn decide(&self, request: &RawRequest, now: Timestamp) -> Result<Judgement, Rejection> {
         let mut known = Known::default();
         for _ in 0..MOST_STEPS {
-            let want = match judge(&self.rule, &self.keys, request, now, &known)? {
+            let want = match judge(&self.0.rule, &self.0.keys, request, now, &known)? {
                 Step::Done(judgement) => return Ok(*judgement),
                 Step::Wanted(want) => want,
             };
-            let Some(outside) = &self.outside else {
+            let Some(outside) = &self.0.outside else {
                 return Err(unready("nothing can be asked here"));
             };
             match want {
@@ -116,25 +143,29 @@ impl Verifier {
                     ttl,
                     request: outbound,
                 } => {
+                    let errand = Errand {
+                        name: name.clone(),
+                        scheme,
+                        id,
+                        ttl,
+                        outbound,
+                    };
                     let keys = match outside.cache.lookup(&name, now) {
                         Lookup::Fresh(keys) => keys,
-                        Lookup::Failed(fault) => return Err(not_fetched(&fault, id.as_deref())),
-                        // A key that is due is fetched by the request that finds it so; the cache
-                        // gives the old one when that fails.
-                        Lookup::Stale(_) | Lookup::Absent => {
-                            let parse = |answer: &RemoteAnswer| {
-                                self.read(request, scheme, id.as_deref(), answer, now)
-                            };
-                            let clock = outside.clock.as_ref();
-                            let fetched = outside
-                                .cache
-                                .fetch(&name, outside.ask.as_ref(), &outbound, ttl, clock, parse)
-                                .await;
-                            match fetched {
-                                Ok(keys) => keys,
-                                Err(fault) => return Err(not_fetched(&fault, id.as_deref())),
-                            }
+                        // Still good, and soon no more: nobody waits for the new ones.
+                        Lookup::Stale(keys) => {
+                            let (inner, request) = (Arc::clone(&self.0), request.clone());
+                            tokio::spawn(async move { inner.fetch(&request, &errand, now).await });
+                            keys
                         }
+                        Lookup::Failed(fault) => {
+                            return Err(not_fetched(&fault, errand.id.as_deref()));
+                        }
+                        Lookup::Absent => self
+                            .0
+                            .fetch(request, &errand, now)
+                            .await
+                            .map_err(|fault| not_fetched(&fault, errand.id.as_deref()))?,
                     };
                     known.keys.push((name, keys));
                 }
@@ -162,7 +193,7 @@ impl Verifier {
         let mut known = Known::default();
         let nobody = || unready("the host cannot be reached");
         for _ in 0..MOST_STEPS {
-            let want = match judge(&self.rule, &self.keys, request, now, &known)? {
+            let want = match judge(&self.0.rule, &self.0.keys, request, now, &known)? {
                 Step::Done(judgement) => return Ok(*judgement),
                 Step::Wanted(want) => want,
             };
@@ -179,6 +210,7 @@ impl Verifier {
                         return Err(unready("the host is not well"));
                     }
                     let keys = self
+                        .0
                         .read(request, scheme, id.as_deref(), &answer, now)
                         .map_err(|why| {
                             not_fetched(&RemoteFault::Unusable { why }, id.as_deref())
@@ -203,7 +235,138 @@ impl Verifier {
 
     /// The signature and nothing else, for measuring what it costs.
     pub fn seal(&self, request: &RawRequest, now: Timestamp) -> Result<String, Rejection> {
-        seal_only(&self.rule, &self.keys, request, now)
+        seal_only(&self.0.rule, &self.0.keys, request, now)
+    }
+
+    /// The bare primitives behind the verdict on a request: message and signature of every
+    /// combination that is tried, each with its key. For measuring; none where keys come from
+    /// elsewhere than the source.
+    pub fn primitives(&self, request: &RawRequest) -> Result<Vec<Primitive<'_>>, Rejection> {
+        let view = View::new(request, &self.0.rule, &self.0.keys.secrets);
+        let mut found = Vec::new();
+        for (scheme, keys) in self
+            .0
+            .rule
+            .provider
+            .schemes
+            .iter()
+            .zip(&self.0.keys.schemes)
+        {
+            let frame = Frame::new(scheme);
+            let scope = Scope {
+                frame: Some(&frame),
+                ..Scope::of(&view)
+            };
+            for candidate in candidates(scheme, &scope)? {
+                for template in &scheme.messages {
+                    for key in &keys.keys {
+                        let scope = Scope {
+                            key: key.secret.as_ref().map(Secret::expose),
+                            ..scope
+                        };
+                        let mut message = Vec::new();
+                        evaluate::feed(template, &scope, &mut |piece| {
+                            message.extend_from_slice(piece);
+                        })?;
+                        found.push(Primitive {
+                            message,
+                            signature: candidate.clone(),
+                            key: &key.material,
+                        });
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn answer(&self, answer: RemoteAnswer) -> Result<scope::Answer, Rejection> {
+        let form = match &self.0.rule.provider.query_back {
+            Some(query) => query.answer,
+            None => crate::rule::scheme::PartForm::Text,
+        };
+        let status = answer.status.to_string();
+        let document = match Document::read(form, answer.body.to_vec()) {
+            Ok(document) => document,
+            // An error page beside an error status: the status speaks.
+            Err(_) if answer.status != 200 => {
+                Document::read(crate::rule::scheme::PartForm::Text, Vec::new())?
+            }
+            Err(fault) => {
+                return Err(unready(&format!("the second source's answer: {fault}")));
+            }
+        };
+        Ok(scope::Answer { status, document })
+    }
+
+    /// The hosts that verifying may ask, each once. Addresses that only a request will name are not
+    /// among them, unless the file names their host.
+    pub fn places(&self) -> Vec<Outbound> {
+        let provider = &self.0.rule.provider;
+        let of_keys = provider
+            .schemes
+            .iter()
+            .filter_map(|scheme| match &scheme.key.source {
+                KeySource::Jwks { request, .. } => Some(request),
+                KeySource::Fetch(fetch) => Some(&fetch.request),
+                _ => None,
+            });
+        let asked = provider.query_back.iter().map(|query| &query.request);
+        let mut places: Vec<Outbound> = Vec::new();
+        for request in of_keys.chain(asked) {
+            if let Some(place) = place_of(request, &self.0.rule.config)
+                && !places
+                    .iter()
+                    .any(|p| p.host == place.host && p.port == place.port)
+            {
+                places.push(place);
+            }
+        }
+        places
+    }
+
+    pub fn rule(&self) -> &Arc<Rule> {
+        &self.0.rule
+    }
+
+    pub fn keys(&self) -> &Keyring {
+        &self.0.keys
+    }
+}
+
+/// Keys to fetch.
+struct Errand {
+    name: String,
+    scheme: usize,
+    id: Option<Vec<u8>>,
+    ttl: Duration,
+    outbound: Box<Outbound>,
+}
+
+impl Inner {
+    async fn fetch(
+        &self,
+        request: &RawRequest,
+        errand: &Errand,
+        now: Timestamp,
+    ) -> Result<Arc<Vec<Key>>, RemoteFault> {
+        let Some(outside) = &self.outside else {
+            return Err(RemoteFault::HostNotAllowed);
+        };
+        let parse = |answer: &RemoteAnswer| {
+            self.read(request, errand.scheme, errand.id.as_deref(), answer, now)
+        };
+        outside
+            .cache
+            .fetch(
+                &errand.name,
+                outside.ask.as_ref(),
+                &errand.outbound,
+                errand.ttl,
+                outside.clock.as_ref(),
+                parse,
+            )
+            .await
     }
 
     fn read(
@@ -222,40 +385,13 @@ impl Verifier {
         };
         read_keys(&self.keys, &scope, (scheme, id), answer, now)
     }
-
-    fn answer(&self, answer: RemoteAnswer) -> Result<scope::Answer, Rejection> {
-        let form = match &self.rule.provider.query_back {
-            Some(query) => query.answer,
-            None => crate::rule::scheme::PartForm::Text,
-        };
-        let status = answer.status.to_string();
-        let document = match Document::read(form, answer.body.to_vec()) {
-            Ok(document) => document,
-            // An error page beside an error status: the status speaks.
-            Err(_) if answer.status != 200 => {
-                Document::read(crate::rule::scheme::PartForm::Text, Vec::new())?
-            }
-            Err(fault) => {
-                return Err(unready(&format!("the second source's answer: {fault}")));
-            }
-        };
-        Ok(scope::Answer { status, document })
-    }
-
-    pub fn rule(&self) -> &Arc<Rule> {
-        &self.rule
-    }
-
-    pub fn keys(&self) -> &Keyring {
-        &self.keys
-    }
 }
 
 impl std::fmt::Debug for Verifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Verifier")
-            .field("rule", &self.rule)
-            .field("keys", &self.keys)
+            .field("rule", &self.0.rule)
+            .field("keys", &self.0.keys)
             .finish_non_exhaustive()
     }
 }
@@ -286,12 +422,8 @@ fn not_fetched(fault: &RemoteFault, id: Option<&[u8]>) -> Rejection {
         RemoteFault::Unusable { .. } => Rejection::KeyUnknown {
             id: id.map(crate::verify::params::shorten).unwrap_or_default(),
         },
-        // Too many unknown names: whoever sends them is not helped by trying again.
-        RemoteFault::RateLimited | RemoteFault::RecentlyFailed if id.is_some() => {
-            Rejection::KeyUnknown {
-                id: id.map(crate::verify::params::shorten).unwrap_or_default(),
-            }
-        }
+        // A pause after a failure, or too many unknown names: nothing is known of this key, and a
+        // provider that is right must be able to try again.
         other => asked(other),
     }
 }

@@ -48,12 +48,13 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
         output::diagnostics(&found);
         EXIT_CONFIG
     })?;
-    let providers = RuleFiles::read(&settings.rules)
-        .and_then(|files| compile::providers(&files))
-        .map_err(|found| {
-            output::diagnostics(&found);
-            EXIT_CONFIG
-        })?;
+    let files = RuleFiles::read(&settings.rules).map_err(|found| {
+        output::diagnostics(&found);
+        EXIT_CONFIG
+    })?;
+    // One faulty file of somebody's own hides no other.
+    let (providers, faults) = compile::catalogue_of(&files);
+    output::diagnostics(&faults);
     match &options.name {
         None => list(&providers, options),
         Some(name) => one(&providers, name, options.json),

@@ -115,25 +115,31 @@ pub fn reads_url(provider: &Provider) -> bool {
 /// Every provider that a source can name: the built-in ones, and those of the directory, which come
 /// before built-in ones of the same name. By name.
 pub fn providers(files: &RuleFiles) -> Result<Vec<Provider>, Vec<Diagnostic>> {
-    let own = files
-        .providers
+    match catalogue_of(files) {
+        (providers, faults) if faults.is_empty() => Ok(providers),
+        (_, faults) => Err(faults),
+    }
+}
+
+/// The same, with those that compile beside the faults of the others.
+pub fn catalogue_of(files: &RuleFiles) -> (Vec<Provider>, Vec<Diagnostic>) {
+    let built_in = catalogue::PROVIDERS
         .iter()
-        .map(|file| (file.name.as_str(), &*file.text));
-    let mut texts: BTreeMap<&str, &str> = catalogue::PROVIDERS.iter().copied().collect();
-    texts.extend(own);
+        .map(|(name, text)| (*name, (format!("providers/{name}.toml"), *text)));
+    let mut texts: BTreeMap<&str, (String, &str)> = built_in.collect();
+    for file in &files.providers {
+        let path = file.path.display().to_string();
+        texts.insert(file.name.as_str(), (path, &*file.text));
+    }
     let mut providers = Vec::new();
     let mut faults = Vec::new();
-    for (name, text) in texts {
-        match compile_provider(name, text) {
+    for (name, (path, text)) in texts {
+        match compile_provider_at(&path, name, text) {
             Ok((provider, _)) => providers.push(provider),
             Err(found) => faults.extend(found),
         }
     }
-    if faults.is_empty() {
-        Ok(providers)
-    } else {
-        Err(faults)
-    }
+    (providers, faults)
 }
 
 /// Lengths keep names and texts apart.

@@ -90,10 +90,14 @@ pub(super) fn compile(name: &str, problems: &Problems) -> Option<Provider> {
     let event = reading.event(root.get("event").as_ref(), &cover);
     let payment = payment_field.as_ref().map(|f| reading.payment(f, &cover));
     let challenges = reading.challenges(root.get("challenge").as_ref(), &cover);
-    let answers = answer::answers(root.get("answer").as_ref());
+    let answer_field = root.get("answer");
+    let answers = answer::answers(answer_field.as_ref());
     let contract = root
         .get("contract")
         .map_or(Some(Contract::default()), |f| contract(&f));
+    if let (Some(field), Some(answers), Some(contract)) = (&answer_field, &answers, &contract) {
+        lint::fault_of_ours(field, answers, contract);
+    }
     let examples = example::examples(root.get("example").as_ref());
     root.finish();
     if problems.has_errors() {

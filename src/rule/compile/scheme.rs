@@ -8,7 +8,7 @@ use crate::rule::scheme::{
     Algorithm, Encoding, HTTP_ALGORITHMS, HeaderGrammar, JWS_ALGORITHMS, Nested, Params,
     ParamsEncode, ParamsFrom, ParamsOrder, Render, Scheme, TimeFormat,
 };
-use crate::rule::template::{Selector, Transform, Value};
+use crate::rule::template::{Selector, Value};
 use crate::rule::{Template, value};
 
 impl Reading<'_, '_> {
@@ -592,15 +592,5 @@ fn render(field: &Field<'_>) -> Option<Render> {
         between: between.to_owned(),
         value: true,
         after: after.to_owned(),
-    })
-}
-
-/// True when a template shows a keyed digest, which only a challenge's reply may.
-pub(super) fn has_mac(template: &Template) -> bool {
-    template.values().any(|value| {
-        value
-            .transforms
-            .iter()
-            .any(|t| matches!(t, Transform::Hmac(_)))
     })
 }
