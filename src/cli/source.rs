@@ -77,10 +77,10 @@ fn keys(provider: &Provider, draft: &Draft<'_>) -> String {
         line
     } else if schemes().any(|scheme| is_asked(scheme)) && !can_ask(provider) {
         format!("{}   # or set what fetching needs\n", line.trim_end())
-    } else if schemes().all(|scheme| is_by_address(scheme)) {
+    } else if schemes().all(|scheme| is_published(scheme)) {
         "# keys are fetched\n".to_owned()
     } else {
-        format!("# keys are fetched; one of your own would be used as well:\n# {line}")
+        format!("# keys are fetched; those of your own would come first:\n# {line}")
     }
 }
 
@@ -115,8 +115,12 @@ fn is_asked(scheme: &Scheme) -> bool {
     matches!(scheme.key.source, KeySource::Fetch(_))
 }
 
-fn is_by_address(scheme: &Scheme) -> bool {
-    matches!(scheme.key.source, KeySource::CertificateUrl { .. })
+/// What the source names is not looked at, or only as a root.
+fn is_published(scheme: &Scheme) -> bool {
+    matches!(
+        scheme.key.source,
+        KeySource::CertificateUrl { .. } | KeySource::Jwks { .. }
+    )
 }
 
 fn is_public(scheme: &Scheme) -> bool {

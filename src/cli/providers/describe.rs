@@ -45,12 +45,12 @@ pub fn describe(provider: &Provider, width: usize) -> String {
     page.heading("How sure this is");
     page.say("evidence", evidence(provider.evidence));
     for fact in &provider.unconfirmed {
-        page.say("unconfirmed", fact);
+        page.bullet(&format!("unconfirmed: {fact}"));
     }
     if !provider.notes.is_empty() {
         page.heading("Notes");
         for note in &provider.notes {
-            page.say("-", note);
+            page.bullet(note);
         }
     }
     page.heading(&format!("A source: rules/{}.toml", provider.name));
@@ -179,9 +179,6 @@ fn key_lines(page: &mut Page, provider: &Provider) {
             ),
             None => keys::codec(&scheme.key),
         };
-        if let Some(origin) = keys::origin(say, scheme) {
-            text.push_str(&format!(". Otherwise: {origin}"));
-        }
         if scheme.key.shared {
             text.push_str(". The same for all its customers");
         }
@@ -191,9 +188,14 @@ fn key_lines(page: &mut Page, provider: &Provider) {
         if let Some(shortest) = scheme.key.shortest {
             text.push_str(&format!(". At least {shortest} bytes"));
         }
-        if !known.contains(&text) {
+        let origin = keys::origin(say, scheme);
+        let whole = format!("{text} {}", origin.as_deref().unwrap_or_default());
+        if !known.contains(&whole) {
             page.say("key", &text);
-            known.push(text);
+            if let Some(origin) = origin {
+                page.say("", &origin);
+            }
+            known.push(whole);
         }
     }
 }
@@ -441,7 +443,14 @@ fn contract(page: &mut Page, provider: &Provider) {
         let statuses = listed(&contract.final_statuses, "or");
         page.say("stops at", &statuses);
     }
-    let addresses: Vec<String> = contract.addresses.iter().map(|n| n.to_string()).collect();
+    let addresses: Vec<String> = contract
+        .addresses
+        .iter()
+        .map(|net| match net.prefix_len() == net.max_prefix_len() {
+            true => net.addr().to_string(),
+            false => net.to_string(),
+        })
+        .collect();
     if !addresses.is_empty() {
         page.say("calls from", &addresses.join(", "));
     }

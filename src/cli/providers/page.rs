@@ -34,14 +34,24 @@ impl Page {
         if label.chars().count() > MARGIN - 3 {
             line = format!("  {label}  ");
         }
+        self.broken(line, MARGIN, sentence);
+    }
+
+    /// One of several sentences.
+    pub fn bullet(&mut self, sentence: &str) {
+        self.broken("  - ".to_owned(), 4, sentence);
+    }
+
+    fn broken(&mut self, begin: String, margin: usize, sentence: &str) {
+        let mut line = begin;
         let mut fresh = true;
         let mut length = line.chars().count();
         for word in sentence.split_whitespace() {
             let wide = word.chars().count();
             if !fresh && length + 1 + wide > self.width {
                 self.end(&line);
-                line = " ".repeat(MARGIN);
-                length = MARGIN;
+                line = " ".repeat(margin);
+                length = margin;
                 fresh = true;
             }
             if !fresh {
