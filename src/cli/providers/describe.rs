@@ -157,9 +157,16 @@ fn signature(page: &mut Page, provider: &Provider) {
     if let Some(query) = &provider.query_back {
         page.say("asked", &asked(say, query));
     }
-    let hosts: Vec<String> = keys::hosts(provider)
+    let mut hosts: Vec<(String, Vec<&str>)> = Vec::new();
+    for (host, why) in keys::hosts(provider) {
+        match hosts.iter_mut().find(|(known, _)| *known == host) {
+            Some((_, reasons)) => reasons.push(why),
+            None => hosts.push((host, vec![why])),
+        }
+    }
+    let hosts: Vec<String> = hosts
         .into_iter()
-        .map(|(host, why)| format!("{host} ({why})"))
+        .map(|(host, reasons)| format!("{host} ({})", reasons.join(", ")))
         .collect();
     if !hosts.is_empty() {
         page.say("outbound", &listed(&hosts, "and"));
@@ -304,7 +311,13 @@ fn event(page: &mut Page, provider: &Provider) {
         (None, ids) => {
             let believed = match (event.id_signed, tokens(provider)) {
                 (true, true) => "taken as it is: whoever has the token can say anything",
+                (true, false) if provider.schemes.is_empty() => {
+                    "confirmed, so it is what makes two callbacks one"
+                }
                 (true, false) => "signed, so it is what makes two callbacks one",
+                (false, _) if !provider.verifies() => {
+                    "shown; nothing is verified, and the digest of the body takes its place"
+                }
                 (false, _) => {
                     "not signed, so it is shown and not believed: the digest of what is signed, \
                      with the type, takes its place"
@@ -316,7 +329,12 @@ fn event(page: &mut Page, provider: &Provider) {
     page.say("id", &id);
     if let Some(kind) = &event.kind {
         let covered = provider.cover().template(kind);
-        let covered = if covered { "signed" } else { "not signed" };
+        let covered = match (covered, provider.schemes.is_empty()) {
+            (true, false) => "signed",
+            (true, true) => "confirmed",
+            (false, false) => "not signed",
+            (false, true) => "not confirmed",
+        };
         page.say("type", &format!("{}; {covered}", say.template(kind)));
     }
     let methods: Vec<String> = provider.methods.iter().map(|m| m.to_string()).collect();
