@@ -64,7 +64,9 @@ pub fn judge(
     if let Some(step) = challenged(false, &plain, known)? {
         return Ok(step);
     }
-    if !provider.methods.contains(&request.method) {
+    let of_callbacks = provider.methods.contains(&request.method);
+    let asks = |c: &Challenge| c.signed && c.method.as_ref() == Some(&request.method);
+    if !of_callbacks && !provider.challenges.iter().any(asks) {
         return Err(Rejection::MethodUnexpected);
     }
     let frames: Vec<Frame<'_>> = provider.schemes.iter().map(Frame::new).collect();
@@ -87,6 +89,9 @@ pub fn judge(
     if let Some(step) = challenged(true, &signed, known)? {
         return Ok(step);
     }
+    if !of_callbacks {
+        return Err(Rejection::MethodUnexpected);
+    }
     let scope = match &provider.query_back {
         Some(query) if evaluate::all_hold(&query.when, &scope)? => {
             let Some(answer) = &known.answer else {
@@ -102,10 +107,16 @@ pub fn judge(
         }
         Some(_) | None => scope,
     };
+    // What nobody was asked about is not shown as money, unless it is signed.
+    let unasked = provider.query_back.is_some() && scope.answer.is_none();
+    let payment = match unasked && !provider.covers_body() {
+        true => None,
+        false => payment(provider, &scope)?,
+    };
     Ok(Step::Done(Box::new(Judgement::Event {
         identity: identify(rule, &scope)?,
         seal: sealed.seal,
-        payment: payment(provider, &scope)?,
+        payment,
     })))
 }
 

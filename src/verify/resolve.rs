@@ -284,10 +284,16 @@ impl<'k> Resolver<'k> {
     ) -> Result<Vec<Held<'k>>, Rejection> {
         let keys = certified(scheme, &given.anchors, chain, trust, policy, self.now)
             .map_err(|why| Rejection::KeyUntrusted { why })?;
-        Ok(keys
+        let keys: Vec<Held<'k>> = keys
             .into_iter()
+            .filter(|key| key.not_after.is_none_or(|end| self.now < end))
             .map(|key| Held::Made(Box::new(key)))
-            .collect())
+            .collect();
+        // A certificate that is trusted as it is ends all the same.
+        if keys.is_empty() {
+            return Err(Rejection::KeyExpired);
+        }
+        Ok(keys)
     }
 
     /// Two levels: one of the source's keys has signed a key, and that one the message.
