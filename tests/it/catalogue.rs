@@ -139,7 +139,7 @@ fn the_source_of_every_provider_compiles() {
 fn the_table_fits_a_terminal_and_is_searched() {
     let providers = catalogue();
     let all: Vec<&Provider> = providers.iter().collect();
-    for width in [100, 120, 160] {
+    for width in [80, 100, 160] {
         for line in table(&all, Some(width)) {
             assert!(line.chars().count() <= width, "{width}: {line}");
         }
@@ -152,7 +152,7 @@ fn the_table_fits_a_terminal_and_is_searched() {
     };
     assert!(found("STRIPE").contains(&"stripe"));
     assert!(found("wechat v3").contains(&"wechatpay-v3"));
-    assert_eq!(found("nobody has this"), Vec::<&str>::new());
+    assert_eq!(found("zzqx"), Vec::<&str>::new());
     assert_eq!(found("").len(), providers.len());
 }
 
@@ -341,6 +341,8 @@ fn every_word_of_the_language_is_documented() {
     words.extend(Category::ALL.map(|(name, _)| name.to_owned()));
     words.extend(Evidence::ALL.map(|(name, _)| name.to_owned()));
     words.extend(Status::ALL.map(|(name, _)| name.to_owned()));
+    // One entry of the list is for hints: it shows two words at once.
+    words.retain(|word| !word.contains('|'));
     assert!(words.len() > 120, "{words:?}");
     let quoted: Vec<&str> = page.split('`').skip(1).step_by(2).collect();
     for word in words {
@@ -357,6 +359,7 @@ fn every_word_of_the_language_is_documented() {
 #[test]
 fn every_check_is_documented() {
     let page = read("docs/providers.md");
+    let mut found = BTreeSet::new();
     for file in ["lint", "answer", "challenge", "key", "provider", "scheme"] {
         let text = read(&format!("src/rule/compile/{file}.rs"));
         let packed: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -370,10 +373,13 @@ fn every_check_is_documented() {
                     && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
                 {
                     assert!(page.contains(&format!("`{code}`")), "{file}: {code}");
+                    found.insert(code.to_owned());
                 }
             }
         }
     }
+    assert!(found.len() > 12, "{found:?}");
+    // These are given to a function that complains.
     let codes = [
         "timestamp_unsigned",
         "payment_unsigned",
@@ -446,7 +452,7 @@ fn the_command_lists_searches_and_speaks_json() {
         said.contains("google-pay") && !said.contains("stripe"),
         "{said}"
     );
-    let (code, _, error) = output(site.command(&["providers", "--search", "no such thing"]));
+    let (code, _, error) = output(site.command(&["providers", "--search", "zzqx"]));
     assert_eq!(code, 1, "{error}");
     let (code, said, _) = output(site.command(&["providers", "--json", "--search", "stripe"]));
     assert_eq!(code, 0);

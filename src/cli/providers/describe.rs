@@ -53,7 +53,10 @@ pub fn describe(provider: &Provider, width: usize) -> String {
             page.bullet(note);
         }
     }
-    page.heading(&format!("A source: rules/{}.toml", provider.name));
+    let name = &provider.name;
+    page.heading(&format!(
+        "A source: rules/{name}.toml, as `callseal init {name} --forward URL` writes it"
+    ));
     let path = format!("/{}", provider.name);
     let draft = source::Draft {
         name: &provider.name,

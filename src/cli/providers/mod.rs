@@ -161,7 +161,7 @@ pub fn table(providers: &[&Provider], width: Option<usize>) -> Vec<String> {
         let taken = |title, scheme| name + title + category + scheme + evidence + 8;
         title -= taken(title, scheme)
             .saturating_sub(most)
-            .min(title.saturating_sub(16));
+            .min(title.saturating_sub(14));
         scheme -= taken(title, scheme)
             .saturating_sub(most)
             .min(scheme.saturating_sub(12));
