@@ -57,7 +57,7 @@ fn keys(provider: &Provider, draft: &Draft<'_>) -> String {
     let schemes = || provider.schemes.iter().filter(used);
     let place = match draft.key {
         Some(place) => place.to_owned(),
-        None if schemes().all(|scheme| is_public(scheme)) => format!("file:{}.pem", draft.name),
+        None if schemes().all(is_public) => format!("file:{}.pem", draft.name),
         None => format!("env:{}_SECRET", variable(draft.name)),
     };
     // A certificate brings its own id.
@@ -73,11 +73,11 @@ fn keys(provider: &Provider, draft: &Draft<'_>) -> String {
         Some((key, remark)) => format!("keys     = [{key}]   #{remark}\n"),
         None => format!("keys     = [{key}]\n"),
     };
-    if provider.needs_keys() || !schemes().all(|scheme| is_fetched(scheme)) {
+    if provider.needs_keys() || !schemes().all(is_fetched) {
         line
-    } else if schemes().any(|scheme| is_asked(scheme)) && !can_ask(provider) {
+    } else if schemes().any(is_asked) && !can_ask(provider) {
         format!("{}   # or set what fetching needs\n", line.trim_end())
-    } else if schemes().all(|scheme| is_published(scheme)) {
+    } else if schemes().all(is_published) {
         "# keys are fetched\n".to_owned()
     } else {
         format!("# keys are fetched; those of your own would come first:\n# {line}")

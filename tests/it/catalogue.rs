@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use callseal::cli::providers::describe::{category, describe};
+use callseal::cli::providers::describe::describe;
 use callseal::cli::providers::prove::Proof;
 use callseal::cli::providers::{fits, json, keys, scheme, table};
 use callseal::cli::source;
@@ -185,8 +185,7 @@ fn the_tables_of_the_documents_are_those_of_the_code() {
             .map(|p| format!("`{}`", p.name))
             .collect();
         lines.push_str(&format!(
-            "- **{name}**, {} ({}): {}\n",
-            category(kind),
+            "- **{name}** ({}): {}\n",
             names.len(),
             names.join(" ")
         ));

@@ -9,7 +9,7 @@ use crate::cli::providers::say::{self, Say, encoding, escaped};
 use crate::cli::source;
 use crate::message::Answer;
 use crate::rule::provider::{
-    Category, Challenge, Charset, Evidence, Provider, QueryBack, Setting, Status, Unit,
+    Challenge, Charset, Evidence, Provider, QueryBack, Setting, Status, Unit,
 };
 use crate::rule::scheme::{Algorithm, Curve, Scheme, TimeFormat};
 use crate::rule::template::Template;
@@ -131,7 +131,12 @@ fn signature(page: &mut Page, provider: &Provider) {
         }
         page.say("timestamp", &text);
     } else if !provider.schemes.is_empty() {
-        page.say("timestamp", "none is signed; a replay is a duplicate");
+        let replay = match (tokens(provider), &provider.event.repeats) {
+            (_, Some(_)) => "none is signed; nothing tells a replay",
+            (true, None) => "none is signed; only its id tells a replay",
+            (false, None) => "none is signed; a replay is a duplicate",
+        };
+        page.say("timestamp", replay);
     }
     for assert in &provider.asserts {
         let mut text = say.condition(&assert.condition);
@@ -493,16 +498,5 @@ pub fn evidence(evidence: Evidence) -> &'static str {
         Evidence::Documented => "official documentation, without a known answer to compute again",
         Evidence::ThirdParty => "only the code of others",
         Evidence::Unconfirmed => "nobody has confirmed it: try it with a real callback first",
-    }
-}
-
-/// What a category is called in a sentence.
-pub fn category(category: Category) -> &'static str {
-    match category {
-        Category::Payments => "payment providers",
-        Category::Crypto => "crypto payments and chains",
-        Category::Wallets => "wallets",
-        Category::Platforms => "platforms",
-        Category::Standards => "standards and systems of your own",
     }
 }
