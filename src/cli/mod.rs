@@ -15,6 +15,7 @@ pub mod output;
 pub mod providers;
 pub mod schema;
 pub mod serve;
+pub mod source;
 pub mod watch;
 
 /// It went wrong.

@@ -11,6 +11,7 @@
 mod harness;
 
 mod admin;
+mod catalogue;
 mod crash;
 mod disk;
 mod flow;
