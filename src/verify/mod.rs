@@ -36,6 +36,9 @@ pub mod payment;
 pub mod judge;
 pub mod verified;
 pub mod example;
+pub mod rewrite;
+pub mod place;
+pub mod craft;
 
 pub use identity::Identity;
 pub use judge::Judgement;
