@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::message::RawRequest;
 use crate::rule::provider::{Example, Provider};
 use crate::rule::scheme::{Algorithm, Digest, Encoding, KeyKind, KeySource, Scheme, Test};
-use crate::rule::template::{Selector, Template, Value};
+use crate::rule::template::{Pointer, Selector, Template, Value};
 use crate::rule::{KeyRef, Rule};
 use crate::secret::{Secret, SecretRef};
 use crate::verify::digest::digest;
@@ -473,8 +473,9 @@ impl Bench {
         for (value, new) in wish.set {
             draft.put(value, new)?;
         }
-        if fresh {
-            freshen(&mut draft);
+        if fresh && (!freshen(&mut draft) || !rule.provider.event.id_signed) {
+            // Nothing that is signed names the event, so that its bytes do.
+            mark(&mut draft);
         }
         settle(&mut draft);
         stamp(&mut draft, wish.stamp);
@@ -864,7 +865,7 @@ fn settle(draft: &mut Draft<'_>) {
 }
 
 /// Gives the event an id of its own, where one can be told from other values.
-fn freshen(draft: &mut Draft<'_>) {
+fn freshen(draft: &mut Draft<'_>) -> bool {
     let rule = draft.rule;
     let provider = &rule.provider;
     let mut others: Vec<&Selector> = Vec::new();
@@ -890,10 +891,27 @@ fn freshen(draft: &mut Draft<'_>) {
             if let Some(new) = another(&old)
                 && draft.put(value, &new).is_ok()
             {
-                return;
+                return true;
             }
         }
-        return;
+        return false;
+    }
+    false
+}
+
+/// Adds a field of our own to the body, so that it is not the body of before.
+fn mark(draft: &mut Draft<'_>) {
+    const NAME: &str = "callseal_test";
+    let pointer = Pointer(vec![NAME.to_owned()]);
+    let nonce = sign::nonce(8);
+    let body = &draft.request.body;
+    let marked = match body.trim_ascii().first() {
+        Some(b'{') => rewrite::json_put(body, &pointer, nonce.as_bytes()),
+        Some(b'[' | b'<') | None => None,
+        Some(_) => Some(rewrite::form_put(body, NAME.as_bytes(), nonce.as_bytes())),
+    };
+    if let Some(marked) = marked {
+        draft.request.body = marked.into();
     }
 }
 

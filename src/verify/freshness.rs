@@ -58,7 +58,7 @@ pub fn write(format: TimeFormat, at: Timestamp) -> Vec<u8> {
         TimeFormat::UnixMillis => at.as_millis().to_string(),
         TimeFormat::Rfc3339 => at.to_string(),
         TimeFormat::HttpDate => {
-            let since = std::time::Duration::from_secs(seconds);
+            let since = Duration::from_secs(seconds);
             httpdate::fmt_http_date(std::time::UNIX_EPOCH + since)
         }
         TimeFormat::Compact(zone) => local(zone, |c| c.is_ascii_digit()),

@@ -39,6 +39,9 @@ pub mod example;
 pub mod rewrite;
 pub mod place;
 pub mod craft;
+pub mod variants;
+pub mod diagnose;
+pub mod trace;
 
 pub use identity::Identity;
 pub use judge::Judgement;
