@@ -411,7 +411,7 @@ impl Bench {
     }
 
     /// The same with one byte changed, so that it must be rejected: of the body where that is
-    /// signed, else of a header.
+    /// signed, else of a header or the query.
     pub fn forged(&self, request: &RawRequest, now: Timestamp) -> Option<RawRequest> {
         let mut any = None;
         let places = (0..request.body.len()).rev();
@@ -433,6 +433,27 @@ impl Bench {
             }
         }
         any.or_else(|| self.forged_header(request, now))
+            .or_else(|| self.forged_query(request, now))
+    }
+
+    fn forged_query(&self, request: &RawRequest, now: Timestamp) -> Option<RawRequest> {
+        let query = request.query.as_deref()?;
+        let places = query.char_indices().rev();
+        places
+            .filter(|(_, letter)| letter.is_ascii_alphanumeric())
+            .map(|(at, letter)| {
+                let other = if letter == 'A' { "B" } else { "A" };
+                let mut query = query.to_owned();
+                query.replace_range(at..=at, other);
+                RawRequest {
+                    query: Some(query),
+                    ..request.clone()
+                }
+            })
+            .find(|changed| {
+                let verdict = self.judged(changed.clone(), now).verdict;
+                verdict.is_err_and(|reason| !matches!(reason, Rejection::Unready { .. }))
+            })
     }
 
     fn forged_header(&self, request: &RawRequest, now: Timestamp) -> Option<RawRequest> {

@@ -226,14 +226,14 @@ impl Bench<'_> {
             _ => return None,
         };
         let tolerance = self.rule.tolerance.unwrap_or(rule.tolerance);
-        let hours = (millis + 450_000) / 900_000;
-        let off = millis.abs_diff(hours * 900_000);
-        if hours > 0 && hours <= 56 && u128::from(off) <= tolerance.as_millis().min(120_000) {
+        let halves = (millis + 900_000) / 1_800_000;
+        let off = millis.abs_diff(halves * 1_800_000);
+        if (1..=28).contains(&halves) && u128::from(off) <= tolerance.as_millis().min(120_000) {
             let text = format!(
                 "the stamp {stamp} is {} h {} min {which} this clock: somebody's time zone is \
                  wrong",
-                hours / 4,
-                hours % 4 * 15
+                halves / 2,
+                halves % 2 * 30
             );
             return Some(guessed("time_zone", text));
         }
