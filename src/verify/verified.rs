@@ -210,10 +210,20 @@ impl Verifier {
         now: Timestamp,
         answers: &mut dyn FnMut(&Outbound) -> Option<RemoteAnswer>,
     ) -> Result<Judgement, Rejection> {
-        let mut known = Known::default();
+        self.judge_knowing(request, now, &mut Known::default(), answers)
+    }
+
+    /// The same; `known` then holds what was fetched on the way.
+    pub fn judge_knowing(
+        &self,
+        request: &RawRequest,
+        now: Timestamp,
+        known: &mut Known,
+        answers: &mut dyn FnMut(&Outbound) -> Option<RemoteAnswer>,
+    ) -> Result<Judgement, Rejection> {
         let nobody = || unready("the host cannot be reached");
         for _ in 0..MOST_STEPS {
-            let want = match judge(&self.0.rule, &self.0.keys, request, now, &known)? {
+            let want = match judge(&self.0.rule, &self.0.keys, request, now, known)? {
                 Step::Done(judgement) => return Ok(*judgement),
                 Step::Wanted(want) => want,
             };

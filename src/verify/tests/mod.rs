@@ -76,7 +76,10 @@ impl Case {
         now: Timestamp,
     ) -> Result<Judgement, Rejection> {
         verifier.judge_with(request, now, &mut |outbound| {
-            let about = self.asked.iter().find(|(target, _)| *target == outbound.target);
+            let about = self
+                .asked
+                .iter()
+                .find(|(target, _)| *target == outbound.target);
             match about {
                 // Whoever is asked about something else does not say the same.
                 Some((_, body)) if *body != outbound.body => None,

@@ -105,7 +105,11 @@ fn a_flipped_bit_of_a_signed_query_is_rejected() {
                 ..case.request.clone()
             };
             if case.code(&spoiled) == "accepted"
-                && let Err(what) = harmless(&format!("{}?", case.provider.name), query.as_bytes(), &bytes)
+                && let Err(what) = harmless(
+                    &format!("{}?", case.provider.name),
+                    query.as_bytes(),
+                    &bytes,
+                )
             {
                 found.note(&case, &format!("query: {what}"));
             }

@@ -41,12 +41,20 @@ fn headers_in_use(provider: &Provider) -> BTreeMap<String, Use> {
             names.entry(name).or_insert(purpose);
         }
     }
-    for scheme in provider.schemes.iter().chain(provider.also.iter().map(|a| &a.scheme)) {
+    for scheme in provider
+        .schemes
+        .iter()
+        .chain(provider.also.iter().map(|a| &a.scheme))
+    {
         match scheme.algorithm {
             Algorithm::HttpSignature => {
                 names.insert("signature".to_owned(), Use::Signature);
                 names.insert("signature-input".to_owned(), Use::Signature);
-                for name in scheme.components.iter().filter(|name| !name.starts_with('@')) {
+                for name in scheme
+                    .components
+                    .iter()
+                    .filter(|name| !name.starts_with('@'))
+                {
                     names.insert(name.clone(), Use::Signed);
                 }
             }
@@ -125,13 +133,11 @@ fn unused(case: &Case, name: &str, value: &[u8], at: usize) -> bool {
 }
 
 /// Changes of a header that say the same.
-fn same(
-    provider: &Provider,
-    name: &str,
-    value: &[u8],
-    spoiled: &[u8],
-) -> Option<&'static str> {
-    let either = provider.schemes.iter().any(|s| s.encoding == Encoding::HexAny);
+fn same(provider: &Provider, name: &str, value: &[u8], spoiled: &[u8]) -> Option<&'static str> {
+    let either = provider
+        .schemes
+        .iter()
+        .any(|s| s.encoding == Encoding::HexAny);
     if either && value.eq_ignore_ascii_case(spoiled) {
         return Some("the provider writes hexadecimal digits in either case");
     }
@@ -139,7 +145,10 @@ fn same(
     if escapes(value).is_ok() && escapes(value) == escapes(spoiled) {
         return Some("RFC 3986 §2.1: escapes in either case");
     }
-    let basic = |text: &[u8]| text.get(..6).is_some_and(|t| t.eq_ignore_ascii_case(b"basic "));
+    let basic = |text: &[u8]| {
+        text.get(..6)
+            .is_some_and(|t| t.eq_ignore_ascii_case(b"basic "))
+    };
     if name == "authorization" && basic(value) && basic(spoiled) && value[6..] == spoiled[6..] {
         return Some("RFC 9110 §11.1: the name of the scheme in either case");
     }
@@ -198,9 +207,8 @@ fn a_header_that_is_missing_blank_or_doubled_is_rejected() {
                 continue;
             };
             let code = |values: &[&[u8]]| case.code(&with_header(&case.request, &name, values));
-            let excused = |kind: &str, code: &str| {
-                left_out::excused(&case.provider.name, &name, kind, code)
-            };
+            let excused =
+                |kind: &str, code: &str| left_out::excused(&case.provider.name, &name, kind, code);
             let gone = code(&[]);
             if !missing(purpose).contains(&gone) && !excused("missing", gone) {
                 found.note(&case, &format!("{name} ({purpose:?}) missing: {gone}"));
@@ -210,7 +218,13 @@ fn a_header_that_is_missing_blank_or_doubled_is_rejected() {
                     Use::Stamp => &["timestamp_malformed"],
                     Use::Signature => &["signature_missing"],
                     // What is signed is blank now, or no key has a blank name.
-                    _ => &["signature_mismatch", "key_unknown", "key_untrusted", "assertion_failed", "field_malformed"],
+                    _ => &[
+                        "signature_mismatch",
+                        "key_unknown",
+                        "key_untrusted",
+                        "assertion_failed",
+                        "field_malformed",
+                    ],
                 };
                 let said = code(&[blank]);
                 if !wanted.contains(&said) && !excused("blank", said) {
@@ -255,7 +269,10 @@ fn a_signature_is_not_shortened_lengthened_or_written_otherwise() {
                     && same(&case.provider, &name, &value, other).is_none()
                     && !left_out::excused(&case.provider.name, &name, "rewritten", code)
                 {
-                    found.note(&case, &format!("{name}: {}", String::from_utf8_lossy(other)));
+                    found.note(
+                        &case,
+                        &format!("{name}: {}", String::from_utf8_lossy(other)),
+                    );
                 }
             }
         }

@@ -44,8 +44,17 @@ pub(super) const LEFT_OUT: &[LeftOut] = &[
     LeftOut {
         file: "aws-sns",
         out: Out::AllBut(&[
-            "/Type", "/MessageId", "/TopicArn", "/Subject", "/Message", "/Timestamp", "/Token", "/SubscribeURL",
-            "/SignatureVersion", "/Signature", "/SigningCertURL",
+            "/Type",
+            "/MessageId",
+            "/TopicArn",
+            "/Subject",
+            "/Message",
+            "/Timestamp",
+            "/Token",
+            "/SubscribeURL",
+            "/SignatureVersion",
+            "/Signature",
+            "/SigningCertURL",
         ]),
         why: "Amazon signs these and leaves UnsubscribeURL and the attributes out; the file warns of it",
     },
@@ -111,7 +120,11 @@ pub(super) const LEFT_OUT: &[LeftOut] = &[
     },
     LeftOut {
         file: "google-pay",
-        out: Out::AllBut(&["/signature", "/signedMessage", "/intermediateSigningKey/signedKey"]),
+        out: Out::AllBut(&[
+            "/signature",
+            "/signedMessage",
+            "/intermediateSigningKey/signedKey",
+        ]),
         why: "the version that is signed stands in the file, not in the request; of several signatures one has to fit",
     },
     LeftOut {
@@ -156,7 +169,12 @@ pub(super) const LEFT_OUT: &[LeftOut] = &[
     },
     LeftOut {
         file: "midtrans",
-        out: Out::AllBut(&["/order_id", "/status_code", "/gross_amount", "/signature_key"]),
+        out: Out::AllBut(&[
+            "/order_id",
+            "/status_code",
+            "/gross_amount",
+            "/signature_key",
+        ]),
         why: "only these are signed; the transaction is asked for, and only the answer counts",
     },
     LeftOut {
@@ -167,14 +185,38 @@ pub(super) const LEFT_OUT: &[LeftOut] = &[
     LeftOut {
         file: "payu-india",
         out: Out::AllBut(&[
-            "status", "email", "firstname", "productinfo", "amount", "txnid", "key", "hash", "additionalCharges",
-            "udf1", "udf2", "udf3", "udf4", "udf5", "udf6", "udf7", "udf8", "udf9", "udf10",
+            "status",
+            "email",
+            "firstname",
+            "productinfo",
+            "amount",
+            "txnid",
+            "key",
+            "hash",
+            "additionalCharges",
+            "udf1",
+            "udf2",
+            "udf3",
+            "udf4",
+            "udf5",
+            "udf6",
+            "udf7",
+            "udf8",
+            "udf9",
+            "udf10",
         ]),
         why: "only these are hashed, and nothing else is read",
     },
     LeftOut {
         file: "payu-latam",
-        out: Out::AllBut(&["merchant_id", "reference_sale", "value", "currency", "state_pol", "sign"]),
+        out: Out::AllBut(&[
+            "merchant_id",
+            "reference_sale",
+            "value",
+            "currency",
+            "state_pol",
+            "sign",
+        ]),
         why: "only these are hashed, and nothing else is read",
     },
     LeftOut {
@@ -236,7 +278,8 @@ const HEADERS: &[(&str, &str, &str)] = &[
     ("docusign", "x-docusign-signature-1", ONE_OF_SEVERAL),
 ];
 
-const V0: &str = "the older signature beside it covers the body alone, and nothing is believed of it";
+const V0: &str =
+    "the older signature beside it covers the body alone, and nothing is believed of it";
 const ONE_OF_SEVERAL: &str = "one signature for each key of the account, of which one has to fit";
 const BESIDE: &str = "a second check, beside the signature, with a reason of its own";
 const FIELD: &str = "RFC 9421: a dictionary, which may stand in several fields";
@@ -250,20 +293,80 @@ pub(super) fn header(file: &str, name: &str) -> Option<&'static str> {
 /// Headers of which something else is said than of others: file (or `*`), header, what was done to
 /// it (`missing`, `blank`, `doubled`, `rewritten`), what is said then, and why.
 const EXCUSED: &[(&str, &str, &str, &[&str], &str)] = &[
-    ("adyen", "authorization", "missing", &["second_check_failed"], BESIDE),
-    ("adyen", "authorization", "blank", &["second_check_failed"], BESIDE),
-    ("checkout", "authorization", "missing", &["second_check_failed"], BESIDE),
-    ("checkout", "authorization", "blank", &["second_check_failed"], BESIDE),
-    ("checkout", "authorization", "doubled", &["second_check_failed"], BESIDE),
+    (
+        "adyen",
+        "authorization",
+        "missing",
+        &["second_check_failed"],
+        BESIDE,
+    ),
+    (
+        "adyen",
+        "authorization",
+        "blank",
+        &["second_check_failed"],
+        BESIDE,
+    ),
+    (
+        "checkout",
+        "authorization",
+        "missing",
+        &["second_check_failed"],
+        BESIDE,
+    ),
+    (
+        "checkout",
+        "authorization",
+        "blank",
+        &["second_check_failed"],
+        BESIDE,
+    ),
+    (
+        "checkout",
+        "authorization",
+        "doubled",
+        &["second_check_failed"],
+        BESIDE,
+    ),
     ("coinbase-cdp", "*", "missing", &["accepted"], V0),
     ("coinbase-cdp", "*", "blank", &["accepted"], V0),
     ("coinbase-cdp", "*", "doubled", &["accepted"], V0),
-    ("docusign", "x-docusign-signature-1", "blank", &["accepted"], ONE_OF_SEVERAL),
-    ("docusign", "x-docusign-signature-1", "rewritten", &["accepted"], ONE_OF_SEVERAL),
-    ("*", "content-digest", "missing", &["signature_mismatch"], DIGEST),
-    ("*", "content-digest", "doubled", &["signature_mismatch"], DIGEST),
+    (
+        "docusign",
+        "x-docusign-signature-1",
+        "blank",
+        &["accepted"],
+        ONE_OF_SEVERAL,
+    ),
+    (
+        "docusign",
+        "x-docusign-signature-1",
+        "rewritten",
+        &["accepted"],
+        ONE_OF_SEVERAL,
+    ),
+    (
+        "*",
+        "content-digest",
+        "missing",
+        &["signature_mismatch"],
+        DIGEST,
+    ),
+    (
+        "*",
+        "content-digest",
+        "doubled",
+        &["signature_mismatch"],
+        DIGEST,
+    ),
     ("*", "signature", "blank", &["signature_malformed"], FIELD),
-    ("*", "signature-input", "blank", &["signature_malformed"], FIELD),
+    (
+        "*",
+        "signature-input",
+        "blank",
+        &["signature_malformed"],
+        FIELD,
+    ),
     ("*", "signature", "doubled", &["accepted"], FIELD),
     ("*", "signature-input", "doubled", &["accepted"], FIELD),
     (

@@ -47,7 +47,11 @@ fn flatten(json: &Value, place: &str, found: &mut BTreeMap<String, String>) {
             let text = json.to_string();
             // Digits of a chain's hashes and addresses mean the same in either case.
             let hash = text.starts_with("\"0x");
-            let text = if hash { text.to_ascii_lowercase() } else { text };
+            let text = if hash {
+                text.to_ascii_lowercase()
+            } else {
+                text
+            };
             found.insert(place.to_owned(), text);
         }
     }
@@ -118,7 +122,10 @@ fn writing_is_not_meaning() {
     );
     assert_eq!(same("a=1", "b=1").len(), 2);
     assert_eq!(
-        same("<xml><a>1</a><b><![CDATA[2]]></b></xml>", "<xml><a>2</a><b><![CDATA[2]]></b></xml>"),
+        same(
+            "<xml><a>1</a><b><![CDATA[2]]></b></xml>",
+            "<xml><a>2</a><b><![CDATA[2]]></b></xml>"
+        ),
         BTreeSet::from(["a".to_owned()])
     );
 }

@@ -60,8 +60,14 @@ impl<'a> Reads<'a> {
             }
         }
         if let Some(decrypt) = &provider.decrypt {
-            let texts = [Some(&decrypt.data), decrypt.nonce.as_ref(), decrypt.aad.as_ref()];
-            reads.later.extend(texts.into_iter().flatten().flat_map(all));
+            let texts = [
+                Some(&decrypt.data),
+                decrypt.nonce.as_ref(),
+                decrypt.aad.as_ref(),
+            ];
+            reads
+                .later
+                .extend(texts.into_iter().flatten().flat_map(all));
         }
         if let Some(query) = &provider.query_back {
             reads.later.extend(all(&query.request.path));
@@ -98,8 +104,10 @@ impl<'a> Reads<'a> {
     }
 
     fn add(&mut self, scheme: &'a Scheme) {
-        self.signature.extend(scheme.value.iter().map(|v| &v.selector));
-        self.signature.extend(scheme.header.iter().map(|g| &g.from.selector));
+        self.signature
+            .extend(scheme.value.iter().map(|v| &v.selector));
+        self.signature
+            .extend(scheme.header.iter().map(|g| &g.from.selector));
         self.key.extend(scheme.key_id.iter().flat_map(all));
         self.message.extend(scheme.messages.iter().flat_map(all));
         for condition in &scheme.when {
@@ -115,7 +123,8 @@ impl<'a> Reads<'a> {
                 self.key.push(&signed.value.selector);
                 self.key.extend(all(&signed.message));
                 self.key.extend(all(&signed.key));
-                self.key.extend(signed.expires.iter().flat_map(|(t, _)| all(t)));
+                self.key
+                    .extend(signed.expires.iter().flat_map(|(t, _)| all(t)));
             }
         }
     }
@@ -153,10 +162,18 @@ fn codes_for_body(provider: &Provider) -> BTreeSet<&'static str> {
     let read_first = early.into_iter().any(|list| any(list));
     let signed = provider.covers(&Selector::Body)
         || (!provider.schemes.is_empty()
-            && provider.schemes.iter().all(|s| provider.scheme_covers_bytes(s)));
+            && provider
+                .schemes
+                .iter()
+                .all(|s| provider.scheme_covers_bytes(s)));
     if read_first || !signed {
         // It is taken apart before, or without, its signature being right.
-        codes.extend(["body_malformed", "field_malformed", "field_repeated", "field_missing"]);
+        codes.extend([
+            "body_malformed",
+            "field_malformed",
+            "field_repeated",
+            "field_missing",
+        ]);
     }
     if any(&reads.signature) {
         codes.extend(["signature_missing", "signature_malformed"]);
@@ -178,10 +195,18 @@ fn codes_for_body(provider: &Provider) -> BTreeSet<&'static str> {
     if any(&reads.condition) {
         codes.insert("scheme_unknown");
     }
-    let token = provider.schemes.iter().any(|s| s.algorithm == Algorithm::Jws);
+    let token = provider
+        .schemes
+        .iter()
+        .any(|s| s.algorithm == Algorithm::Jws);
     if token && any(&reads.signature) {
         // The header of the token names algorithm, key and certificates.
-        codes.extend(["scheme_unknown", "key_unknown", "key_untrusted", "body_malformed"]);
+        codes.extend([
+            "scheme_unknown",
+            "key_unknown",
+            "key_untrusted",
+            "body_malformed",
+        ]);
     }
     let tied = reads.later.iter().any(|s| **s == Selector::Body);
     if tied {
@@ -217,9 +242,9 @@ fn positions(bytes: &[u8]) -> Vec<usize> {
         return (0..length).collect();
     }
     // An LCG of Knuth's, seeded with the text.
-    let mut state = bytes
-        .iter()
-        .fold(length as u64, |sum, b| sum.wrapping_mul(31).wrapping_add(u64::from(*b)));
+    let mut state = bytes.iter().fold(length as u64, |sum, b| {
+        sum.wrapping_mul(31).wrapping_add(u64::from(*b))
+    });
     let mut chosen: BTreeSet<usize> = (0..ALL).collect();
     while chosen.len() < ALL + SAMPLE {
         state = state
@@ -246,7 +271,12 @@ impl Found {
 impl Drop for Found {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            assert!(self.0.is_empty(), "{} faults:\n{}", self.0.len(), self.0.join("\n"));
+            assert!(
+                self.0.is_empty(),
+                "{} faults:\n{}",
+                self.0.len(),
+                self.0.join("\n")
+            );
         }
     }
 }
