@@ -232,7 +232,7 @@ fn a_clock_that_jumps_makes_no_duplicates() {
     assert_eq!(app.count(), 1);
 }
 
-fn faketime() -> Option<std::path::PathBuf> {
+pub fn faketime() -> Option<std::path::PathBuf> {
     let places = [
         "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
         "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",

@@ -11,11 +11,14 @@
 mod harness;
 
 mod admin;
+mod challenges;
+mod confirm;
 mod crash;
 mod disk;
 mod flow;
 mod forge;
 mod guards;
+mod keys;
 mod mutation;
 mod oracle;
 mod reload;

@@ -101,6 +101,17 @@ impl Client {
         self.try_post(path, headers, body).unwrap()
     }
 
+    /// Any method, on a connection of its own.
+    pub fn send(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(String, String)],
+        body: &[u8],
+    ) -> Response {
+        exchange(&mut self.connect(), &request(method, target, headers, body)).unwrap()
+    }
+
     pub fn try_post(
         &self,
         path: &str,

@@ -5,10 +5,12 @@ pub mod client;
 pub mod gateway;
 pub mod http2;
 pub mod sign;
+pub mod web;
 
 pub use app::App;
 pub use client::{Client, Response};
 pub use gateway::{Gateway, Site};
+pub use web::Web;
 
 use std::time::{Duration, Instant};
 
