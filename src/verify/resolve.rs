@@ -140,8 +140,9 @@ impl<'k> Resolver<'k> {
         Ok(keys.into_iter().map(Held::Given).collect())
     }
 
-    /// Keys of a fetched list. An id that the list does not hold makes one more fetch, under a
-    /// name of its own, which the cache counts and limits.
+    /// Keys of a fetched list. An id that the list does not hold has the list fetched anew, which
+    /// the cache does once in a while however many ids a stranger makes up: so a new key of the
+    /// provider's is found even during a flood.
     fn listed(
         &self,
         scheme: usize,
@@ -156,6 +157,7 @@ impl<'k> Resolver<'k> {
                 scheme,
                 name,
                 id: None,
+                again: false,
                 ttl,
                 request,
             }));
@@ -168,15 +170,16 @@ impl<'k> Resolver<'k> {
                 .usable(list, |key| is_called(key, id))
                 .map(Resolved::Keys);
         }
-        let own = format!("{name} {}", shorten(id));
-        match self.known.keys(&own) {
-            Some(list) => self
+        match self.known.keys(&Known::anew(&name)) {
+            Some(list) if list.iter().any(|key| is_called(key, id)) => self
                 .usable(list, |key| is_called(key, id))
                 .map(Resolved::Keys),
+            Some(_) => Err(Rejection::KeyUnknown { id: shorten(id) }),
             None => Ok(Resolved::Wanted(Want::Keys {
                 scheme,
-                name: own,
+                name,
                 id: Some(id.to_vec()),
+                again: true,
                 ttl,
                 request,
             })),
@@ -226,6 +229,7 @@ impl<'k> Resolver<'k> {
                 scheme,
                 name,
                 id: id.map(<[u8]>::to_vec),
+                again: false,
                 ttl: fetch.ttl,
                 request: Box::new(request),
             })),
@@ -252,6 +256,7 @@ impl<'k> Resolver<'k> {
                 scheme,
                 name,
                 id: None,
+                again: false,
                 ttl: CERTIFICATE_TTL,
                 request: Box::new(outbound::visit(&pinned, CERTIFICATE_TIMEOUT)),
             })),
@@ -624,7 +629,7 @@ pub fn pinned(text: &[u8], pin: &UrlPin) -> Result<Pinned, Rejection> {
     })
 }
 
-fn is_called(key: &Key, id: &[u8]) -> bool {
+pub fn is_called(key: &Key, id: &[u8]) -> bool {
     key.id
         .as_deref()
         .is_some_and(|known| known.as_bytes() == id)

@@ -14,7 +14,7 @@ use crate::verify::judge::{Judgement, Step, judge, seal_only};
 use crate::verify::keys::{Key, Keyring};
 use crate::verify::payment::Payment;
 use crate::verify::rejection::Rejection;
-use crate::verify::resolve::read_keys;
+use crate::verify::resolve::{is_called, read_keys};
 use crate::verify::scope::{self, Frame, Scope};
 use crate::verify::view::View;
 use crate::verify::want::{Known, Want};
@@ -113,17 +113,24 @@ impl Verifier {
                     scheme,
                     name,
                     id,
+                    again,
                     ttl,
                     request: outbound,
                 } => {
-                    let keys = match outside.cache.lookup(&name, now) {
+                    let kept = match again {
+                        true => Lookup::Absent,
+                        false => outside.cache.lookup(&name, now),
+                    };
+                    // A list is kept whether or not this key is in it.
+                    let needed = id.as_deref().filter(|_| !again);
+                    let keys = match kept {
                         Lookup::Fresh(keys) => keys,
                         Lookup::Failed(fault) => return Err(not_fetched(&fault, id.as_deref())),
                         // A key that is due is fetched by the request that finds it so; the cache
                         // gives the old one when that fails.
                         Lookup::Stale(_) | Lookup::Absent => {
                             let parse = |answer: &RemoteAnswer| {
-                                self.read(request, scheme, id.as_deref(), answer, now)
+                                self.read(request, scheme, needed, answer, now)
                             };
                             let clock = outside.clock.as_ref();
                             let fetched = outside
@@ -136,7 +143,18 @@ impl Verifier {
                             }
                         }
                     };
-                    known.keys.push((name, keys));
+                    if !again {
+                        known.keys.push((name, keys));
+                        continue;
+                    }
+                    // The key may be a new one that the host could not tell us of.
+                    let there = |id: &[u8]| keys.iter().any(|key| is_called(key, id));
+                    if !id.as_deref().is_some_and(there)
+                        && let Some(fault) = outside.cache.fault(&name)
+                    {
+                        return Err(asked(&fault));
+                    }
+                    known.keys.push((Known::anew(&name), keys));
                 }
                 Want::Confirmation { request } => {
                     let answer = outside.ask.ask(&request).await.map_err(|f| asked(&f))?;
@@ -171,6 +189,7 @@ impl Verifier {
                     scheme,
                     name,
                     id,
+                    again,
                     request: outbound,
                     ..
                 } => {
@@ -178,11 +197,14 @@ impl Verifier {
                     if is_ill(&answer) {
                         return Err(unready("the host is not well"));
                     }
+                    let needed = id.as_deref().filter(|_| !again);
                     let keys = self
-                        .read(request, scheme, id.as_deref(), &answer, now)
-                        .map_err(|why| {
-                            not_fetched(&RemoteFault::Unusable { why }, id.as_deref())
-                        })?;
+                        .read(request, scheme, needed, &answer, now)
+                        .map_err(|why| not_fetched(&RemoteFault::Unusable { why }, needed))?;
+                    let name = match again {
+                        true => Known::anew(&name),
+                        false => name,
+                    };
                     known.keys.push((name, Arc::new(keys)));
                 }
                 Want::Confirmation { request } => {
