@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod client;
+pub mod clock;
 pub mod gateway;
 pub mod http2;
 pub mod sign;
@@ -9,6 +10,7 @@ pub mod web;
 
 pub use app::App;
 pub use client::{Client, Response};
+pub use clock::FakeClock;
 pub use gateway::{Gateway, Site};
 pub use web::Web;
 
