@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use aws_lc_rs::aead;
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, PublicKeyData, SigningKey};
 use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
@@ -488,4 +489,100 @@ fn circles_key_is_fetched_by_its_id_and_redirects_lead_nowhere() {
     // The digest of what was signed is nobody's secret, but no log needs it.
     let digest = HEXLOWER.encode(signature.as_bytes());
     gateway.keeps_secret(&[&digest, &signature]);
+}
+
+// ---- WeChat Pay: certificates that come encrypted, asked for with a signed request
+
+const APIV3: &[u8; 32] = b"callseal-apiv3-test-key-00000001";
+
+/// AES-256-GCM as WeChat Pay writes it: the tag behind the text, in base64.
+fn sealed(text: &str, nonce: &[u8; 12], aad: &str) -> String {
+    let key = aead::UnboundKey::new(&aead::AES_256_GCM, APIV3).unwrap();
+    let key = aead::LessSafeKey::new(key);
+    let nonce = aead::Nonce::assume_unique_for_key(*nonce);
+    let mut text = text.as_bytes().to_vec();
+    key.seal_in_place_append_tag(nonce, aead::Aad::from(aad), &mut text)
+        .unwrap();
+    BASE64.encode(&text)
+}
+
+/// `name="value"` in an Authorization field.
+fn quoted<'a>(field: &'a str, name: &str) -> &'a str {
+    let (_, rest) = field.split_once(&format!("{name}=\"")).unwrap();
+    rest.split_once('"').unwrap().0
+}
+
+#[test]
+fn wechat_pays_certificates_are_fetched_with_a_signed_request_and_opened() {
+    let (app, mut web) = (App::start(), Web::new());
+    let (platform, merchant) = (rsa(), rsa());
+    let certificate = certificate(&platform);
+    let merchant_key = merchant.serialize_pem();
+    web.host(&["api.mch.weixin.qq.com"], move |asked| {
+        // https://pay.weixin.qq.com/doc/v3/merchant/4012365342: what a request signs.
+        let proof = asked.header("authorization");
+        let (kind, _) = proof.split_once(' ').unwrap();
+        assert_eq!(kind, "WECHATPAY2-SHA256-RSA2048");
+        let [at, nonce] = ["timestamp", "nonce_str"].map(|name| quoted(proof, name));
+        let signed = format!("GET\n/v3/certificates\n{at}\n{nonce}\n\n");
+        let signature = BASE64.decode(quoted(proof, "signature").as_bytes());
+        let expected = merchant.sign(signed.as_bytes()).unwrap();
+        if signature.unwrap() != expected || quoted(proof, "mchid") != "1900000109" {
+            return say(401, r#"{"code":"SIGN_ERROR"}"#);
+        }
+        let sealed = sealed(&certificate, b"0123456789ab", "certificate");
+        let list = serde_json::json!({ "data": [{
+            "serial_no": "5157F09EFDC096DE15EBE81A47057A7232F1B8E1",
+            "encrypt_certificate": {
+                "algorithm": "AEAD_AES_256_GCM", "nonce": "0123456789ab",
+                "associated_data": "certificate", "ciphertext": sealed,
+            },
+        }] });
+        say(200, list.to_string())
+    });
+    let site = Site::with_settings(&web.settings());
+    site.key("merchant", &merchant_key);
+    site.key("apiv3", APIV3);
+    let more = "[config]\nmchid = \"1900000109\"\nmerchant_serial = \"3775B6A45ACD588826D15E583A95F5DD\"\n[secrets]\nmerchant_key = \"file:keys/merchant\"\napiv3 = \"file:keys/apiv3\"\n";
+    site.bind("wechat", "wechatpay-v3", &app.url("/"), more);
+    let gateway = site.start();
+    let send = |id: &str, serial: &str| {
+        let at = now().to_string();
+        let paid = r#"{"out_trade_no":"A-10017","trade_state":"SUCCESS","transaction_id":"42","amount":{"total":2599}}"#;
+        let body = serde_json::json!({
+            "id": id, "resource_type": "encrypt-resource", "event_type": "TRANSACTION.SUCCESS",
+            "resource": {
+                "algorithm": "AEAD_AES_256_GCM", "nonce": "ba9876543210",
+                "associated_data": "", "ciphertext": sealed(paid, b"ba9876543210", ""),
+            },
+        })
+        .to_string();
+        let message = format!("{at}\nnonce-{id}\n{body}\n");
+        let headers = fields(&[
+            ("Wechatpay-Timestamp", &at),
+            ("Wechatpay-Nonce", &format!("nonce-{id}")),
+            ("Wechatpay-Serial", serial),
+            (
+                "Wechatpay-Signature",
+                &BASE64.encode(&platform.sign(message.as_bytes()).unwrap()),
+            ),
+        ]);
+        gateway
+            .client()
+            .post("/wechat", &headers, body.as_bytes())
+            .status
+    };
+    let serial = "5157F09EFDC096DE15EBE81A47057A7232F1B8E1";
+    assert_eq!(send("EV-1", serial), 200);
+    assert_eq!(send("EV-2", serial), 200);
+    assert_eq!(
+        send("EV-3", "5157F09EFDC096DE15EBE81A47057A7232F1B8E2"),
+        401
+    );
+    assert_eq!(gateway.reasons()[0], "key_unknown");
+    assert_eq!(web.lines(), ["GET api.mch.weixin.qq.com/v3/certificates"]);
+    app.wait_for(2);
+    let private: Vec<&str> = merchant_key.lines().skip(1).take(3).collect();
+    gateway.keeps_secret(&[std::str::from_utf8(APIV3).unwrap()]);
+    gateway.keeps_secret(&private);
 }

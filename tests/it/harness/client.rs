@@ -85,15 +85,20 @@ impl Client {
         Ok(StreamOwned::new(tls, tcp))
     }
 
-    /// A connection on which HTTP/2 was agreed.
-    pub fn connect_h2(&self) -> Stream {
+    /// A client that offers these protocols in the handshake (ALPN).
+    #[must_use]
+    pub fn offering(&self, protocols: &[&str]) -> Client {
         let mut config = ClientConfig::clone(&self.config);
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        let client = Client {
+        config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
+        Client {
             config: Arc::new(config),
             gateway: self.gateway,
-        };
-        client.connect()
+        }
+    }
+
+    /// A connection on which HTTP/2 was agreed.
+    pub fn connect_h2(&self) -> Stream {
+        self.offering(&["h2"]).connect()
     }
 
     /// A POST on a connection of its own.
