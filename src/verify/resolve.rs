@@ -86,7 +86,7 @@ impl<'k> Resolver<'k> {
             KeySource::Given => self.given(given, id.as_deref()).map(Resolved::Keys),
             KeySource::Jwks { request, ttl } => {
                 let outbound = outbound::build(request, scope, self.now)?;
-                let name = format!("jwks https://{}{}", outbound.host, outbound.target);
+                let name = kept("jwks", scope, &outbound);
                 self.listed(index, name, id.as_deref(), *ttl, outbound)
             }
             KeySource::Fetch(fetch) => self.fetched(index, given, fetch, id.as_deref(), scope),
@@ -215,7 +215,7 @@ impl<'k> Resolver<'k> {
             }
             Err(other) => return Err(other),
         };
-        let base = format!("fetch https://{}{}", request.host, request.target);
+        let base = kept("fetch", &scope, &request);
         if fetch.id.is_some() {
             return self.listed(scheme, base, id, fetch.ttl, request);
         }
@@ -249,7 +249,8 @@ impl<'k> Resolver<'k> {
             });
         };
         let pinned = pinned(&text, pin)?;
-        let name = format!("certificate https://{}{}", pinned.host(), pinned.target());
+        let request = outbound::visit(&pinned, CERTIFICATE_TIMEOUT);
+        let name = kept("certificate", scope, &request);
         match self.known.keys(&name) {
             Some(list) => self.usable(list, |_| true).map(Resolved::Keys),
             None => Ok(Resolved::Wanted(Want::Keys {
@@ -258,7 +259,7 @@ impl<'k> Resolver<'k> {
                 id: None,
                 again: false,
                 ttl: CERTIFICATE_TTL,
-                request: Box::new(outbound::visit(&pinned, CERTIFICATE_TIMEOUT)),
+                request: Box::new(request),
             })),
         }
     }
@@ -633,6 +634,13 @@ pub fn is_called(key: &Key, id: &[u8]) -> bool {
     key.id
         .as_deref()
         .is_some_and(|known| known.as_bytes() == id)
+}
+
+/// Under which name keys are kept. The source is a part of it: what an answer is depends upon the
+/// source's credentials, and whether its certificates are believed upon the source's roots.
+fn kept(kind: &str, scope: &Scope<'_, '_>, request: &crate::remote::Outbound) -> String {
+    let source = &scope.view.rule.name;
+    format!("{source} {kind} https://{}{}", request.host, request.target)
 }
 
 fn is_settable(field: &str) -> bool {
