@@ -4,7 +4,7 @@
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use data_encoding::{BASE64, HEXLOWER};
 
-use crate::harness::sign::{Fields, hmac};
+use crate::harness::sign::{Fields, hmac, of as fields};
 use crate::harness::{App, Client, Gateway, Response, Site, now};
 
 const KEY: &str = "callseal-challenge-test-key-0001";
@@ -47,11 +47,6 @@ impl Stage {
         assert_eq!(self.app.count(), 0);
         assert_eq!(self.gateway.verdicts(source, "challenge"), challenges);
     }
-}
-
-fn fields(pairs: &[(&str, &str)]) -> Fields {
-    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    pairs.iter().map(own).collect()
 }
 
 fn said(response: &Response) -> (u16, &str) {
