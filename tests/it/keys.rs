@@ -1,5 +1,6 @@
 //! Keys and certificates that are fetched from the providers' own hosts, which the test plays.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
@@ -54,7 +55,12 @@ fn a_new_key_is_fetched_once_and_a_flood_of_unknown_ones_is_not() {
     let (old, new) = (rsa(), rsa());
     keys.lock().unwrap().push(jwk(&old, "old"));
     let published = keys.clone();
+    let ill = Arc::new(AtomicBool::new(false));
+    let is_ill = ill.clone();
     web.host(&["www.googleapis.com"], move |_| {
+        if is_ill.load(Ordering::SeqCst) {
+            return say(503, "");
+        }
         let keys = published.lock().unwrap().clone();
         let body = serde_json::json!({ "keys": keys }).to_string();
         say_with(200, "Cache-Control: public, max-age=3600\r\n", body)
@@ -100,7 +106,19 @@ fn a_new_key_is_fetched_once_and_a_flood_of_unknown_ones_is_not() {
         );
     }
     assert_eq!(web.lines().len(), 3);
-    app.wait_for(5);
+    // While the host is ill, an unknown key may be a new one: nobody is turned away for good, and
+    // the keys that are there go on.
+    ill.store(true, Ordering::SeqCst);
+    clock.advance(90);
+    let later = now() + 270;
+    for n in 0..5 {
+        let id = format!("newest-{n}");
+        assert_eq!(push(&gateway, &new, &id, later, "m-9"), 503);
+        assert_eq!(gateway.reasons()[0], "unready");
+    }
+    assert_eq!(push(&gateway, &old, "old", later, "m-10"), 204);
+    assert_eq!(web.lines().len(), 4);
+    app.wait_for(6);
 }
 
 // ---- Amazon SNS: a certificate by its address, an address to visit
