@@ -1,6 +1,7 @@
 //! `callseal check`: everything that `serve` would check, and a table of the sources.
 
 use crate::admin::token::Tokens;
+use crate::cli::providers::prove;
 use crate::cli::{EXIT_CONFIG, Place, output, reach};
 use crate::clock::{Clock, SystemClock};
 use crate::listener::tls::{CertificatePaths, Identity};
@@ -39,12 +40,22 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
     if let Err(error) = Tokens::named(&settings) {
         faults.push(Fault::Token(error));
     }
-    if !faults.is_empty() {
+    // The files of the rule directory prove themselves, as those in the binary do in the tests.
+    // What cannot be read is reported above.
+    let own = prove::own(&settings.rules).ok();
+    let unproved = own.as_ref().map_or(&[][..], |own| own.faults.as_slice());
+    if !faults.is_empty() || !unproved.is_empty() {
         if let Some(prepared) = prepared {
             output::diagnostics(&prepared.warnings);
         }
-        output::faults(faults);
+        for fault in unproved {
+            output::remark(format_args!("error[unproved]: {fault}"));
+        }
+        output::faults_and(faults, unproved.len());
         return Err(EXIT_CONFIG);
+    }
+    for remark in own.iter().flat_map(|own| &own.remarks) {
+        output::remark(format_args!("warning: {remark}"));
     }
     if let Some(prepared) = prepared {
         output::diagnostics(&prepared.warnings);

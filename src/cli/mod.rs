@@ -6,15 +6,21 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub mod reach;
+pub mod capture;
 pub mod check;
 pub mod demo;
+pub mod explain;
 pub mod health;
 pub mod http;
 pub mod init;
 pub mod output;
 pub mod providers;
 pub mod schema;
+pub mod send;
 pub mod serve;
+pub mod source;
+pub mod sign;
+pub mod subject;
 pub mod watch;
 
 /// It went wrong.
@@ -59,6 +65,12 @@ enum Command {
     Providers(providers::Options),
     /// The JSON Schema of a kind of file, with which editors complete and check it
     Schema(schema::Options),
+    /// Show what the verifier makes of a captured request, and why it is rejected
+    Explain(Box<explain::Options>),
+    /// Make a correctly signed test callback and print it
+    Sign(Box<sign::Options>),
+    /// Make a test callback and send it, to see the answer
+    Send(Box<send::Options>),
     /// Ask a running gateway whether it is alive (exit code 0) or not (1)
     Health(health::Options),
 }
@@ -101,6 +113,9 @@ pub fn run() -> ExitCode {
         Command::Init(options) => init::run(&place, &options),
         Command::Providers(options) => providers::run(&place, &options),
         Command::Schema(options) => schema::run(&options),
+        Command::Explain(options) => explain::run(&place, &options),
+        Command::Sign(options) => sign::run(&place, &options),
+        Command::Send(options) => send::run(&place, &options),
         Command::Health(options) => health::run(&place, &options),
     };
     match done {

@@ -44,7 +44,7 @@ pub struct RuleSet {
 }
 
 /// A source: one provider bound to a path, keys and a destination.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Rule {
     pub name: SourceName,
     pub provider: Arc<Provider>,

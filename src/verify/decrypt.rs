@@ -6,7 +6,8 @@
 
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::cipher::{
-    AES_128, AES_256, DecryptionContext, PaddedBlockDecryptingKey, UnboundCipherKey,
+    AES_128, AES_256, DecryptionContext, EncryptionContext, PaddedBlockDecryptingKey,
+    PaddedBlockEncryptingKey, UnboundCipherKey,
 };
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::iv::FixedLength;
@@ -33,6 +34,55 @@ pub fn decrypt(
         return Err(Undecipherable);
     }
     open(cipher, key, nonce, aad, data.to_vec()).map_err(|Unspecified| Undecipherable)
+}
+
+/// The inverse, for test callbacks of our own.
+pub fn encrypt(
+    cipher: Cipher,
+    key: &[u8],
+    nonce: &[u8],
+    aad: &[u8],
+    plain: &[u8],
+) -> Result<Vec<u8>, Undecipherable> {
+    let fits = nonce.len() == cipher.nonce_length() && key.len() == cipher.key_length();
+    if !fits {
+        return Err(Undecipherable);
+    }
+    seal(cipher, key, nonce, aad, plain.to_vec()).map_err(|Unspecified| Undecipherable)
+}
+
+fn seal(
+    cipher: Cipher,
+    key: &[u8],
+    nonce: &[u8],
+    aad: &[u8],
+    mut data: Vec<u8>,
+) -> Result<Vec<u8>, Unspecified> {
+    let block = |algorithm| UnboundCipherKey::new(algorithm, key);
+    let vector = || FixedLength::<16>::try_from(nonce).map(EncryptionContext::Iv128);
+    match cipher {
+        Cipher::Aes256Gcm | Cipher::Aes128Gcm => {
+            let algorithm = match cipher {
+                Cipher::Aes256Gcm => &AES_256_GCM,
+                _ => &AES_128_GCM,
+            };
+            let key = LessSafeKey::new(UnboundKey::new(algorithm, key)?);
+            let nonce = Nonce::try_assume_unique_for_key(nonce)?;
+            key.seal_in_place_append_tag(nonce, Aad::from(aad), &mut data)?;
+        }
+        Cipher::Aes256Cbc => {
+            let key = PaddedBlockEncryptingKey::cbc_pkcs7(block(&AES_256)?)?;
+            key.less_safe_encrypt(&mut data, vector()?)?;
+        }
+        Cipher::Aes128Cbc => {
+            let key = PaddedBlockEncryptingKey::cbc_pkcs7(block(&AES_128)?)?;
+            key.less_safe_encrypt(&mut data, vector()?)?;
+        }
+        Cipher::Aes256Ecb => {
+            PaddedBlockEncryptingKey::ecb_pkcs7(block(&AES_256)?)?.encrypt(&mut data)?;
+        }
+    }
+    Ok(data)
 }
 
 fn open(

@@ -44,6 +44,32 @@ pub fn read(format: TimeFormat, text: &[u8]) -> Result<Timestamp, Rejection> {
     read.ok_or(Rejection::TimestampMalformed)
 }
 
+/// A moment as a provider writes it.
+pub fn write(format: TimeFormat, at: Timestamp) -> Vec<u8> {
+    let seconds = at.as_millis() / 1000;
+    let local = |zone: i32, keep: fn(char) -> bool| {
+        let millis = i64::try_from(at.as_millis()).unwrap_or(0) + i64::from(zone) * 1000;
+        let shifted = Timestamp::from_millis(u64::try_from(millis).unwrap_or(0));
+        let text: String = shifted.to_string().chars().take(19).collect();
+        text.replace('T', " ")
+            .chars()
+            .filter(|c| keep(*c))
+            .collect()
+    };
+    let text: String = match format {
+        TimeFormat::Unix | TimeFormat::UnixAuto => seconds.to_string(),
+        TimeFormat::UnixMillis => at.as_millis().to_string(),
+        TimeFormat::Rfc3339 => at.to_string(),
+        TimeFormat::HttpDate => {
+            let since = Duration::from_secs(seconds);
+            httpdate::fmt_http_date(std::time::UNIX_EPOCH + since)
+        }
+        TimeFormat::Compact(zone) => local(zone, |c| c.is_ascii_digit()),
+        TimeFormat::Plain(zone) => local(zone, |_| true),
+    };
+    text.into_bytes()
+}
+
 /// `yyyyMMddHHmmss`, and `yyyy-MM-dd HH:mm:ss`: digits, and what stands between them.
 const COMPACT: [&[u8]; 5] = [b"", b"", b"", b"", b""];
 const PLAIN: [&[u8]; 5] = [b"-", b"-", b" ", b":", b":"];

@@ -127,9 +127,20 @@ pub fn seal_only(
     request: &RawRequest,
     now: Timestamp,
 ) -> Result<String, Rejection> {
+    seal_with(rule, keys, request, now, &Known::default())
+}
+
+/// The same with what was fetched already: for finding out what is wrong with a signature.
+pub fn seal_with(
+    rule: &Rule,
+    keys: &Keyring,
+    request: &RawRequest,
+    now: Timestamp,
+    known: &Known,
+) -> Result<String, Rejection> {
     let view = View::new(request, rule, &keys.secrets);
     let frames: Vec<Frame<'_>> = rule.provider.schemes.iter().map(Frame::new).collect();
-    match sealed(&frames, &view, keys, &Known::default(), now)? {
+    match sealed(&frames, &view, keys, known, now)? {
         Ok(sealed) => Ok(sealed.seal),
         Err(_) => Err(Rejection::Unready {
             what: "a key has to be fetched".to_owned(),
@@ -311,6 +322,12 @@ fn confirmed(query: &QueryBack, scope: &Scope<'_, '_>) -> Result<(), Rejection> 
         if status.starts_with('5') || status.starts_with('3') || ours {
             return Err(Rejection::Unready {
                 what: format!("the second source answered {status}"),
+            });
+        }
+        // Nor does one that does not know who asks: that is our own credentials' fault.
+        if status == "401" && query.request.auth.is_some() {
+            return Err(Rejection::Unready {
+                what: "the second source does not take our credentials".to_owned(),
             });
         }
         return Err(Rejection::NotConfirmed {

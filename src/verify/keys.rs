@@ -188,6 +188,28 @@ impl Keyring {
         builder.finish()
     }
 
+    /// Keys whose texts are at hand, in the order of `rule.keys`: for making test callbacks, and for
+    /// trying what might be wrong with a key. They may be short.
+    pub fn trial(
+        rule: &Rule,
+        keys: &[Secret],
+        secrets: &BTreeMap<String, Secret>,
+    ) -> Result<Keyring, Vec<KeyError>> {
+        let mut builder = Builder::new(rule, 1);
+        for (key, text) in rule.keys.iter().zip(keys) {
+            builder.add(key, text, &key.from.to_string());
+        }
+        for (name, secret) in secrets {
+            builder.secret(name, secret.clone());
+        }
+        builder.finish()
+    }
+
+    /// The further secrets, by name.
+    pub fn secrets(&self) -> &BTreeMap<String, Secret> {
+        &self.secrets
+    }
+
     /// The keys, without what is secret about them.
     pub fn keys(&self) -> &[KeyInfo] {
         &self.known

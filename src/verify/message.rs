@@ -121,8 +121,9 @@ pub fn parameter(scope: &Scope<'_, '_>, name: &str) -> Result<Option<Vec<u8>>, R
     })
 }
 
-struct Request<'a, 's, 'r> {
-    scope: &'a Scope<'s, 'r>,
+/// The request as RFC 9421 sees it.
+pub struct Request<'a, 's, 'r> {
+    pub scope: &'a Scope<'s, 'r>,
 }
 
 impl Components for Request<'_, '_, '_> {

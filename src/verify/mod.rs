@@ -36,6 +36,12 @@ pub mod payment;
 pub mod judge;
 pub mod verified;
 pub mod example;
+pub mod rewrite;
+pub mod place;
+pub mod craft;
+pub mod variants;
+pub mod diagnose;
+pub mod trace;
 
 pub use identity::Identity;
 pub use judge::Judgement;

@@ -86,8 +86,7 @@ impl<'k> Resolver<'k> {
             KeySource::Given => self.given(given, id.as_deref()).map(Resolved::Keys),
             KeySource::Jwks { request, ttl } => {
                 let outbound = outbound::build(request, scope, self.now)?;
-                let (tag, host) = (&given.tag, &outbound.host);
-                let name = format!("{tag} jwks https://{host}{}", outbound.target);
+                let name = kept("jwks", given, &outbound);
                 self.listed(index, name, id.as_deref(), *ttl, outbound)
             }
             KeySource::Fetch(fetch) => self.fetched(index, given, fetch, id.as_deref(), scope),
@@ -146,8 +145,9 @@ impl<'k> Resolver<'k> {
         }
     }
 
-    /// Keys of a fetched list. An id that the list does not hold makes one more fetch, under a
-    /// name of its own, which the cache counts and limits.
+    /// Keys of a fetched list. An id that the list does not hold has the list fetched anew, which
+    /// the cache does once in a while however many ids a stranger makes up: so a new key of the
+    /// provider's is found even during a flood.
     fn listed(
         &self,
         scheme: usize,
@@ -162,6 +162,7 @@ impl<'k> Resolver<'k> {
                 scheme,
                 name,
                 id: None,
+                again: false,
                 ttl,
                 request,
             }));
@@ -174,15 +175,16 @@ impl<'k> Resolver<'k> {
                 .usable(list, |key| is_called(key, id))
                 .map(Resolved::Keys);
         }
-        let own = format!("{name} {}", shorten(id));
-        match self.known.keys(&own) {
-            Some(list) => self
+        match self.known.keys(&Known::anew(&name)) {
+            Some(list) if list.iter().any(|key| is_called(key, id)) => self
                 .usable(list, |key| is_called(key, id))
                 .map(Resolved::Keys),
+            Some(_) => Err(Rejection::KeyUnknown { id: shorten(id) }),
             None => Ok(Resolved::Wanted(Want::Keys {
                 scheme,
-                name: own,
+                name,
                 id: Some(id.to_vec()),
+                again: true,
                 ttl,
                 request,
             })),
@@ -218,10 +220,7 @@ impl<'k> Resolver<'k> {
             }
             Err(other) => return Err(other),
         };
-        let base = format!(
-            "{} fetch https://{}{}",
-            given.tag, request.host, request.target
-        );
+        let base = kept("fetch", given, &request);
         if fetch.id.is_some() {
             return self.listed(scheme, base, id, fetch.ttl, request);
         }
@@ -235,6 +234,7 @@ impl<'k> Resolver<'k> {
                 scheme,
                 name,
                 id: id.map(<[u8]>::to_vec),
+                again: false,
                 ttl: fetch.ttl,
                 request: Box::new(request),
             })),
@@ -255,20 +255,17 @@ impl<'k> Resolver<'k> {
             });
         };
         let pinned = pinned(&text, pin)?;
-        let name = format!(
-            "{} certificate https://{}{}",
-            given.tag,
-            pinned.host(),
-            pinned.target()
-        );
+        let request = outbound::visit(&pinned, CERTIFICATE_TIMEOUT);
+        let name = kept("certificate", given, &request);
         match self.known.keys(&name) {
             Some(list) => self.usable(list, |_| true).map(Resolved::Keys),
             None => Ok(Resolved::Wanted(Want::Keys {
                 scheme,
                 name,
                 id: None,
+                again: false,
                 ttl: CERTIFICATE_TTL,
-                request: Box::new(outbound::visit(&pinned, CERTIFICATE_TIMEOUT)),
+                request: Box::new(request),
             })),
         }
     }
@@ -645,10 +642,20 @@ pub fn pinned(text: &[u8], pin: &UrlPin) -> Result<Pinned, Rejection> {
     })
 }
 
-fn is_called(key: &Key, id: &[u8]) -> bool {
+pub fn is_called(key: &Key, id: &[u8]) -> bool {
     key.id
         .as_deref()
         .is_some_and(|known| known.as_bytes() == id)
+}
+
+/// Under which name keys are kept: the source, the scheme and all that its keys are trusted by are a
+/// part of it. What an answer is depends upon the source's credentials, and whether a certificate is
+/// believed upon its roots.
+fn kept(kind: &str, given: &SchemeKeys, request: &crate::remote::Outbound) -> String {
+    format!(
+        "{} {kind} https://{}{}",
+        given.tag, request.host, request.target
+    )
 }
 
 fn is_settable(field: &str) -> bool {

@@ -100,13 +100,14 @@ pub fn key_pair(algorithm: Algorithm) -> Result<(Vec<u8>, Vec<u8>), &'static str
 const NOT_A_KEY: &str = "the private key cannot be read (PKCS#8 is needed)";
 
 fn pkcs8(key: &[u8]) -> Result<Vec<u8>, &'static str> {
+    // The last byte of DER may look like a blank.
+    if key.first() == Some(&0x30) {
+        return Ok(key.to_vec());
+    }
     let text = key.trim_ascii();
     if text.starts_with(b"-----BEGIN ") {
         let (_, pem) = parse_x509_pem(text).map_err(|_| NOT_A_KEY)?;
         return Ok(pem.contents);
-    }
-    if text.first() == Some(&0x30) {
-        return Ok(text.to_vec());
     }
     let packed: Vec<u8> = text
         .iter()

@@ -25,7 +25,7 @@ use crate::verify::outbound::place_of;
 use crate::verify::payment::Payment;
 use crate::verify::primitive::KeyMaterial;
 use crate::verify::rejection::Rejection;
-use crate::verify::resolve::read_keys;
+use crate::verify::resolve::{is_called, read_keys};
 use crate::verify::scope::{self, Frame, Scope};
 use crate::verify::seal::candidates;
 use crate::verify::view::View;
@@ -156,17 +156,24 @@ impl Verifier {
                     scheme,
                     name,
                     id,
+                    again,
                     ttl,
                     request: outbound,
                 } => {
+                    // A list is kept whether or not this key is in it.
+                    let needed = id.clone().filter(|_| !again);
                     let errand = Errand {
                         name: name.clone(),
                         scheme,
-                        id,
+                        id: needed,
                         ttl,
                         outbound,
                     };
-                    let keys = match outside.cache.lookup(&name, now) {
+                    let kept = match again {
+                        true => Lookup::Absent,
+                        false => outside.cache.lookup(&name, now),
+                    };
+                    let keys = match kept {
                         Lookup::Fresh(keys) => keys,
                         // Still good, and soon no more: nobody waits for the new ones.
                         Lookup::Stale(keys) => {
@@ -183,7 +190,18 @@ impl Verifier {
                             .await
                             .map_err(|fault| not_fetched(&fault, errand.id.as_deref()))?,
                     };
-                    known.keys.push((name, keys));
+                    if !again {
+                        known.keys.push((name, keys));
+                        continue;
+                    }
+                    // The key may be a new one that the host could not tell us of.
+                    let there = |id: &[u8]| keys.iter().any(|key| is_called(key, id));
+                    if !id.as_deref().is_some_and(there)
+                        && let Some(fault) = outside.cache.fault(&name)
+                    {
+                        return Err(asked(&fault));
+                    }
+                    known.keys.push((Known::anew(&name), keys));
                 }
                 Want::Confirmation { request } => {
                     let answer = outside.ask.ask(&request).await.map_err(|f| asked(&f))?;
@@ -210,10 +228,20 @@ impl Verifier {
         now: Timestamp,
         answers: &mut dyn FnMut(&Outbound) -> Option<RemoteAnswer>,
     ) -> Result<Judgement, Rejection> {
-        let mut known = Known::default();
+        self.judge_knowing(request, now, &mut Known::default(), answers)
+    }
+
+    /// The same; `known` then holds what was fetched on the way.
+    pub fn judge_knowing(
+        &self,
+        request: &RawRequest,
+        now: Timestamp,
+        known: &mut Known,
+        answers: &mut dyn FnMut(&Outbound) -> Option<RemoteAnswer>,
+    ) -> Result<Judgement, Rejection> {
         let nobody = || unready("the host cannot be reached");
         for _ in 0..MOST_STEPS {
-            let want = match judge(&self.0.rule, &self.0.keys, request, now, &known)? {
+            let want = match judge(&self.0.rule, &self.0.keys, request, now, known)? {
                 Step::Done(judgement) => return Ok(*judgement),
                 Step::Wanted(want) => want,
             };
@@ -222,6 +250,7 @@ impl Verifier {
                     scheme,
                     name,
                     id,
+                    again,
                     request: outbound,
                     ..
                 } => {
@@ -229,12 +258,15 @@ impl Verifier {
                     if is_ill(&answer) {
                         return Err(unready("the host is not well"));
                     }
+                    let needed = id.as_deref().filter(|_| !again);
                     let keys = self
                         .0
-                        .read(request, scheme, id.as_deref(), &answer, now)
-                        .map_err(|why| {
-                            not_fetched(&RemoteFault::Unusable { why }, id.as_deref())
-                        })?;
+                        .read(request, scheme, needed, &answer, now)
+                        .map_err(|why| not_fetched(&RemoteFault::Unusable { why }, needed))?;
+                    let name = match again {
+                        true => Known::anew(&name),
+                        false => name,
+                    };
                     known.keys.push((name, Arc::new(keys)));
                 }
                 Want::Confirmation { request } => {

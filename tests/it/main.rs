@@ -11,16 +11,22 @@
 mod harness;
 
 mod admin;
+mod catalogue;
+mod challenges;
+mod confirm;
 mod crash;
 mod disk;
 mod flow;
 mod forge;
 mod guards;
+mod keys;
 mod mutation;
 mod oracle;
+mod paypal;
 mod reload;
 mod settings;
 mod shutdown;
 mod storm;
 mod strictness;
 mod tidy;
+mod wechat;

@@ -177,6 +177,14 @@ impl Reading<'_, '_> {
             "content-length",
             "connection",
             "transfer-encoding",
+            "te",
+            "trailer",
+            "upgrade",
+            "expect",
+            "accept-encoding",
+            "proxy-authorization",
+            "keep-alive",
+            "proxy-connection",
             "authorization",
         ];
         let list: Vec<Option<_>> = field
