@@ -7,6 +7,10 @@ use crate::rule::document::RuleFiles;
 use crate::rule::text::nearest;
 use crate::rule::{Provider, compile, value};
 
+/// Where the schema of sources lies beside them, when somebody has put it there. The rule directory
+/// is read without files that begin with a dot.
+const SCHEMA: &str = ".source.schema.json";
+
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// Name of the provider: see `callseal providers`
@@ -63,10 +67,14 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
         output::remark("error: a name consists of letters, digits, - and _");
         return Err(EXIT_FAILED);
     }
-    let text = written(provider, &name, options).map_err(|complaint| {
+    let mut text = written(provider, &name, options).map_err(|complaint| {
         output::remark(format_args!("error: {complaint}"));
         EXIT_FAILED
     })?;
+    let schema = settings.rules.join(SCHEMA);
+    if schema.is_file() {
+        text.insert_str(0, &format!("#:schema ./{SCHEMA}\n"));
+    }
     let path = settings.rules.join(format!("{name}.toml"));
     let written = std::fs::create_dir_all(&settings.rules).and_then(|()| {
         // Never over a file that is there: it may hold somebody's work.
@@ -83,6 +91,12 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
     output::line(format_args!("{}:", path.display()));
     output::line(&text);
     output::remark("next: put there what it names, then `callseal check`");
+    if !schema.is_file() {
+        output::remark(format_args!(
+            "for help in editors: `callseal schema source --write {}`; init then names it in new files",
+            schema.display()
+        ));
+    }
     Ok(())
 }
 

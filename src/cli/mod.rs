@@ -13,6 +13,7 @@ pub mod http;
 pub mod init;
 pub mod output;
 pub mod providers;
+pub mod schema;
 pub mod serve;
 pub mod source;
 pub mod watch;
@@ -57,6 +58,8 @@ enum Command {
     Init(init::Options),
     /// The providers that can be named in a rule file
     Providers(providers::Options),
+    /// The JSON Schema of a kind of file, with which editors complete and check it
+    Schema(schema::Options),
     /// Ask a running gateway whether it is alive (exit code 0) or not (1)
     Health(health::Options),
 }
@@ -98,6 +101,7 @@ pub fn run() -> ExitCode {
         Command::Check(options) => check::run(&place, &options),
         Command::Init(options) => init::run(&place, &options),
         Command::Providers(options) => providers::run(&place, &options),
+        Command::Schema(options) => schema::run(&options),
         Command::Health(options) => health::run(&place, &options),
     };
     match done {

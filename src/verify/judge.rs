@@ -163,6 +163,7 @@ fn sealed<'s, 'r>(
     }
     let mut fitted: Option<Sealed> = None;
     let mut furthest: Option<Rejection> = None;
+    let mut wanted: Option<Want> = None;
     for (index, frame) in frames.iter().enumerate() {
         let scope = Scope {
             frame: Some(frame),
@@ -181,7 +182,7 @@ fn sealed<'s, 'r>(
                     seal,
                 });
             }
-            Ok(Checked::Wanted(want)) => return Ok(Err(want)),
+            Ok(Checked::Wanted(want)) => wanted = wanted.or(Some(want)),
             Err(found) => {
                 let further = furthest
                     .as_ref()
@@ -192,10 +193,11 @@ fn sealed<'s, 'r>(
             }
         }
     }
-    match (fitted, furthest) {
-        (Some(sealed), _) => Ok(Ok(sealed)),
-        (None, Some(rejection)) => Err(rejection),
-        (None, None) => Err(Rejection::SchemeUnknown),
+    match (fitted, wanted, furthest) {
+        (Some(sealed), ..) => Ok(Ok(sealed)),
+        (None, Some(want), _) => Ok(Err(want)),
+        (None, None, Some(rejection)) => Err(rejection),
+        (None, None, None) => Err(Rejection::SchemeUnknown),
     }
 }
 
@@ -206,13 +208,18 @@ fn attempt(
     known: &Known,
     now: Timestamp,
 ) -> Result<Checked, Rejection> {
-    // A stamp that is missing is called so, and not a signature that does not fit; it is believed
-    // only after.
-    if let Err(fault) = stamp(scope) {
-        seal::present(scope)?;
-        return Err(fault);
+    // A stamp that is missing is called so, and not a signature that does not fit. Where the
+    // signature fits, the stamp is read after.
+    match seal::check(index, scope, keys, known, now) {
+        Err(fault) => {
+            if let Err(of_stamp) = stamp(scope) {
+                seal::present(scope)?;
+                return Err(of_stamp);
+            }
+            Err(fault)
+        }
+        checked => checked,
     }
-    seal::check(index, scope, keys, known, now)
 }
 
 /// When the request says it was signed.
@@ -220,7 +227,8 @@ fn stamp(scope: &Scope<'_, '_>) -> Result<Option<Timestamp>, Rejection> {
     let Some(freshness) = &scope.view.rule.provider.freshness else {
         return Ok(None);
     };
-    let text = evaluate::text(&freshness.timestamp, scope)?.ok_or(Rejection::TimestampMissing)?;
+    let text = evaluate::short(&freshness.timestamp, scope)?;
+    let text = text.ok_or(Rejection::TimestampMissing)?;
     freshness::read(freshness.format, &text).map(Some)
 }
 
@@ -298,8 +306,9 @@ fn confirmed(query: &QueryBack, scope: &Scope<'_, '_>) -> Result<(), Rejection> 
         .map(|answer| answer.status.as_str())
         .unwrap_or_default();
     if !same(status.as_bytes(), query.status.to_string().as_bytes()) {
-        // A host that is ill says nothing about the event.
-        if status.starts_with('5') || status == "429" {
+        // A host that is ill, or that does not let us ask, says nothing about the event.
+        let ours = ["401", "403", "408", "429"].contains(&status);
+        if status.starts_with('5') || status.starts_with('3') || ours {
             return Err(Rejection::Unready {
                 what: format!("the second source answered {status}"),
             });

@@ -86,11 +86,14 @@ impl<'k> Resolver<'k> {
             KeySource::Given => self.given(given, id.as_deref()).map(Resolved::Keys),
             KeySource::Jwks { request, ttl } => {
                 let outbound = outbound::build(request, scope, self.now)?;
-                let name = format!("jwks https://{}{}", outbound.host, outbound.target);
+                let (tag, host) = (&given.tag, &outbound.host);
+                let name = format!("{tag} jwks https://{host}{}", outbound.target);
                 self.listed(index, name, id.as_deref(), *ttl, outbound)
             }
             KeySource::Fetch(fetch) => self.fetched(index, given, fetch, id.as_deref(), scope),
-            KeySource::CertificateUrl { url, pin, .. } => self.by_url(index, url, pin, scope),
+            KeySource::CertificateUrl { url, pin, .. } => {
+                self.by_url(index, given, url, pin, scope)
+            }
             KeySource::X5c {
                 length,
                 trust,
@@ -126,18 +129,21 @@ impl<'k> Resolver<'k> {
 
     /// The source's own keys: all, or those with the id that the request names.
     fn given(&self, given: &'k SchemeKeys, id: Option<&[u8]>) -> Result<Vec<Held<'k>>, Rejection> {
-        let mut keys: Vec<&Key> = given.keys.iter().collect();
-        if let Some(id) = id {
-            keys.retain(|key| is_called(key, id));
-            if keys.is_empty() {
-                return Err(Rejection::KeyUnknown { id: shorten(id) });
+        let mut named = false;
+        let mut keys = Vec::with_capacity(given.keys.len());
+        for key in &given.keys {
+            if id.is_none_or(|id| is_called(key, id)) {
+                named = true;
+                if key.not_after.is_none_or(|end| self.now < end) {
+                    keys.push(Held::Given(key));
+                }
             }
         }
-        keys.retain(|key| key.not_after.is_none_or(|end| self.now < end));
-        if keys.is_empty() {
-            return Err(Rejection::KeyExpired);
+        match (keys.is_empty(), id) {
+            (false, _) => Ok(keys),
+            (true, Some(id)) if !named => Err(Rejection::KeyUnknown { id: shorten(id) }),
+            (true, _) => Err(Rejection::KeyExpired),
         }
-        Ok(keys.into_iter().map(Held::Given).collect())
     }
 
     /// Keys of a fetched list. An id that the list does not hold makes one more fetch, under a
@@ -212,7 +218,10 @@ impl<'k> Resolver<'k> {
             }
             Err(other) => return Err(other),
         };
-        let base = format!("fetch https://{}{}", request.host, request.target);
+        let base = format!(
+            "{} fetch https://{}{}",
+            given.tag, request.host, request.target
+        );
         if fetch.id.is_some() {
             return self.listed(scheme, base, id, fetch.ttl, request);
         }
@@ -235,6 +244,7 @@ impl<'k> Resolver<'k> {
     fn by_url(
         &self,
         scheme: usize,
+        given: &SchemeKeys,
         url: &Template,
         pin: &UrlPin,
         scope: &Scope<'_, '_>,
@@ -245,7 +255,12 @@ impl<'k> Resolver<'k> {
             });
         };
         let pinned = pinned(&text, pin)?;
-        let name = format!("certificate https://{}{}", pinned.host(), pinned.target());
+        let name = format!(
+            "{} certificate https://{}{}",
+            given.tag,
+            pinned.host(),
+            pinned.target()
+        );
         match self.known.keys(&name) {
             Some(list) => self.usable(list, |_| true).map(Resolved::Keys),
             None => Ok(Resolved::Wanted(Want::Keys {

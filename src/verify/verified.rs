@@ -4,16 +4,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::clock::{Clock, Timestamp};
 use crate::guard::Received;
-use crate::message::{Answer, RawRequest};
+use crate::message::{Answer, Headers, RawRequest};
 use crate::remote::{Ask, KeyCache, Lookup, Outbound, RemoteAnswer, RemoteFault};
 use crate::rule::Rule;
-use crate::rule::scheme::KeySource;
+use crate::rule::scheme::{Algorithm, KeySource};
+use crate::rule::template::Selector;
 use crate::secret::Secret;
 use crate::verify::document::Document;
 use crate::verify::evaluate;
+use crate::verify::form;
 use crate::verify::identity::Identity;
+use crate::verify::json::Json;
 use crate::verify::judge::{Judgement, Step, judge, seal_only};
 use crate::verify::keys::{Key, Keyring};
 use crate::verify::outbound::place_of;
@@ -105,13 +110,18 @@ impl Verifier {
     /// The event is recorded under the rule whose keys were used, whatever `received` was routed
     /// by.
     pub async fn verify(&self, received: Received, now: Timestamp) -> Result<Verdict, Rejection> {
-        let (request, _) = received.into_parts();
-        match self.decide(&request, now).await? {
+        let (mut request, _) = received.into_parts();
+        let (judgement, answer) = self.decide(&request, now).await?;
+        match judgement {
             Judgement::Event {
                 identity,
                 seal,
                 payment,
             } => {
+                request.query = passing(&self.0.rule, request.query.take());
+                if let Some(answer) = answer {
+                    replaced(&mut request, answer);
+                }
                 let rule = Arc::clone(&self.0.rule);
                 Ok(Verdict::Event(Verified {
                     request,
@@ -125,11 +135,17 @@ impl Verifier {
         }
     }
 
-    async fn decide(&self, request: &RawRequest, now: Timestamp) -> Result<Judgement, Rejection> {
+    /// The verdict, and the answer of a second source where that takes the place of the callback.
+    async fn decide(
+        &self,
+        request: &RawRequest,
+        now: Timestamp,
+    ) -> Result<(Judgement, Option<Bytes>), Rejection> {
         let mut known = Known::default();
+        let mut answered = None;
         for _ in 0..MOST_STEPS {
             let want = match judge(&self.0.rule, &self.0.keys, request, now, &known)? {
-                Step::Done(judgement) => return Ok(*judgement),
+                Step::Done(judgement) => return Ok((*judgement, answered)),
                 Step::Wanted(want) => want,
             };
             let Some(outside) = &self.0.outside else {
@@ -171,6 +187,10 @@ impl Verifier {
                 }
                 Want::Confirmation { request } => {
                     let answer = outside.ask.ask(&request).await.map_err(|f| asked(&f))?;
+                    let query = self.0.rule.provider.query_back.as_ref();
+                    if query.is_some_and(|query| query.authoritative) {
+                        answered = Some(answer.body.clone());
+                    }
                     known.answer = Some(self.answer(answer)?);
                 }
                 Want::Visit { request } => {
@@ -394,6 +414,56 @@ impl std::fmt::Debug for Verifier {
             .field("keys", &self.0.keys)
             .finish_non_exhaustive()
     }
+}
+
+/// What is passed on of a query: all of it where it is signed, or is the one that the source has
+/// configured, or where nothing of a request is signed anyway; else only the parameters that are.
+fn passing(rule: &Rule, query: Option<String>) -> Option<String> {
+    let provider = &rule.provider;
+    let query = query?;
+    let unsigned = provider
+        .schemes
+        .iter()
+        .all(|s| matches!(s.algorithm, Algorithm::Token | Algorithm::Basic))
+        && provider.query_back.is_none();
+    let configured = rule.url.as_deref().and_then(|url| url.split_once('?'));
+    if rule.relay.query_as_received
+        || unsigned
+        || provider.covers(&Selector::Query)
+        || configured.is_some_and(|(_, own)| own == query)
+    {
+        return Some(query);
+    }
+    let covered = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        match form::decode(name.as_bytes(), true) {
+            Ok(name) => {
+                let name = String::from_utf8_lossy(&name).into_owned();
+                provider.covers(&Selector::QueryParam(name))
+            }
+            Err(_) => false,
+        }
+    };
+    let kept: Vec<&str> = query.split('&').filter(covered).collect();
+    (!kept.is_empty()).then(|| kept.join("&"))
+}
+
+/// The answer of the second source in place of what the callback said of itself.
+fn replaced(request: &mut RawRequest, answer: Bytes) {
+    let gone = ["content-type", "content-digest", "digest", "content-md5"];
+    let mut headers: Headers = request
+        .headers
+        .iter()
+        .filter(|(name, _)| !gone.iter().any(|other| other.as_bytes() == *name))
+        .map(|(n, v)| (Bytes::copy_from_slice(n), Bytes::copy_from_slice(v)))
+        .collect();
+    let kind = match Json::parse(&answer) {
+        Ok(_) => "application/json",
+        Err(_) => "application/octet-stream",
+    };
+    headers.push("content-type", kind);
+    request.headers = headers;
+    request.body = answer;
 }
 
 fn unready(what: &str) -> Rejection {

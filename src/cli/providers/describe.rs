@@ -194,7 +194,7 @@ fn key_lines(page: &mut Page, provider: &Provider) {
             ),
             None => keys::codec(&scheme.key),
         };
-        if scheme.key.shared {
+        if scheme.key.shared == Some(true) {
             text.push_str(". The same for all its customers");
         }
         if let Some(reason) = &scheme.key.small_rsa {

@@ -207,15 +207,17 @@ pub(super) fn body_is_covered(field: &Field<'_>, cover: &Cover<'_>) {
 /// One key for all customers of a provider: somebody else's event is signed as well as ours.
 pub(super) fn addressee(field: &Field<'_>, cover: &Cover<'_>) {
     let shared = cover.schemes.iter().any(|scheme| {
-        scheme.key.shared
-            || matches!(
+        scheme.key.shared.unwrap_or_else(|| {
+            matches!(
                 scheme.key.source,
-                KeySource::Jwks { .. }
+                KeySource::Fetch(_)
+                    | KeySource::Jwks { .. }
                     | KeySource::CertificateUrl { .. }
                     | KeySource::X5c { .. }
                     | KeySource::Certificate { .. }
                     | KeySource::Signed(_)
             )
+        })
     });
     let in_message = |scheme: &Scheme| {
         scheme.messages.iter().all(|message| {

@@ -12,7 +12,7 @@ use crate::rule::provider::Provider;
 use crate::rule::reader::Problems;
 use crate::rule::template::Selector;
 use crate::rule::text::nearest;
-use crate::rule::{RuleSet, catalogue};
+use crate::rule::{RuleSet, catalogue, shape};
 
 mod lint;
 mod answer;
@@ -43,7 +43,8 @@ pub fn compile(files: RuleFiles) -> Result<(RuleSet, Vec<Diagnostic>), Vec<Diagn
     let mut sources = Vec::new();
     for file in &files.sources {
         take_in(&mut digest, b"source", &file.name, &file.text);
-        let problems = Problems::new(file.path.display().to_string(), Arc::clone(&file.text));
+        let path = file.path.display().to_string();
+        let problems = Problems::new(path, Arc::clone(&file.text), shape::source);
         let compiled = source::compile(file, &mut shelf, &problems);
         sources.push((file, problems, compiled));
     }
@@ -98,7 +99,7 @@ pub fn compile_provider_at(
     name: &str,
     text: &str,
 ) -> Result<(Provider, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let problems = Problems::new(path, text);
+    let problems = Problems::new(path, text, shape::provider);
     let provider = provider::compile(name, &problems);
     let remarks = problems.into_diagnostics();
     match provider {
@@ -170,7 +171,8 @@ enum Found {
 
 impl Shelf {
     fn add(&mut self, file: &RuleFile) -> Vec<Diagnostic> {
-        let problems = Problems::new(file.path.display().to_string(), Arc::clone(&file.text));
+        let path = file.path.display().to_string();
+        let problems = Problems::new(path, Arc::clone(&file.text), shape::provider);
         let provider = provider::compile(&file.name, &problems).map(Arc::new);
         let remarks = problems.into_diagnostics();
         let sound = !remarks.iter().any(Diagnostic::is_error);
