@@ -32,7 +32,10 @@ pub fn parse(raw: &[u8], now: Timestamp) -> Result<RawRequest, NoRequest> {
     let (Some(method), Some(target)) = (words.next(), words.next()) else {
         return Err(NoRequest(FIRST));
     };
-    if !words.next().is_none_or(|version| version.starts_with("HTTP/")) {
+    if !words
+        .next()
+        .is_none_or(|version| version.starts_with("HTTP/"))
+    {
         return Err(NoRequest(FIRST));
     }
     let method = method.parse().map_err(|_| NoRequest(FIRST))?;
@@ -91,8 +94,12 @@ fn line<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 
 /// The request as it would be sent.
 pub fn written(request: &RawRequest, host: &str) -> Vec<u8> {
-    let mut out = format!("{} {} HTTP/1.1\r\nhost: {host}\r\n", request.method, request.target())
-        .into_bytes();
+    let mut out = format!(
+        "{} {} HTTP/1.1\r\nhost: {host}\r\n",
+        request.method,
+        request.target()
+    )
+    .into_bytes();
     for (name, value) in request.headers.iter() {
         if name != b"host" && name != b"content-length" {
             out.extend_from_slice(name);
@@ -109,12 +116,20 @@ pub fn written(request: &RawRequest, host: &str) -> Vec<u8> {
 /// The request as a line for a shell.
 pub fn curl(request: &RawRequest, base: &str) -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
-    let mut line = format!("curl -i -X {} {}", request.method, quoted(&format!("{base}{}", request.target())));
+    let mut line = format!(
+        "curl -i -X {} {}",
+        request.method,
+        quoted(&format!("{base}{}", request.target()))
+    );
     for (name, value) in request.headers.iter() {
         if name == b"host" || name == b"content-length" {
             continue;
         }
-        let field = format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+        let field = format!(
+            "{}: {}",
+            String::from_utf8_lossy(name),
+            String::from_utf8_lossy(value)
+        );
         line.push_str(&format!(" \\\n  -H {}", quoted(&field)));
     }
     match std::str::from_utf8(&request.body) {
@@ -137,11 +152,17 @@ mod tests {
     fn a_request_is_read_byte_for_byte() {
         let raw = b"POST /a/b?x=1 HTTP/1.1\r\nHost: h\r\nX-Sig:  v \r\n\r\n{\"a\":1}\r\n\n";
         let request = parse(raw, Timestamp::from_secs(1)).unwrap();
-        assert_eq!((request.path.as_str(), request.query.as_deref()), ("/a/b", Some("x=1")));
+        assert_eq!(
+            (request.path.as_str(), request.query.as_deref()),
+            ("/a/b", Some("x=1"))
+        );
         assert_eq!(request.headers.only("x-sig"), Some(&b"v"[..]));
         assert_eq!(request.body.as_ref(), b"{\"a\":1}\r\n\n");
         let lf = b"PUT /a HTTP/1.1\nA: b\n\nbody";
-        assert_eq!(parse(lf, Timestamp::from_secs(1)).unwrap().body.as_ref(), b"body");
+        assert_eq!(
+            parse(lf, Timestamp::from_secs(1)).unwrap().body.as_ref(),
+            b"body"
+        );
     }
 
     #[test]
@@ -154,8 +175,17 @@ mod tests {
 
     #[test]
     fn what_is_none_is_refused() {
-        for bad in ["", "{\"a\":1}", "POST\n\n", "POST / HTTP/1.1\nx\n\n", "POST / HTTP/1.1\nx: y\n"] {
-            assert!(parse(bad.as_bytes(), Timestamp::from_secs(1)).is_err(), "{bad}");
+        for bad in [
+            "",
+            "{\"a\":1}",
+            "POST\n\n",
+            "POST / HTTP/1.1\nx\n\n",
+            "POST / HTTP/1.1\nx: y\n",
+        ] {
+            assert!(
+                parse(bad.as_bytes(), Timestamp::from_secs(1)).is_err(),
+                "{bad}"
+            );
         }
     }
 }

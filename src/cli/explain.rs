@@ -100,7 +100,9 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
     let mut known = Known::default();
     let verdict = {
         let mut asker = Asker::new(options.ask, &shelf.settings);
-        verifier.judge_knowing(&request, now, &mut known, &mut |outbound| asker.ask(outbound))
+        verifier.judge_knowing(&request, now, &mut known, &mut |outbound| {
+            asker.ask(outbound)
+        })
     };
     let causes = match &verdict {
         Ok(_) => Vec::new(),
@@ -140,7 +142,11 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
         true => output::line(serde_json::to_string_pretty(&report).unwrap_or_default()),
         false => print(&report),
     }
-    if report.accepted { Ok(()) } else { Err(EXIT_FAILED) }
+    if report.accepted {
+        Ok(())
+    } else {
+        Err(EXIT_FAILED)
+    }
 }
 
 fn print(report: &Report) {
@@ -195,7 +201,10 @@ fn request(
     let mut request = match alone {
         false => capture::parse(raw, now)?,
         true => {
-            let own = shelf.rules.iter().find(|r| r.name.as_str() == options.source);
+            let own = shelf
+                .rules
+                .iter()
+                .find(|r| r.name.as_str() == options.source);
             let own = own.map_or("/", |rule| rule.path.as_str());
             let (path, query) = capture::path_and_query(options.path.as_deref().unwrap_or(own));
             let mut headers = Headers::new();
@@ -240,7 +249,10 @@ fn bound(
 
 /// Other sources, with keys that can be read.
 fn siblings(shelf: &Shelf, own: &Verifier) -> Vec<Verifier> {
-    let others = shelf.rules.iter().filter(|rule| rule.name != own.rule().name);
+    let others = shelf
+        .rules
+        .iter()
+        .filter(|rule| rule.name != own.rule().name);
     others
         .filter_map(|rule| {
             let keys = crate::verify::Keyring::load(rule).ok()?;

@@ -63,7 +63,10 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
         let to = destination(options, &shelf.settings, &signed)?;
         for (number, request) in signed.requests.iter().enumerate() {
             let wanted = wanted(options.what.action, &signed, number);
-            let sent = tokio::time::timeout(PATIENCE, send(&to, options.insecure, &shelf.settings, request));
+            let sent = tokio::time::timeout(
+                PATIENCE,
+                send(&to, options.insecure, &shelf.settings, request),
+            );
             let heard = match runtime.block_on(async { sent.await }) {
                 Ok(Ok(heard)) => heard,
                 Ok(Err(why)) => {
@@ -104,7 +107,10 @@ fn wanted(action: Option<Deed>, signed: &Signed, number: usize) -> &Answer {
 }
 
 fn destination(options: &Options, settings: &Settings, signed: &Signed) -> Result<Destination, u8> {
-    let path = signed.requests.first().map_or("/", |request| request.path.as_str());
+    let path = signed
+        .requests
+        .first()
+        .map_or("/", |request| request.path.as_str());
     let url = match &options.to {
         Some(url) => url.clone(),
         None => format!("https://localhost:{}{path}", settings.listen.address.port()),
@@ -115,13 +121,18 @@ fn destination(options: &Options, settings: &Settings, signed: &Signed) -> Resul
     };
     let to = value::destination(&url).map_err(|complaint| fail(complaint.message))?;
     if (options.insecure || !to.https) && !is_here(&to.host) {
-        return Err(fail("without a checked certificate only this machine itself".to_owned()));
+        return Err(fail(
+            "without a checked certificate only this machine itself".to_owned(),
+        ));
     }
     Ok(to)
 }
 
 fn is_here(host: &str) -> bool {
-    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+    host == "localhost"
+        || host
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 async fn send(
@@ -145,7 +156,9 @@ async fn send(
         return exchange(stream, to, request).await;
     }
     let authority = tls::development_authority(&settings.inbox.store.join("tls"));
-    let own = CertificateDer::from_pem_file(authority).ok().filter(|_| is_here(&to.host));
+    let own = CertificateDer::from_pem_file(authority)
+        .ok()
+        .filter(|_| is_here(&to.host));
     let trusted = Tls::native_and(own.into_iter().collect());
     let stream = connect::tls(&trusted, &to.host, stream)
         .await
@@ -163,7 +176,11 @@ async fn exchange(
         .await
         .map_err(said)?;
     // The address decides where; the callback itself, what is asked there.
-    let path = if to.path == "/" { request.path.as_str() } else { to.path.as_str() };
+    let path = if to.path == "/" {
+        request.path.as_str()
+    } else {
+        to.path.as_str()
+    };
     let target = match (&request.query, path.contains('?')) {
         (Some(query), false) => format!("{path}?{query}"),
         _ => path.to_owned(),
@@ -198,7 +215,9 @@ async fn exchange(
 
 fn unchecked() -> Result<Arc<rustls::ClientConfig>, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let schemes = provider.signature_verification_algorithms.supported_schemes();
+    let schemes = provider
+        .signature_verification_algorithms
+        .supported_schemes();
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;

@@ -11,9 +11,9 @@ use crate::cli::subject::{self, Shelf};
 use crate::cli::{EXIT_FAILED, Place, capture, output};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::message::RawRequest;
+use crate::rule::Rule;
 use crate::rule::provider::{Action, Example, Provider};
 use crate::rule::template::{Template, Value};
-use crate::rule::Rule;
 use crate::verify::Rejection;
 use crate::verify::craft::{self, Bench, Pair, Unsignable, Wish};
 
@@ -85,7 +85,12 @@ pub struct Signed {
 pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
     let shelf = Shelf::read(place, options.what.provider.is_none())?;
     let signed = make(&shelf, &options.what)?;
-    let host = signed.base.split("://").nth(1).unwrap_or("localhost").to_owned();
+    let host = signed
+        .base
+        .split("://")
+        .nth(1)
+        .unwrap_or("localhost")
+        .to_owned();
     for request in &signed.requests {
         if options.curl {
             output::line(capture::curl(request, &signed.base));
@@ -137,9 +142,11 @@ pub fn make(shelf: &Shelf, what: &What) -> Result<Signed, u8> {
         _ => now,
     };
     let body = match &what.body {
-        Some(file) => Some(Bytes::from(capture::bytes(file).map_err(|error| {
-            fail(format_args!("{}: {error}", file.display()))
-        })?)),
+        Some(file) => {
+            Some(Bytes::from(capture::bytes(file).map_err(|error| {
+                fail(format_args!("{}: {error}", file.display()))
+            })?))
+        }
         None => None,
     };
     let set: Vec<(Value, Vec<u8>)> = what
@@ -163,7 +170,11 @@ pub fn make(shelf: &Shelf, what: &What) -> Result<Signed, u8> {
         Some(Deed::Duplicate) => vec![made.request.clone(), made.request.clone()],
         Some(Deed::Forged) => match bench.forged(&made.request, now) {
             Some(forged) => vec![forged],
-            None => return Err(fail("nothing in it is signed, so that nothing can be forged")),
+            None => {
+                return Err(fail(
+                    "nothing in it is signed, so that nothing can be forged",
+                ));
+            }
         },
         _ => vec![made.request.clone()],
     };
@@ -179,11 +190,16 @@ pub fn make(shelf: &Shelf, what: &What) -> Result<Signed, u8> {
             reason.code()
         ));
     }
-    let strange_key = pair.as_ref().is_some_and(|pair| told(pair, what, source.is_some()));
+    let strange_key = pair
+        .as_ref()
+        .is_some_and(|pair| told(pair, what, source.is_some()));
     let rule = bench.verifier().rule();
     Ok(Signed {
         requests,
-        base: rule.url.as_deref().map_or_else(|| "https://localhost".to_owned(), origin),
+        base: rule
+            .url
+            .as_deref()
+            .map_or_else(|| "https://localhost".to_owned(), origin),
         rule: Rule::clone(rule),
         asks: made.asks,
         strange_key,
@@ -214,7 +230,11 @@ fn told(pair: &Pair, what: &What, source: bool) -> bool {
         None => {
             output::remark(format_args!(
                 "signed with a key pair made for this once{}; its public key{id}:\n{}",
-                if source { ", which no gateway accepts (--key FILE keeps one)" } else { "" },
+                if source {
+                    ", which no gateway accepts (--key FILE keeps one)"
+                } else {
+                    ""
+                },
                 pair.public.trim_end()
             ));
             true
@@ -223,7 +243,11 @@ fn told(pair: &Pair, what: &What, source: bool) -> bool {
 }
 
 fn stale(rule: &Rule, now: Timestamp) -> Result<Timestamp, Unsignable> {
-    let freshness = rule.provider.freshness.as_ref().ok_or(Unsignable::NoTimestamp)?;
+    let freshness = rule
+        .provider
+        .freshness
+        .as_ref()
+        .ok_or(Unsignable::NoTimestamp)?;
     let tolerance = rule.tolerance.unwrap_or(freshness.tolerance);
     Ok(now.minus(tolerance).minus(Duration::from_secs(60)))
 }
@@ -237,7 +261,9 @@ fn origin(url: &str) -> String {
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {
-    let (place, value) = text.split_once('=').ok_or("it must be like /data/amount=7")?;
+    let (place, value) = text
+        .split_once('=')
+        .ok_or("it must be like /data/amount=7")?;
     Ok((place.to_owned(), value.to_owned()))
 }
 
@@ -276,7 +302,11 @@ fn pair(provider: &Provider, example: &Example, what: &What) -> Result<Option<Pa
     crate::secret::write_whole(file, pem.as_bytes(), 0o600).map_err(|error| shown(file, &error))?;
     crate::secret::write_whole(&public_file, made.public.as_bytes(), 0o644)
         .map_err(|error| shown(&public_file, &error))?;
-    output::remark(format_args!("{} and {} were made", file.display(), public_file.display()));
+    output::remark(format_args!(
+        "{} and {} were made",
+        file.display(),
+        public_file.display()
+    ));
     Ok(Some(made))
 }
 
@@ -290,5 +320,8 @@ fn armoured(der: &[u8]) -> String {
     let text = BASE64.encode(der);
     let lines = text.as_bytes().chunks(64).map(String::from_utf8_lossy);
     let lines: Vec<_> = lines.collect();
-    format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", lines.join("\n"))
+    format!(
+        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+        lines.join("\n")
+    )
 }

@@ -24,9 +24,7 @@ use crate::verify::message::Request;
 use crate::verify::place::{Draft, Unplaced};
 use crate::verify::rejection::Rejection;
 use crate::verify::scope::Scope;
-use crate::verify::{
-    Verifier, evaluate, example, freshness, http_signature, rewrite, seal, sign,
-};
+use crate::verify::{Verifier, evaluate, example, freshness, http_signature, rewrite, seal, sign};
 
 /// Why no test callback can be made.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,9 +40,14 @@ pub enum Unsignable {
     /// The key stands in the request, signed by a root key of the provider.
     SignedKey,
     /// Nothing new is signed with this digest.
-    OldDigest { algorithm: &'static str },
+    OldDigest {
+        algorithm: &'static str,
+    },
     /// The file has no such example.
-    NoExample { wanted: String, offered: Vec<String> },
+    NoExample {
+        wanted: String,
+        offered: Vec<String>,
+    },
     /// The scheme has no timestamp, so that nothing becomes stale.
     NoTimestamp,
     /// The source has no key of its own for any scheme that fits the request.
@@ -86,9 +89,9 @@ impl fmt::Display for Unsignable {
                 "the gateway takes the keys from the provider's own address, and only the \
                  provider has the private halves",
             ),
-            Unsignable::CertificateAddress => f.write_str(
-                "the key is a certificate that is fetched from the provider's own host",
-            ),
+            Unsignable::CertificateAddress => {
+                f.write_str("the key is a certificate that is fetched from the provider's own host")
+            }
             Unsignable::CertificateInRequest => f.write_str(
                 "the request carries a certificate that must lead to the provider's root, and \
                  only the provider can have one",
@@ -100,15 +103,16 @@ impl fmt::Display for Unsignable {
                 write!(f, "nothing new is signed with {algorithm} any more")
             }
             Unsignable::NoExample { wanted, offered } => {
-                write!(f, "the provider's file has no example for {wanted}; it has: ")?;
+                write!(
+                    f,
+                    "the provider's file has no example for {wanted}; it has: "
+                )?;
                 f.write_str(&offered.join(", "))
             }
             Unsignable::NoTimestamp => {
                 f.write_str("this provider sends no timestamp, so that nothing of it gets stale")
             }
-            Unsignable::NoKey => {
-                f.write_str("there is no key for a scheme that fits the request")
-            }
+            Unsignable::NoKey => f.write_str("there is no key for a scheme that fits the request"),
             Unsignable::Unplaced(place) => place.fmt(f),
             Unsignable::Message(cause) => write!(f, "the message cannot be put together: {cause}"),
             Unsignable::Key(why) => f.write_str(why),
@@ -283,7 +287,10 @@ impl Pair {
             Algorithm::Ed25519 => 32,
             _ => 65,
         };
-        let raw = public.len().checked_sub(raw).and_then(|at| public.get(at..));
+        let raw = public
+            .len()
+            .checked_sub(raw)
+            .and_then(|at| public.get(at..));
         let public = match (scheme.key.kind, raw) {
             (KeyKind::PublicHex, Some(raw)) => HEXLOWER.encode(raw),
             (KeyKind::PublicBase64, Some(raw)) => BASE64.encode(raw),
@@ -538,10 +545,7 @@ impl Bench {
                 let name = pair.split('=').next().unwrap_or_default();
                 read.iter().any(|known| known == name)
             });
-            let all: Vec<String> = query
-                .into_iter()
-                .chain(kept.map(str::to_owned))
-                .collect();
+            let all: Vec<String> = query.into_iter().chain(kept.map(str::to_owned)).collect();
             request.query = (!all.is_empty()).then(|| all.join("&"));
         }
         request
@@ -644,12 +648,7 @@ impl Bench {
         Ok(())
     }
 
-    fn sign(
-        &self,
-        draft: &mut Draft<'_>,
-        index: usize,
-        at: Timestamp,
-    ) -> Result<(), Unsignable> {
+    fn sign(&self, draft: &mut Draft<'_>, index: usize, at: Timestamp) -> Result<(), Unsignable> {
         let rule = draft.rule;
         let scheme = rule.provider.schemes.get(index).ok_or(Unsignable::NoKey)?;
         match scheme.algorithm {
@@ -811,7 +810,9 @@ fn sign_one(draft: &mut Draft<'_>, scheme: &Scheme, hand: &Hand<'_>) -> Result<(
         }
         for template in &scheme.messages {
             let mut message = Vec::new();
-            match evaluate::feed(template, &here, &mut |bytes| message.extend_from_slice(bytes)) {
+            match evaluate::feed(template, &here, &mut |bytes| {
+                message.extend_from_slice(bytes)
+            }) {
                 Ok(()) => return Ok(message),
                 Err(found) => {
                     fault.get_or_insert(found);
@@ -894,13 +895,17 @@ fn freshen(draft: &mut Draft<'_>) -> bool {
         others.extend(kind.selectors());
     }
     if let Some(payment) = &provider.payment {
-        let groups = [&payment.status, &payment.amount, &payment.currency, &payment.order];
+        let groups = [
+            &payment.status,
+            &payment.amount,
+            &payment.currency,
+            &payment.order,
+        ];
         others.extend(groups.into_iter().flatten().flat_map(Template::selectors));
     }
     for template in &provider.event.ids {
-        let there = draft.with_scope(|scope| {
-            evaluate::text(template, scope).ok().flatten().is_some()
-        });
+        let there =
+            draft.with_scope(|scope| evaluate::text(template, scope).ok().flatten().is_some());
         if !there {
             continue;
         }
@@ -941,7 +946,9 @@ fn another(id: &[u8]) -> Option<Vec<u8>> {
     if id.len() < 4 || !id.iter().any(u8::is_ascii_digit) || id.contains(&b'/') {
         return None;
     }
-    let hex = id.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b) || *b == b'-');
+    let hex = id
+        .iter()
+        .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b) || *b == b'-');
     let letters = id.iter().any(u8::is_ascii_alphabetic);
     let random = sign::nonce(16);
     let mut new = id.to_vec();

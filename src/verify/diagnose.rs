@@ -200,8 +200,7 @@ impl Bench<'_> {
         };
         let schemes = 0..self.rule.provider.schemes.len();
         let text = schemes.map(Some).chain([None]).find_map(|scheme| {
-            draft(scheme)
-                .with_scope(|scope| evaluate::text(&rule.timestamp, scope).ok().flatten())
+            draft(scheme).with_scope(|scope| evaluate::text(&rule.timestamp, scope).ok().flatten())
         })?;
         let digits = text.iter().all(u8::is_ascii_digit).then_some(text.len());
         match (rule.format, digits) {
@@ -381,7 +380,10 @@ impl Bench<'_> {
             return None;
         }
         let label = seal(&rule)?;
-        let label = label.split_once(' ').map_or("", |(_, label)| label).to_owned();
+        let label = label
+            .split_once(' ')
+            .map_or("", |(_, label)| label)
+            .to_owned();
         if seal(&named).is_none() {
             let end = self.rule.keys.iter().find(|key| key.label == label);
             let end = end.and_then(|key| key.not_after);
@@ -427,7 +429,10 @@ impl Bench<'_> {
                     if let Some((code, how)) = how {
                         return Some(proven(code, how));
                     }
-                    if kind == own.kind || (strip != own.strip_prefix && has(self.case.texts, strip, &own.strip_prefix)) {
+                    if kind == own.kind
+                        || (strip != own.strip_prefix
+                            && has(self.case.texts, strip, &own.strip_prefix))
+                    {
                         let with = if strip.is_empty() { "with" } else { "without" };
                         return Some(proven(
                             "key_prefix",
@@ -496,8 +501,14 @@ impl Bench<'_> {
         let request = self.case.request;
         let fits = self.case.siblings.iter().find(|other| {
             self.before <= 1
-                && seal_with(other.rule(), other.keys(), request, self.case.now, self.case.known)
-                    .is_ok_and(|seal| seal != "none" && seal != "query-back")
+                && seal_with(
+                    other.rule(),
+                    other.keys(),
+                    request,
+                    self.case.now,
+                    self.case.known,
+                )
+                .is_ok_and(|seal| seal != "none" && seal != "query-back")
         })?;
         Some(proven(
             "other_source",
@@ -553,7 +564,10 @@ impl Bench<'_> {
         alike.truncate(5);
         Some(guessed(
             "other_provider",
-            format!("it carries the signature header of `{}`", alike.join("` or `")),
+            format!(
+                "it carries the signature header of `{}`",
+                alike.join("` or `")
+            ),
         ))
     }
 }
@@ -575,7 +589,10 @@ fn kind_name(kind: KeyKind) -> &'static str {
 /// True when one of the texts begins with either prefix.
 fn has(texts: &[Secret], a: &str, b: &str) -> bool {
     let begins = |prefix: &str| {
-        !prefix.is_empty() && texts.iter().any(|t| t.expose().starts_with(prefix.as_bytes()))
+        !prefix.is_empty()
+            && texts
+                .iter()
+                .any(|t| t.expose().starts_with(prefix.as_bytes()))
     };
     begins(a) || begins(b)
 }
@@ -585,10 +602,19 @@ type Reading = (Option<(&'static str, &'static str)>, Vec<Secret>);
 /// The texts of the keys as they are, and as they may have been meant.
 fn readings(texts: &[Secret], prefix: &str) -> Vec<Reading> {
     let map = |change: &dyn Fn(&[u8]) -> Vec<u8>| -> Vec<Secret> {
-        texts.iter().map(|text| Secret::new(change(text.expose()))).collect()
+        texts
+            .iter()
+            .map(|text| Secret::new(change(text.expose())))
+            .collect()
     };
     let add = |prefix: &'static str| {
-        move |text: &[u8]| [prefix.as_bytes(), text.strip_prefix(prefix.as_bytes()).unwrap_or(text)].concat()
+        move |text: &[u8]| {
+            [
+                prefix.as_bytes(),
+                text.strip_prefix(prefix.as_bytes()).unwrap_or(text),
+            ]
+            .concat()
+        }
     };
     let unquoted = |text: &[u8]| {
         let text = text.trim_ascii();
@@ -597,17 +623,26 @@ fn readings(texts: &[Secret], prefix: &str) -> Vec<Reading> {
     };
     let mut readings: Vec<Reading> = vec![(None, map(&<[u8]>::to_vec))];
     readings.push((
-        Some(("key_blanks", "the key has blanks or quotes around it that do not belong to it")),
+        Some((
+            "key_blanks",
+            "the key has blanks or quotes around it that do not belong to it",
+        )),
         map(&unquoted),
     ));
     if prefix.is_empty() {
         readings.push((
-            Some(("key_prefix", "the key fits with `whsec_` before it: its prefix was left out")),
+            Some((
+                "key_prefix",
+                "the key fits with `whsec_` before it: its prefix was left out",
+            )),
             map(&add("whsec_")),
         ));
     }
     readings.retain(|(how, changed)| {
-        let same = changed.iter().zip(texts).all(|(a, b)| a.expose() == b.expose());
+        let same = changed
+            .iter()
+            .zip(texts)
+            .all(|(a, b)| a.expose() == b.expose());
         how.is_none() || !same
     });
     readings
@@ -631,7 +666,9 @@ fn kin(algorithm: Algorithm) -> Vec<Algorithm> {
         Algorithm::Ecdsa(_) | Algorithm::EcdsaRaw(_) => {
             let curves = [Curve::P256, Curve::P384];
             let der = curves.map(Algorithm::Ecdsa);
-            der.into_iter().chain(curves.map(Algorithm::EcdsaRaw)).collect()
+            der.into_iter()
+                .chain(curves.map(Algorithm::EcdsaRaw))
+                .collect()
         }
         Algorithm::Ed25519
         | Algorithm::Jws
@@ -669,7 +706,11 @@ fn addresses(url: Option<&str>, request: &RawRequest) -> Vec<String> {
             ] {
                 for target in &targets {
                     let (path, query) = target.split_once('?').map_or((&**target, ""), |t| t);
-                    let query = if query.is_empty() { String::new() } else { format!("?{query}") };
+                    let query = if query.is_empty() {
+                        String::new()
+                    } else {
+                        format!("?{query}")
+                    };
                     let own = request.query.as_ref().map(|q| format!("?{q}"));
                     let bare = path.trim_end_matches('/');
                     for query in [query, String::new(), own.unwrap_or_default()] {

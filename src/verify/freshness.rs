@@ -51,7 +51,10 @@ pub fn write(format: TimeFormat, at: Timestamp) -> Vec<u8> {
         let millis = i64::try_from(at.as_millis()).unwrap_or(0) + i64::from(zone) * 1000;
         let shifted = Timestamp::from_millis(u64::try_from(millis).unwrap_or(0));
         let text: String = shifted.to_string().chars().take(19).collect();
-        text.replace('T', " ").chars().filter(|c| keep(*c)).collect()
+        text.replace('T', " ")
+            .chars()
+            .filter(|c| keep(*c))
+            .collect()
     };
     let text: String = match format {
         TimeFormat::Unix | TimeFormat::UnixAuto => seconds.to_string(),

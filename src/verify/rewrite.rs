@@ -61,7 +61,12 @@ pub fn form_put(text: &[u8], name: &[u8], value: &[u8]) -> Vec<u8> {
         }
     }
     if !found {
-        let pair = [&form::encode(name, true), &b"="[..], &form::encode(value, true)].concat();
+        let pair = [
+            &form::encode(name, true),
+            &b"="[..],
+            &form::encode(value, true),
+        ]
+        .concat();
         parts.push(Cow::Owned(pair));
     }
     parts.join(&b'&')
@@ -196,9 +201,15 @@ mod tests {
 
     #[test]
     fn json_changes_in_one_place() {
-        assert_eq!(json(r#"{ "a" : 1.50 , "b":2}"#, &["a"], "7"), r#"{ "a" : 7 , "b":2}"#);
+        assert_eq!(
+            json(r#"{ "a" : 1.50 , "b":2}"#, &["a"], "7"),
+            r#"{ "a" : 7 , "b":2}"#
+        );
         assert_eq!(json(r#"{"a":"1"}"#, &["a"], "7"), r#"{"a":"7"}"#);
-        assert_eq!(json(r#"{"a":[{"b":"x"}]}"#, &["a", "0", "b"], "y\"z"), r#"{"a":[{"b":"y\"z"}]}"#);
+        assert_eq!(
+            json(r#"{"a":[{"b":"x"}]}"#, &["a", "0", "b"], "y\"z"),
+            r#"{"a":[{"b":"y\"z"}]}"#
+        );
         assert_eq!(json(r#"{"a":{}}"#, &["a", "c"], "x"), r#"{"a":{"c":"x"}}"#);
         assert_eq!(json(r#"{"a":1}"#, &["c"], "x"), r#"{"c":"x","a":1}"#);
     }
@@ -215,8 +226,17 @@ mod tests {
             let names: Vec<String> = names.iter().map(|n| (*n).to_owned()).collect();
             String::from_utf8(xml_put(text.as_bytes(), &names, new.as_bytes()).unwrap()).unwrap()
         };
-        assert_eq!(put("<x><ab>1</ab><a><![CDATA[2]]></a></x>", &["a"], "<"), "<x><ab>1</ab><a><![CDATA[<]]></a></x>");
-        assert_eq!(put("<x><t type=\"d\">1</t></x>", &["t"], "&"), "<x><t type=\"d\">&amp;</t></x>");
-        assert_eq!(put("<x><a>1</a></x>", &["sign"], "s"), "<x><a>1</a><sign>s</sign></x>");
+        assert_eq!(
+            put("<x><ab>1</ab><a><![CDATA[2]]></a></x>", &["a"], "<"),
+            "<x><ab>1</ab><a><![CDATA[<]]></a></x>"
+        );
+        assert_eq!(
+            put("<x><t type=\"d\">1</t></x>", &["t"], "&"),
+            "<x><t type=\"d\">&amp;</t></x>"
+        );
+        assert_eq!(
+            put("<x><a>1</a></x>", &["sign"], "s"),
+            "<x><a>1</a><sign>s</sign></x>"
+        );
     }
 }

@@ -160,7 +160,12 @@ impl<'w> Walk<'w> {
             check(notes, "method", rule.takes(&method), method.to_string());
             let above = rule.path.strip_suffix('*');
             let routed = above.map_or(request.path == rule.path, |p| request.path.starts_with(p));
-            check(notes, "path", routed, format!("{} (source: {})", request.path, rule.path));
+            check(
+                notes,
+                "path",
+                routed,
+                format!("{} (source: {})", request.path, rule.path),
+            );
             let mode = match rule.guard.mode {
                 GuardMode::Enforce => "enforced",
                 GuardMode::Log => "only logged",
@@ -169,7 +174,10 @@ impl<'w> Walk<'w> {
                 (None, _) => notes.add("address", "anyone may call"),
                 (Some(list), false) => notes.add(
                     "address",
-                    format!("a list of {} networks, {mode}; say --from to check it", list.len()),
+                    format!(
+                        "a list of {} networks, {mode}; say --from to check it",
+                        list.len()
+                    ),
                 ),
                 (Some(_), true) => {
                     let fits = rule.allows(request.peer) || rule.guard.mode == GuardMode::Log;
@@ -177,8 +185,17 @@ impl<'w> Walk<'w> {
                 }
             }
             let (size, most) = (request.body.len(), rule.guard.body_max);
-            check(notes, "body", size <= most, format!("{size} of at most {most} bytes"));
-            if good { Outcome::Passed } else { Outcome::Failed }
+            check(
+                notes,
+                "body",
+                size <= most,
+                format!("{size} of at most {most} bytes"),
+            );
+            if good {
+                Outcome::Passed
+            } else {
+                Outcome::Failed
+            }
         })
     }
 
@@ -194,7 +211,10 @@ impl<'w> Walk<'w> {
             }
             match self.subject.verdict {
                 Ok(Judgement::Challenge(answer)) => {
-                    notes.add("reply", format!("{}, {} bytes", answer.status, answer.body.len()));
+                    notes.add(
+                        "reply",
+                        format!("{}, {} bytes", answer.status, answer.body.len()),
+                    );
                     Outcome::Passed
                 }
                 _ => {
@@ -214,7 +234,10 @@ impl<'w> Walk<'w> {
             if let Ok(Some(kind)) = self.view.header("content-type") {
                 notes.bytes("content-type", kind);
             }
-            notes.add("body", format!("{} bytes, sha256 {}", body.len(), sha256(body)));
+            notes.add(
+                "body",
+                format!("{} bytes, sha256 {}", body.len(), sha256(body)),
+            );
             let mut good = true;
             let mut read = |notes: &mut Notes, name: &str, found: Result<String, Rejection>| {
                 let text = found.unwrap_or_else(|fault| {
@@ -225,25 +248,50 @@ impl<'w> Walk<'w> {
             };
             let selectors = self.selectors();
             let any = |is: fn(&Selector) -> bool| selectors.iter().any(|s| is(s));
-            if any(|s| matches!(s, Selector::Json(_) | Selector::JsonRaw(_) | Selector::Item(_))) {
-                read(notes, "as JSON", self.view.json().map(|_| "good".to_owned()));
+            if any(|s| {
+                matches!(
+                    s,
+                    Selector::Json(_) | Selector::JsonRaw(_) | Selector::Item(_)
+                )
+            }) {
+                read(
+                    notes,
+                    "as JSON",
+                    self.view.json().map(|_| "good".to_owned()),
+                );
             }
             if any(|s| matches!(s, Selector::Form(_))) {
                 let form = self.view.form();
-                read(notes, "as a form", form.map(|f| format!("{} fields", f.iter().count())));
+                read(
+                    notes,
+                    "as a form",
+                    form.map(|f| format!("{} fields", f.iter().count())),
+                );
             }
             if any(|s| matches!(s, Selector::Xml(_))) {
                 let xml = self.view.xml();
-                read(notes, "as XML", xml.map(|x| format!("{} elements", x.iter_flat().count())));
+                read(
+                    notes,
+                    "as XML",
+                    xml.map(|x| format!("{} elements", x.iter_flat().count())),
+                );
             }
             for part in &self.rule.provider.parts {
                 let found = self.view.part(&part.name).map(|document| match document {
                     Some(document) => shown(document.bytes(), self.subject.full),
                     None => "not there".to_owned(),
                 });
-                read(notes, &format!("part {} from {}", part.name, part.from), found);
+                read(
+                    notes,
+                    &format!("part {} from {}", part.name, part.from),
+                    found,
+                );
             }
-            if good { Outcome::Passed } else { Outcome::Failed }
+            if good {
+                Outcome::Passed
+            } else {
+                Outcome::Failed
+            }
         })
     }
 
@@ -254,7 +302,9 @@ impl<'w> Walk<'w> {
         let values = schemes.clone().filter_map(|scheme| scheme.value.as_ref());
         let values = values.map(|value| value.selector.clone());
         let messages = schemes.flat_map(|scheme| &scheme.messages);
-        let templates = messages.chain(&provider.event.ids).chain(&provider.event.kind);
+        let templates = messages
+            .chain(&provider.event.ids)
+            .chain(&provider.event.kind);
         let read = templates.flat_map(Template::selectors).cloned();
         values.chain(read).collect()
     }
@@ -311,7 +361,12 @@ impl<'w> Walk<'w> {
     }
 
     /// Candidates, keys and messages of one scheme; true when one of each fits together.
-    fn one(&self, index: usize, scope: &Scope<'_, '_>, notes: &mut Notes) -> Result<bool, Rejection> {
+    fn one(
+        &self,
+        index: usize,
+        scope: &Scope<'_, '_>,
+        notes: &mut Notes,
+    ) -> Result<bool, Rejection> {
         let Some(scheme) = scope.frame.map(|frame| frame.scheme) else {
             return Ok(false);
         };
@@ -331,7 +386,10 @@ impl<'w> Walk<'w> {
                     }
                     (None, false) => {
                         let shown = shown(&text, true);
-                        notes.add(name, format!("{shown} (not readable as {:?})", scheme.encoding));
+                        notes.add(
+                            name,
+                            format!("{shown} (not readable as {:?})", scheme.encoding),
+                        );
                     }
                 }
                 candidates.extend(decoded);
@@ -342,7 +400,10 @@ impl<'w> Walk<'w> {
         }
         if scheme.algorithm == Algorithm::Basic {
             let found = self.view.basic()?;
-            notes.add("authorization", if found.is_some() { SECRET } else { "none" });
+            notes.add(
+                "authorization",
+                if found.is_some() { SECRET } else { "none" },
+            );
             candidates.extend(found.map(<[u8]>::to_vec));
         }
         if let Some(template) = &scheme.key_id {
@@ -388,7 +449,9 @@ impl<'w> Walk<'w> {
         if scheme.messages.is_empty() {
             for key in keys {
                 let finished = key.material.begin().finish();
-                let fits = candidates.iter().any(|candidate| finished.verify(candidate));
+                let fits = candidates
+                    .iter()
+                    .any(|candidate| finished.verify(candidate));
                 any |= fits;
                 notes.add("key tried", tried(key, fits));
             }
@@ -433,7 +496,14 @@ impl<'w> Walk<'w> {
         notes.add("signature", format!("{} bytes", token.signature.len()));
         let algorithm = token.algorithm.filter(|a| scheme.jws.contains(&a.name()));
         let algorithm = algorithm.ok_or(Rejection::SchemeUnknown)?.algorithm();
-        notes.add("signed", format!("{} bytes, sha256 {}", token.signed.len(), sha256(token.signed)));
+        notes.add(
+            "signed",
+            format!(
+                "{} bytes, sha256 {}",
+                token.signed.len(),
+                sha256(token.signed)
+            ),
+        );
         let mut any = false;
         for key in keys.iter().filter(|key| key.algorithm == algorithm) {
             let mut running = key.material.begin();
@@ -457,7 +527,10 @@ impl<'w> Walk<'w> {
             match http_signature::base(&input, &Request { scope }) {
                 Ok(base) => {
                     notes.bytes("signed", &base);
-                    notes.add("", format!("{} bytes, sha256 {}", base.len(), sha256(&base)));
+                    notes.add(
+                        "",
+                        format!("{} bytes, sha256 {}", base.len(), sha256(&base)),
+                    );
                     for key in keys {
                         let mut running = key.material.begin();
                         running.update(&base);
@@ -496,9 +569,16 @@ impl<'w> Walk<'w> {
         Some(self.step("beside the signature", |notes| {
             for name in set {
                 let bad = failed.as_deref() == Some(name);
-                notes.add(format!("secrets.{name}"), if bad { "does not fit" } else { "looked at" });
+                notes.add(
+                    format!("secrets.{name}"),
+                    if bad { "does not fit" } else { "looked at" },
+                );
             }
-            if failed.is_some() { Outcome::Failed } else { Outcome::Noted }
+            if failed.is_some() {
+                Outcome::Failed
+            } else {
+                Outcome::Noted
+            }
         }))
     }
 
@@ -520,7 +600,10 @@ impl<'w> Walk<'w> {
             };
             notes.bytes(format!("stamp from {}", rule.timestamp), &text);
             notes.add("now", now.to_string());
-            notes.add("tolerance", humantime::format_duration(tolerance).to_string());
+            notes.add(
+                "tolerance",
+                humantime::format_duration(tolerance).to_string(),
+            );
             let stamp = match freshness::read(rule.format, &text) {
                 Ok(stamp) => stamp,
                 Err(fault) => {
@@ -558,7 +641,11 @@ impl<'w> Walk<'w> {
                 let mark = if holds { "holds" } else { "does NOT hold" };
                 notes.add(name, format!("{mark}: {}", compared(condition, scope)));
             }
-            if good { Outcome::Passed } else { Outcome::Failed }
+            if good {
+                Outcome::Passed
+            } else {
+                Outcome::Failed
+            }
         }))
     }
 
@@ -592,7 +679,10 @@ impl<'w> Walk<'w> {
             }
             match outbound::build(&rule.request, scope, self.subject.now) {
                 // The target may hold a secret.
-                Ok(request) => notes.add("host", format!("{} https://{}", request.method, request.host)),
+                Ok(request) => notes.add(
+                    "host",
+                    format!("{} https://{}", request.method, request.host),
+                ),
                 Err(fault) => notes.add("host", fault.to_string()),
             }
             let Some(answer) = &self.subject.known.answer else {
@@ -631,14 +721,22 @@ impl<'w> Walk<'w> {
             let made = match (&event.repeats, self.rule.inbox.key_signed) {
                 (Some(_), _) => "every delivery is an event of its own".to_owned(),
                 (None, true) => {
-                    let texts: Vec<&str> = self.rule.inbox.keys.iter().map(Template::as_str).collect();
+                    let texts: Vec<&str> =
+                        self.rule.inbox.keys.iter().map(Template::as_str).collect();
                     format!("from the signed id {}", texts.join(" or "))
                 }
                 (None, false) => "the digest of what is signed; its id is not signed".to_owned(),
             };
             notes.add("idempotency key", made);
             if let Ok(Some(found)) = payment::payment(&self.rule.provider, scope) {
-                for name in ["order", "transaction", "amount", "currency", "status", "confirmations"] {
+                for name in [
+                    "order",
+                    "transaction",
+                    "amount",
+                    "currency",
+                    "status",
+                    "confirmations",
+                ] {
                     if let Some(value) = found.get(name) {
                         notes.add(format!("payment {name}"), value);
                     }
@@ -658,7 +756,10 @@ impl<'w> Walk<'w> {
                 Err(_) => &answers.rejected,
             };
             let body = shown(&answer.body, false);
-            notes.add("the provider hears", format!("{} {body}", answer.status).trim_end());
+            notes.add(
+                "the provider hears",
+                format!("{} {body}", answer.status).trim_end(),
+            );
             Outcome::Noted
         })
     }
@@ -750,9 +851,15 @@ impl Written {
         match self.segments.as_slice() {
             [] => notes.add("", "0 bytes"),
             [Segment::Bytes(bytes)] => {
-                notes.add("", format!("{} bytes, sha256 {}", bytes.len(), sha256(bytes)));
+                notes.add(
+                    "",
+                    format!("{} bytes, sha256 {}", bytes.len(), sha256(bytes)),
+                );
             }
-            _ => notes.add("", "length and digest are not shown, since a secret is part of it"),
+            _ => notes.add(
+                "",
+                "length and digest are not shown, since a secret is part of it",
+            ),
         }
     }
 }
@@ -817,7 +924,11 @@ pub fn shown(bytes: &[u8], full: bool) -> String {
     let first = bytes.get(..half).unwrap_or_default();
     let last = bytes.get(bytes.len() - half..).unwrap_or_default();
     let left = bytes.len() - SHOWN;
-    format!("{} … {left} bytes (--full) … {}", escaped(first), escaped(last))
+    format!(
+        "{} … {left} bytes (--full) … {}",
+        escaped(first),
+        escaped(last)
+    )
 }
 
 fn escaped(bytes: &[u8]) -> String {

@@ -59,7 +59,10 @@ fn line_ends(body: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     }
     if whole {
         let feeds = text.replace("\r\n", "\n");
-        found.push(("its lines ended with CRLF", feeds.replace('\n', "\r\n").into()));
+        found.push((
+            "its lines ended with CRLF",
+            feeds.replace('\n', "\r\n").into(),
+        ));
         found.push(("its lines ended with line feeds", feeds.into()));
     }
     found
@@ -70,7 +73,12 @@ fn strip(body: &[u8], end: &[u8]) -> Vec<u8> {
 }
 
 /// How JSON is laid out: between members, between name and value, and the indent of a line.
-type Layout = (&'static str, &'static str, &'static str, Option<&'static str>);
+type Layout = (
+    &'static str,
+    &'static str,
+    &'static str,
+    Option<&'static str>,
+);
 
 const LAYOUTS: [Layout; 6] = [
     ("without blanks", ",", ":", None),
@@ -78,7 +86,12 @@ const LAYOUTS: [Layout; 6] = [
     ("indented by two blanks", ",", ": ", Some("  ")),
     ("indented by four blanks", ",", ": ", Some("    ")),
     ("indented by tabs", ",", ": ", Some("\t")),
-    ("indented by two blanks, with a blank before the colon", ",", " : ", Some("  ")),
+    (
+        "indented by two blanks, with a blank before the colon",
+        ",",
+        " : ",
+        Some("  "),
+    ),
 ];
 
 #[derive(Clone, Copy)]
@@ -94,9 +107,21 @@ enum Escapes {
 const ESCAPES: [(&str, &str, Escapes); 6] = [
     ("json_slashes", "with / written as \\/", Escapes::Slashes),
     ("json_slashes", "with / not escaped", Escapes::NoSlashes),
-    ("json_unicode", "with other letters than ASCII as \\u escapes", Escapes::Ascii),
-    ("json_unicode", "with other letters than ASCII as they are", Escapes::Unicode),
-    ("json_slashes", "with / and other letters than ASCII escaped", Escapes::SlashesAndAscii),
+    (
+        "json_unicode",
+        "with other letters than ASCII as \\u escapes",
+        Escapes::Ascii,
+    ),
+    (
+        "json_unicode",
+        "with other letters than ASCII as they are",
+        Escapes::Unicode,
+    ),
+    (
+        "json_slashes",
+        "with / and other letters than ASCII escaped",
+        Escapes::SlashesAndAscii,
+    ),
     ("json_html", "with <, > and & as \\u escapes", Escapes::Html),
 ];
 
@@ -255,10 +280,19 @@ fn pluses(body: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     }
     let text = String::from_utf8_lossy(body).into_owned();
     vec![
-        ("a + in it stood for a + and not for a blank", text.replace('+', "%2B").into()),
+        (
+            "a + in it stood for a + and not for a blank",
+            text.replace('+', "%2B").into(),
+        ),
         ("a blank in it was a +", text.replace(' ', "+").into()),
-        ("a blank was written as + and not as %20", text.replace("%20", "+").into()),
-        ("a blank was written as %20 and not as +", text.replace('+', "%20").into()),
+        (
+            "a blank was written as + and not as %20",
+            text.replace("%20", "+").into(),
+        ),
+        (
+            "a blank was written as %20 and not as +",
+            text.replace('+', "%20").into(),
+        ),
         ("%2B in it was a +", text.replace("%2B", "+").into()),
     ]
 }
@@ -302,7 +336,9 @@ fn from_gbk(bytes: &[u8]) -> Option<Vec<u8>> {
 
 fn to_latin1(bytes: &[u8]) -> Option<Vec<u8>> {
     let text = std::str::from_utf8(bytes).ok()?;
-    text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect()
+    text.chars()
+        .map(|c| u8::try_from(u32::from(c)).ok())
+        .collect()
 }
 
 fn from_latin1(bytes: &[u8]) -> Option<Vec<u8>> {
@@ -316,7 +352,14 @@ fn form_in(body: &[u8], change: Change) -> Option<Vec<u8>> {
     let mut parts = Vec::new();
     for (name, value) in pairs.iter() {
         let value = change(value)?;
-        parts.push([&form::encode(name, true), &b"="[..], &form::encode(&value, true)].concat());
+        parts.push(
+            [
+                &form::encode(name, true),
+                &b"="[..],
+                &form::encode(&value, true),
+            ]
+            .concat(),
+        );
     }
     Some(parts.join(&b'&'))
 }
@@ -329,8 +372,14 @@ mod tests {
     fn layouts_keep_texts_and_numbers() {
         let text = r#"{"a" : [1.50,{ }, "x, \"y\": {z}"] }"#;
         let [compact, blanks, two, ..] = LAYOUTS;
-        assert_eq!(laid_out(text, compact), r#"{"a":[1.50,{},"x, \"y\": {z}"]}"#);
-        assert_eq!(laid_out(text, blanks), r#"{"a": [1.50, {}, "x, \"y\": {z}"]}"#);
+        assert_eq!(
+            laid_out(text, compact),
+            r#"{"a":[1.50,{},"x, \"y\": {z}"]}"#
+        );
+        assert_eq!(
+            laid_out(text, blanks),
+            r#"{"a": [1.50, {}, "x, \"y\": {z}"]}"#
+        );
         assert_eq!(
             laid_out(text, two),
             "{\n  \"a\": [\n    1.50,\n    {},\n    \"x, \\\"y\\\": {z}\"\n  ]\n}"
