@@ -11,8 +11,13 @@ use ipnet::IpNet;
 use crate::rule::diagnostic::{Diagnostic, Severity};
 use crate::rule::reader::{Field, Problems, Table};
 use crate::rule::value::{self, Complaint};
+use crate::rule::words::Words;
 use crate::secret::SecretRef;
 use crate::telemetry::LogFormat;
+
+mod shape;
+
+pub use shape::schema;
 
 /// What the gateway does besides its rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +115,7 @@ impl Default for OutboundSettings {
             roots: None,
             connect: BTreeMap::new(),
             private: false,
-            per_minute: 60,
+            per_minute: 600,
         }
     }
 }
@@ -159,6 +164,8 @@ impl Default for Settings {
     }
 }
 
+const LOG_FORMATS: Words<LogFormat, 2> = [("human", LogFormat::Human), ("json", LogFormat::Json)];
+
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "callseal.toml";
 
@@ -188,7 +195,7 @@ impl Settings {
     /// Reads the text of a settings file.
     pub fn parse(path: &Path, text: &str) -> Result<Settings, Vec<Diagnostic>> {
         let folder = path.parent().unwrap_or(Path::new(""));
-        let problems = Problems::new(path.display().to_string(), text);
+        let problems = Problems::new(path.display().to_string(), text, shape::settings);
         let document = problems.parse(text);
         let mut settings = Settings::default();
         let root = Table::root(&problems, &document);
@@ -231,14 +238,7 @@ impl Reader<'_> {
             self.outbound(table, &mut settings.outbound);
         }
         if let Some(table) = root.get("telemetry").and_then(|f| f.table()) {
-            let log = table.get("log").and_then(|f| {
-                f.parsed(|text| match text {
-                    "json" => Ok(LogFormat::Json),
-                    "human" => Ok(LogFormat::Human),
-                    other => Err(Complaint::new(format!("`{other}` is no log format"))
-                        .hint("`json` or `human`")),
-                })
-            });
+            let log = table.get("log").and_then(|f| f.word(&LOG_FORMATS));
             set(&mut settings.log, log);
             table.finish();
         }

@@ -1,7 +1,8 @@
 //! `callseal check`: everything that `serve` would check, and a table of the sources.
 
 use crate::admin::token::Tokens;
-use crate::cli::{EXIT_CONFIG, Place, output};
+use crate::cli::providers::prove;
+use crate::cli::{EXIT_CONFIG, Place, output, reach};
 use crate::clock::{Clock, SystemClock};
 use crate::listener::tls::{CertificatePaths, Identity};
 use crate::service::{self, Fault};
@@ -10,7 +11,14 @@ use crate::telemetry::Metrics;
 /// Certificates that end sooner are worth a word.
 const CERTIFICATE_WARNING_DAYS: u64 = 21;
 
-pub fn run(place: &Place) -> Result<(), u8> {
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Do not connect to the hosts that verifying may have to ask
+    #[arg(long)]
+    offline: bool,
+}
+
+pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
     let mut faults = Vec::new();
     let (settings, file) = place.settings().map_err(|found| {
         output::faults(found.into_iter().map(Fault::from).collect());
@@ -32,16 +40,29 @@ pub fn run(place: &Place) -> Result<(), u8> {
     if let Err(error) = Tokens::named(&settings) {
         faults.push(Fault::Token(error));
     }
-    if !faults.is_empty() {
+    // The files of the rule directory prove themselves, as those in the binary do in the tests.
+    // What cannot be read is reported above.
+    let own = prove::own(&settings.rules).ok();
+    let unproved = own.as_ref().map_or(&[][..], |own| own.faults.as_slice());
+    if !faults.is_empty() || !unproved.is_empty() {
         if let Some(prepared) = prepared {
             output::diagnostics(&prepared.warnings);
         }
-        output::faults(faults);
+        for fault in unproved {
+            output::remark(format_args!("error[unproved]: {fault}"));
+        }
+        output::faults_and(faults, unproved.len());
         return Err(EXIT_CONFIG);
+    }
+    for remark in own.iter().flat_map(|own| &own.remarks) {
+        output::remark(format_args!("warning: {remark}"));
     }
     if let Some(prepared) = prepared {
         output::diagnostics(&prepared.warnings);
         table(&prepared);
+        if !options.offline {
+            reach::warn(&settings, &prepared);
+        }
     }
     if let Some(identity) = certificate {
         let days = identity.not_after.since(now).as_secs() / 86_400;

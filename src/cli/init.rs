@@ -1,11 +1,15 @@
-//! `callseal init PROVIDER --forward URL`: writes the rule file of a new source, four lines long.
+//! `callseal init PROVIDER --forward URL`: writes the rule file of a new source.
 
 use std::io::Write;
 
-use crate::cli::{EXIT_CONFIG, EXIT_FAILED, Place, output};
+use crate::cli::{EXIT_CONFIG, EXIT_FAILED, Place, output, source};
 use crate::rule::document::RuleFiles;
 use crate::rule::text::nearest;
 use crate::rule::{Provider, compile, value};
+
+/// Where the schema of sources lies beside them, when somebody has put it there. The rule directory
+/// is read without files that begin with a dot.
+const SCHEMA: &str = ".source.schema.json";
 
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -20,7 +24,8 @@ pub struct Options {
     /// Path that the provider calls [default: / and the name]
     #[arg(long)]
     path: Option<String>,
-    /// Where the key lies: env:NAME or file:PATH [default: env:, the name in capitals, _SECRET]
+    /// Where the key lies: env:NAME or file:PATH [default: env:, the name in capitals, _SECRET; for
+    /// a public key file:, the name, .pem]
     #[arg(long)]
     key: Option<String>,
 }
@@ -62,10 +67,14 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
         output::remark("error: a name consists of letters, digits, - and _");
         return Err(EXIT_FAILED);
     }
-    let text = source(provider, &name, options).map_err(|complaint| {
+    let mut text = written(provider, &name, options).map_err(|complaint| {
         output::remark(format_args!("error: {complaint}"));
         EXIT_FAILED
     })?;
+    let schema = settings.rules.join(SCHEMA);
+    if schema.is_file() {
+        text.insert_str(0, &format!("#:schema ./{SCHEMA}\n"));
+    }
     let path = settings.rules.join(format!("{name}.toml"));
     let written = std::fs::create_dir_all(&settings.rules).and_then(|()| {
         // Never over a file that is there: it may hold somebody's work.
@@ -81,39 +90,31 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
     }
     output::line(format_args!("{}:", path.display()));
     output::line(&text);
-    output::remark("next: put the key there, then `callseal check`");
+    output::remark("next: put there what it names, then `callseal check`");
+    if !schema.is_file() {
+        output::remark(format_args!(
+            "for help in editors: `callseal schema source --write {}`; init then names it in new files",
+            schema.display()
+        ));
+    }
     Ok(())
 }
 
-/// The text of the file: four lines, and what the provider asks for besides.
-fn source(provider: &Provider, name: &str, options: &Options) -> Result<String, String> {
+/// The text of the file, from arguments that fit.
+fn written(provider: &Provider, name: &str, options: &Options) -> Result<String, String> {
     let forward = value::destination(&options.forward)
         .map_err(|c| c.message)?
         .to_string();
     let path = options.path.clone().unwrap_or_else(|| format!("/{name}"));
     value::path(&path).map_err(|c| c.message)?;
-    let variable = name.to_ascii_uppercase().replace('-', "_");
-    let key = options
-        .key
-        .clone()
-        .unwrap_or_else(|| format!("env:{variable}_SECRET"));
-    value::secret_ref(&key, std::path::Path::new("")).map_err(|c| c.message)?;
-    let mut text = format!(
-        "provider = {}\npath     = {}\nkeys     = [{}]\nforward  = {}\n",
-        quoted(&provider.name),
-        quoted(&path),
-        quoted(&key),
-        quoted(&forward)
-    );
-    if !provider.config.is_empty() {
-        text.push_str("\n[config]\n");
-        for (name, meaning) in &provider.config {
-            text.push_str(&format!("{name} = \"\"   # {}\n", meaning.meaning));
-        }
+    if let Some(key) = &options.key {
+        value::secret_ref(key, std::path::Path::new("")).map_err(|c| c.message)?;
     }
-    Ok(text)
-}
-
-fn quoted(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
+    let draft = source::Draft {
+        name,
+        path: &path,
+        key: options.key.as_deref(),
+        forward: &forward,
+    };
+    Ok(source::text(provider, &draft))
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod reach;
 pub mod capture;
 pub mod check;
 pub mod demo;
@@ -14,8 +15,10 @@ pub mod http;
 pub mod init;
 pub mod output;
 pub mod providers;
+pub mod schema;
 pub mod send;
 pub mod serve;
+pub mod source;
 pub mod sign;
 pub mod subject;
 pub mod watch;
@@ -55,11 +58,13 @@ enum Command {
     /// The main job on a stage, with signed, forged, stale and doubled callbacks
     Demo(demo::Options),
     /// Compile rules, keys and certificate; show every error with its place
-    Check,
+    Check(check::Options),
     /// Write the rule file of a new source
     Init(init::Options),
     /// The providers that can be named in a rule file
     Providers(providers::Options),
+    /// The JSON Schema of a kind of file, with which editors complete and check it
+    Schema(schema::Options),
     /// Show what the verifier makes of a captured request, and why it is rejected
     Explain(Box<explain::Options>),
     /// Make a correctly signed test callback and print it
@@ -104,9 +109,10 @@ pub fn run() -> ExitCode {
     let done = match command {
         Command::Serve => serve::run(&place),
         Command::Demo(options) => demo::run(&options),
-        Command::Check => check::run(&place),
+        Command::Check(options) => check::run(&place, &options),
         Command::Init(options) => init::run(&place, &options),
         Command::Providers(options) => providers::run(&place, &options),
+        Command::Schema(options) => schema::run(&options),
         Command::Explain(options) => explain::run(&place, &options),
         Command::Sign(options) => sign::run(&place, &options),
         Command::Send(options) => send::run(&place, &options),

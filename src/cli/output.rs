@@ -15,6 +15,15 @@ pub fn remark(text: impl std::fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// Columns of the terminal that results go to; none where they go somewhere else.
+pub fn width() -> Option<usize> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
 fn look() -> Look {
     match io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
         true => Look::Colour,
@@ -31,7 +40,12 @@ pub fn diagnostics(diagnostics: &[Diagnostic]) {
 
 /// Every fault, those in files with their places.
 pub fn faults(faults: Vec<Fault>) {
-    let count = faults.len();
+    faults_and(faults, 0);
+}
+
+/// The same; some were said already, and count.
+pub fn faults_and(faults: Vec<Fault>, said: usize) {
+    let count = faults.len() + said;
     let mut in_files = Vec::new();
     let mut others = Vec::new();
     for fault in faults {
@@ -51,7 +65,20 @@ pub fn faults(faults: Vec<Fault>) {
     }
     diagnostics(&in_files);
     for fault in others {
-        remark(format_args!("error: {fault}"));
+        let code = match &fault {
+            Fault::Key { error, .. } => format!("[{}]", error.code()),
+            Fault::File(_)
+            | Fault::SignWith { .. }
+            | Fault::Tls(_)
+            | Fault::Roots(_)
+            | Fault::Store(_)
+            | Fault::Token(_)
+            | Fault::Directory { .. }
+            | Fault::Bind { .. }
+            | Fault::Thread { .. }
+            | Fault::NoSources { .. } => String::new(),
+        };
+        remark(format_args!("error{code}: {fault}"));
     }
     remark(match count {
         1 => "1 error".to_owned(),

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use crate::inbox::store::{Acceptance, Claim, NewEvent, Store, StoreError, StoredEvent};
 use crate::message::EventId;
 use crate::verify::Verified;
@@ -52,7 +50,7 @@ fn new_event(verified: Verified) -> NewEvent {
     let (request, rule, identity, seal) = verified.into_parts();
     let claim = Claim {
         key: identity.key,
-        body: Sha256::digest(&request.body).into(),
+        body: identity.content,
         keep: rule.inbox.keep,
     };
     let target = request.target();

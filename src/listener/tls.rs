@@ -211,7 +211,7 @@ impl ResolvesServerCert for CurrentIdentity {
     }
 }
 
-/// TLS 1.2 and 1.3, h2 and http/1.1 by ALPN, no early data (it could be replayed, RFC 8446 §8).
+/// TLS 1.2 and 1.3, h2 and http/1 by ALPN, no early data (it could be replayed, RFC 8446 §8).
 pub fn server_config(
     identity: Arc<CurrentIdentity>,
     http2: bool,
@@ -223,10 +223,14 @@ pub fn server_config(
         .map_err(protocol)?
         .with_no_client_auth()
         .with_cert_resolver(identity);
-    config.alpn_protocols = match http2 {
-        true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-        false => vec![b"http/1.1".to_vec()],
-    };
+    // Some versions of libcurl that are told to speak HTTP/1.0 offer nothing else, so WordPress and
+    // with it WooCommerce; RFC 7301 §3.2 has the handshake fail where nothing offered is known.
+    let offered: [&[u8]; 3] = [b"h2", b"http/1.1", b"http/1.0"];
+    config.alpn_protocols = offered
+        .iter()
+        .filter(|name| http2 || **name != b"h2")
+        .map(|name| name.to_vec())
+        .collect();
     // Stateless tickets: a client may resume on another core than the one it first met.
     config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(protocol)?;
     config.max_early_data_size = 0;

@@ -90,6 +90,19 @@ impl HttpsAsk {
         self.tls.prepare();
     }
 
+    /// Connects to the host of a request, and over TLS looks at its certificate; sends nothing.
+    pub async fn reach(&self, request: &Outbound) -> Result<(), RemoteFault> {
+        let end = Instant::now() + request.timeout;
+        let connected = async {
+            let stream = self.dial(request, end).await?;
+            if request.https {
+                connect::tls(&self.tls, &request.host, stream).await?;
+            }
+            Ok(())
+        };
+        self.within(end, connected).await
+    }
+
     async fn answer(&self, request: &Outbound) -> Result<RemoteAnswer, RemoteFault> {
         let plain = !request.https && !request.own_host;
         if plain || !wire::is_host(&request.host) {

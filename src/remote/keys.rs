@@ -255,6 +255,12 @@ impl<K: Send + Sync + 'static> KeyCache<K> {
         failing
     }
 
+    /// Why keys that are there could not be fetched anew the last time.
+    pub fn fault(&self, name: &str) -> Option<RemoteFault> {
+        let mut inside = self.inside();
+        Some(inside.used(name)?.failed.as_ref()?.fault.clone())
+    }
+
     /// Names that are remembered, with keys or without.
     pub fn len(&self) -> usize {
         self.inside().names.len()

@@ -26,7 +26,7 @@ const FIELDS_MAX: usize = 100;
 const USER_AGENT: &str = concat!("callseal/", env!("CARGO_PKG_VERSION"));
 
 /// Fields that the client alone writes: they say how a message is framed and for whom it is.
-const OWN: [HeaderName; 13] = [
+const OWN: [HeaderName; 12] = [
     header::HOST,
     header::CONNECTION,
     header::CONTENT_LENGTH,
@@ -36,7 +36,6 @@ const OWN: [HeaderName; 13] = [
     header::UPGRADE,
     header::EXPECT,
     header::ACCEPT_ENCODING,
-    header::USER_AGENT,
     header::PROXY_AUTHORIZATION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -62,7 +61,11 @@ pub fn message(request: &Outbound, proof: Option<HeaderValue>) -> Result<Message
         }
         let mut value = HeaderValue::from_bytes(value).map_err(|_| RemoteFault::Unsendable)?;
         value.set_sensitive(true);
-        fields.append(name, value);
+        // Some hosts want to hear a name of their choice.
+        match name == header::USER_AGENT {
+            true => fields.insert(name, value).is_some(),
+            false => fields.append(name, value),
+        };
     }
     if !fields.contains_key(header::ACCEPT) {
         fields.insert(header::ACCEPT, HeaderValue::from_static("*/*"));

@@ -52,10 +52,6 @@ pub const PROVIDERS: &[(&str, &str)] = &[
     ),
     ("bitpay", include_str!("../../rules/providers/bitpay.toml")),
     (
-        "bitpay-extended",
-        include_str!("../../rules/providers/bitpay-extended.toml"),
-    ),
-    (
         "bluesnap",
         include_str!("../../rules/providers/bluesnap.toml"),
     ),
@@ -116,6 +112,10 @@ pub const PROVIDERS: &[(&str, &str)] = &[
         include_str!("../../rules/providers/cryptapi.toml"),
     ),
     (
+        "cryptapi-post",
+        include_str!("../../rules/providers/cryptapi-post.toml"),
+    ),
+    (
         "cryptomus",
         include_str!("../../rules/providers/cryptomus.toml"),
     ),
@@ -126,6 +126,10 @@ pub const PROVIDERS: &[(&str, &str)] = &[
     (
         "cybersource",
         include_str!("../../rules/providers/cybersource.toml"),
+    ),
+    (
+        "cybersource-payload",
+        include_str!("../../rules/providers/cybersource-payload.toml"),
     ),
     (
         "discord",

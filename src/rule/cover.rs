@@ -403,13 +403,10 @@ fn component(components: &[String], wanted: &Selector) -> bool {
         | Selector::Form(_)
         | Selector::Xml(_) => has("content-digest"),
         Selector::Method => has("@method"),
-        Selector::Path | Selector::PathSegment(_) => {
-            has("@path") || has("@target-uri") || has("@request-target")
-        }
-        Selector::Query | Selector::QueryParam(_) => {
-            has("@query") || has("@target-uri") || has("@request-target")
-        }
-        Selector::Target => has("@target-uri") || has("@request-target"),
+        // `@target-uri` is the address that the source has configured, not the one that was asked.
+        Selector::Path | Selector::PathSegment(_) => has("@path") || has("@request-target"),
+        Selector::Query | Selector::QueryParam(_) => has("@query") || has("@request-target"),
+        Selector::Target => has("@request-target") || (has("@path") && has("@query")),
         Selector::Header(name) => has(name),
         // Parameters of the signature are always part of what is signed.
         Selector::Sig(_) | Selector::KeyId => true,

@@ -21,9 +21,13 @@ pub mod template;
 pub mod scheme;
 pub mod provider;
 pub mod cover;
+pub mod words;
 pub mod value;
 pub mod url;
+#[cfg(test)]
+pub(crate) mod witness;
 pub mod reader;
+pub mod shape;
 pub mod document;
 pub mod catalogue;
 pub mod compile;
@@ -146,6 +150,8 @@ pub struct RelayRule {
     pub retry: RetryPolicy,
     /// Key of the Standard Webhooks signature on the hop to the application.
     pub sign_with: Option<SecretRef>,
+    /// Pass the query on as it came, also what nobody has signed.
+    pub query_as_received: bool,
 }
 
 /// When to try again. The n-th pause (from 0) is `first × factor^n`, at most `max`; with full

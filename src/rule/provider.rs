@@ -119,6 +119,9 @@ pub struct EventIdentity {
     /// Why every delivery is an event of its own: the provider sends the same words for different
     /// events, so that taking them for one would lose some.
     pub repeats: Option<String>,
+    /// What the event says, without what only counts the provider's tries. None: all that is
+    /// signed.
+    pub content: Option<Template>,
 }
 
 /// What a payment's callback says, in one language for all providers.
@@ -169,6 +172,8 @@ pub struct Split {
     pub items: Pointer,
     /// Each is signed by itself.
     pub each: bool,
+    /// No more items are taken than the provider sends: captured ones could be put together anew.
+    pub most: usize,
 }
 
 /// A second source that is asked before the event counts.

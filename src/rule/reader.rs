@@ -10,8 +10,11 @@ use toml::de::{DeTable, DeValue};
 
 use crate::rule::Template;
 use crate::rule::diagnostic::{Diagnostic, Severity};
+use crate::rule::shape::Shape;
 use crate::rule::text::{inside_string, nearest};
 use crate::rule::value::Complaint;
+#[cfg(test)]
+use crate::rule::witness::{self, Read, Sight};
 
 /// What was found wrong in one file.
 pub struct Problems {
@@ -20,11 +23,14 @@ pub struct Problems {
     found: RefCell<Vec<Diagnostic>>,
     /// Places that may hold a secret: painted over in whatever is shown of the file.
     hidden: RefCell<Vec<Range<usize>>>,
+    /// What kind of file this is: says where a key belongs that stands in a wrong table.
+    shape: fn() -> Shape,
 }
 
 impl Problems {
-    pub fn new(file: impl Into<String>, text: impl Into<Arc<str>>) -> Self {
+    pub fn new(file: impl Into<String>, text: impl Into<Arc<str>>, shape: fn() -> Shape) -> Self {
         Problems {
+            shape,
             file: file.into(),
             text: text.into(),
             found: RefCell::default(),
@@ -175,6 +181,8 @@ pub struct Table<'a> {
     pub span: Range<usize>,
     path: String,
     asked: RefCell<Vec<&'static str>>,
+    #[cfg(test)]
+    needed: RefCell<Vec<&'static str>>,
 }
 
 impl<'a> Table<'a> {
@@ -195,6 +203,8 @@ impl<'a> Table<'a> {
             span,
             path,
             asked: RefCell::default(),
+            #[cfg(test)]
+            needed: RefCell::default(),
         }
     }
 
@@ -217,6 +227,8 @@ impl<'a> Table<'a> {
 
     /// Like `get`, and complains when the key is not there.
     pub fn need(&self, key: &'static str, hint: &str) -> Option<Field<'a>> {
+        #[cfg(test)]
+        self.needed.borrow_mut().push(key);
         let found = self.get(key);
         if found.is_none() {
             let message = format!("`{}` is missing", self.name_of(key));
@@ -249,6 +261,13 @@ impl<'a> Table<'a> {
     /// Complains about every key that nobody asked for.
     pub fn finish(self) {
         let asked = self.asked.borrow();
+        #[cfg(test)]
+        witness::see(Sight::Table {
+            file: self.problems.file.clone(),
+            path: self.path.clone(),
+            asked: asked.clone(),
+            needed: self.needed.borrow().clone(),
+        });
         for (name, value) in self.entries {
             if asked.contains(&name.get_ref().as_ref()) {
                 continue;
@@ -256,20 +275,21 @@ impl<'a> Table<'a> {
             // Nobody knows what this is; it may be a secret in a place that we never heard of.
             self.problems.hide(value.span());
             let message = format!("there is no key `{}`", self.name_of(name.get_ref()));
-            match nearest(name.get_ref(), asked.iter().copied()) {
-                Some(near) => self.problems.error_with(
-                    name.span(),
-                    "unknown_key",
-                    message,
-                    format!("did you mean `{near}`?"),
-                ),
-                None => self.problems.error_with(
-                    name.span(),
-                    "unknown_key",
-                    message,
-                    format!("here may stand: {}", asked.join(", ")),
-                ),
-            }
+            let hint = self.hint(name.get_ref(), &asked);
+            self.problems
+                .error_with(name.span(), "unknown_key", message, hint);
+        }
+    }
+
+    /// What a key may have been meant for that nobody asked for.
+    fn hint(&self, key: &str, asked: &[&str]) -> String {
+        let near = nearest(key, asked.iter().copied());
+        let places = (self.problems.shape)().places(key);
+        match (near, places.as_slice()) {
+            (Some(near), _) => format!("did you mean `{near}`?"),
+            (None, [place]) => format!("`{key}` belongs under {place}"),
+            (None, [one, other]) => format!("`{key}` belongs under {one} or {other}"),
+            (None, _) => format!("here may stand: {}", asked.join(", ")),
         }
     }
 }
@@ -287,6 +307,15 @@ pub struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
+    #[cfg(test)]
+    fn witnessed(&self, read: Read) {
+        witness::see(Sight::Value {
+            file: self.problems.file.clone(),
+            path: self.path.clone(),
+            read,
+        });
+    }
+
     fn wrong_type<T>(&self, wanted: &str) -> Option<T> {
         let found = self.value.type_str();
         let message = format!("`{}` must be {wanted}, this is of type {found}", self.path);
@@ -296,6 +325,8 @@ impl<'a> Field<'a> {
     }
 
     pub fn text(&self) -> Option<&'a str> {
+        #[cfg(test)]
+        self.witnessed(Read::Text);
         match self.value.as_str() {
             Some(text) => Some(text),
             None => self.wrong_type("a string"),
@@ -303,6 +334,8 @@ impl<'a> Field<'a> {
     }
 
     pub fn boolean(&self) -> Option<bool> {
+        #[cfg(test)]
+        self.witnessed(Read::Boolean);
         match self.value.as_bool() {
             Some(value) => Some(value),
             None => self.wrong_type("`true` or `false`"),
@@ -310,6 +343,8 @@ impl<'a> Field<'a> {
     }
 
     pub fn integer(&self, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
+        #[cfg(test)]
+        self.witnessed(Read::Integer(*range.start(), *range.end()));
         let Some(integer) = self.value.as_integer() else {
             return self.wrong_type("a whole number");
         };
@@ -327,6 +362,8 @@ impl<'a> Field<'a> {
 
     /// A number with or without a fraction.
     pub fn number(&self) -> Option<f64> {
+        #[cfg(test)]
+        self.witnessed(Read::Number);
         let text = match (self.value.as_float(), self.value.as_integer()) {
             (Some(float), _) => float.as_str(),
             (None, Some(integer)) if integer.radix() == 10 => integer.as_str(),
@@ -339,6 +376,8 @@ impl<'a> Field<'a> {
     }
 
     pub fn datetime(&self) -> Option<&'a toml::value::Datetime> {
+        #[cfg(test)]
+        self.witnessed(Read::Date);
         match self.value.as_datetime() {
             Some(datetime) => Some(datetime),
             None => self.wrong_type("a date"),
@@ -347,6 +386,8 @@ impl<'a> Field<'a> {
 
     /// A string that `parse` can read.
     pub fn parsed<T>(&self, parse: impl FnOnce(&str) -> Result<T, Complaint>) -> Option<T> {
+        #[cfg(test)]
+        self.witnessed(Read::Parsed(std::any::type_name_of_val(&parse)));
         match parse(self.text()?) {
             Ok(value) => Some(value),
             Err(complaint) => {
@@ -359,7 +400,31 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// One of a few words, and what it stands for.
+    pub fn word<T: Clone>(&self, choices: &[(&str, T)]) -> Option<T> {
+        let text = self.text()?;
+        let names = || choices.iter().map(|(name, _)| *name);
+        #[cfg(test)]
+        self.witnessed(Read::Word(names().map(str::to_owned).collect()));
+        let found = choices
+            .iter()
+            .find(|(name, _)| *name == text)
+            .map(|(_, value)| value.clone());
+        if found.is_none() {
+            let message = format!("`{}` cannot be `{text}`", self.path);
+            let hint = match nearest(text, names()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("it is one of: {}", names().collect::<Vec<_>>().join(", ")),
+            };
+            self.problems
+                .error_with(self.span.clone(), "bad_value", message, hint);
+        }
+        found
+    }
+
     pub fn template(&self) -> Option<Template> {
+        #[cfg(test)]
+        self.witnessed(Read::Template);
         let text = self.text()?;
         match Template::parse(text) {
             Ok(template) => Some(template),

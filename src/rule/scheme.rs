@@ -121,8 +121,8 @@ pub struct KeyRule {
     pub derive: Option<Derive>,
     /// What a person puts into `keys`, and where he finds it.
     pub meaning: Option<String>,
-    /// The same key signs for all customers of the provider.
-    pub shared: bool,
+    /// The same key signs for all customers of the provider. None: not said.
+    pub shared: Option<bool>,
     /// Why an RSA key of 1024 bits is taken, which nobody should use any more.
     pub small_rsa: Option<String>,
     /// Fewest bytes of a shared secret, where the provider's own are shorter than usual.
@@ -284,6 +284,8 @@ pub enum Test {
     Equals(Vec<Template>),
     StartsWith(String),
     Present(bool),
+    /// This text is not in it. What is missing lacks it too.
+    Lacks(String),
 }
 
 /// Names and values, sorted and joined.

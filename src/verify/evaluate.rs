@@ -46,6 +46,17 @@ pub fn text(template: &Template, scope: &Scope<'_, '_>) -> Result<Option<Vec<u8>
     joined(template.pieces(), scope)
 }
 
+/// The same, borrowed where the template is one value and that is borrowed.
+pub fn short<'s>(
+    template: &Template,
+    scope: &Scope<'s, '_>,
+) -> Result<Option<Cow<'s, [u8]>>, Rejection> {
+    match template.as_single() {
+        Some(value) => one(value, scope),
+        None => Ok(text(template, scope)?.map(Cow::Owned)),
+    }
+}
+
 fn joined(pieces: &[Piece], scope: &Scope<'_, '_>) -> Result<Option<Vec<u8>>, Rejection> {
     let mut bytes = Vec::new();
     for piece in pieces {
@@ -71,6 +82,9 @@ pub fn one<'s>(value: &Value, scope: &Scope<'s, '_>) -> Result<Option<Cow<'s, [u
 
 /// The same for a value that may stand there several times. What is missing does not count.
 pub fn all<'s>(value: &Value, scope: &Scope<'s, '_>) -> Result<Vec<Cow<'s, [u8]>>, Rejection> {
+    if !value.selector.is_many() {
+        return Ok(one(value, scope)?.into_iter().collect());
+    }
     let mut results = Vec::new();
     for found in scope.select_all(&value.selector)? {
         results.extend(transformed(value, Some(found), scope)?);
@@ -101,6 +115,9 @@ pub fn holds(condition: &Condition, scope: &Scope<'_, '_>) -> Result<bool, Rejec
         (Test::Present(wanted), found) => Ok(found.is_some_and(|f| !f.is_empty()) == *wanted),
         (Test::StartsWith(prefix), found) => {
             Ok(found.is_some_and(|found| found.starts_with(prefix.as_bytes())))
+        }
+        (Test::Lacks(text), found) => {
+            Ok(found.is_none_or(|found| find(&found, text.as_bytes()).is_none()))
         }
         (Test::Equals(_), None) => Ok(false),
         (Test::Equals(texts), Some(found)) => {

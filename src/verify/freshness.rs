@@ -186,7 +186,7 @@ mod tests {
                 Err(Rejection::FromTheFuture { millis: 301_000 }),
             ),
         ] {
-            assert_eq!(check(stamp, now, tolerance), verdict, "{stamp}");
+            assert_eq!(check(stamp, now, tolerance, None), verdict, "{stamp}");
         }
     }
 }

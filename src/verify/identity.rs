@@ -6,6 +6,7 @@
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
+use crate::rule::scheme::Scheme;
 use crate::rule::template::{Piece, Selector};
 use crate::rule::{Rule, Template};
 use crate::verify::evaluate;
@@ -24,6 +25,10 @@ pub struct Identity {
     pub text: String,
     /// The event's type in the provider's words; empty when it names none.
     pub kind: String,
+    /// The digest of what the event says: two requests with one key and one content are one event
+    /// told twice, however they are written. Only what is verified goes into it, so that nobody
+    /// makes something new by changing what is not.
+    pub content: [u8; 32],
 }
 
 /// How the key was made. Part of it, so that keys of different making never meet.
@@ -42,12 +47,18 @@ pub fn identify(rule: &Rule, scope: &Scope<'_, '_>) -> Result<Identity, Rejectio
     if rule.provider.event.repeats.is_some() {
         // The provider says the same words for different events: each delivery is one.
         key.push(BY_DELIVERY);
-        put(&mut key, &digest(rule, scope)?);
+        let content = content(rule, scope)?;
+        put(&mut key, &content);
         let at = scope.view.request.received_at.as_millis();
         put(&mut key, &at.to_be_bytes());
         put(&mut key, crate::verify::sign::nonce(8).as_bytes());
         let text = format!("delivery:{at}");
-        return Ok(Identity { key, text, kind });
+        return Ok(Identity {
+            key,
+            text,
+            kind,
+            content,
+        });
     }
     let mut found = None;
     for template in &rule.inbox.keys {
@@ -64,6 +75,7 @@ pub fn identify(rule: &Rule, scope: &Scope<'_, '_>) -> Result<Identity, Rejectio
                 key,
                 text: id.text,
                 kind,
+                content: content(rule, scope)?,
             })
         }
         unsigned => {
@@ -73,7 +85,12 @@ pub fn identify(rule: &Rule, scope: &Scope<'_, '_>) -> Result<Identity, Rejectio
             key.extend_from_slice(&digest);
             let text = unsigned.map(|id| id.text);
             let text = text.unwrap_or_else(|| format!("sha256:{}", HEXLOWER.encode(&digest)));
-            Ok(Identity { key, text, kind })
+            Ok(Identity {
+                key,
+                text,
+                kind,
+                content: content(rule, scope)?,
+            })
         }
     }
 }
@@ -167,40 +184,79 @@ fn take(
     Ok(true)
 }
 
+/// What the event says, as a digest. The file's own word where it has one: some providers count
+/// their tries in the body. Where a second source was asked, it has confirmed what the key is made
+/// of, and nothing else counts.
+fn content(rule: &Rule, scope: &Scope<'_, '_>) -> Result<[u8; 32], Rejection> {
+    if let Some(template) = &rule.provider.event.content
+        && let Some(text) = evaluate::text(template, scope)?
+    {
+        return Ok(Sha256::digest(&text).into());
+    }
+    if scope.answer.is_some() {
+        return Ok([0; 32]);
+    }
+    digest(rule, scope)
+}
+
 /// The digest of what the signature fixes. The body where it is signed as it is. Where it is not
 /// (sorted parameters), the same content can be written in several ways under one signature, so
-/// the signed bytes themselves are digested. Where the signature leaves the body out (a token in a
-/// header), the body is all there is to tell events apart.
+/// the signed bytes themselves are digested. Where nothing is signed (a token), the body is all
+/// there is to tell events apart.
 fn digest(rule: &Rule, scope: &Scope<'_, '_>) -> Result<[u8; 32], Rejection> {
-    let mut sha256 = Sha256::new();
+    let provider = &rule.provider;
     let scheme = scope.frame.map(|frame| frame.scheme);
-    // The same event under two keys is one event.
-    let scope = &Scope {
-        key: Some(&[]),
-        ..*scope
-    };
-    match scheme {
-        Some(scheme)
-            if !scheme.messages.is_empty()
-                && !scheme.body_unsigned
-                && !rule.provider.scheme_covers_bytes(scheme)
-                && !rule.provider.split.as_ref().is_some_and(|split| split.each)
-                && !rule.provider.covers(&Selector::Body) =>
-        {
-            if let Some(message) = scheme.messages.first() {
-                evaluate::feed(message, scope, &mut |bytes| sha256.update(bytes))?;
-            }
-        }
-        Some(_) | None => {
+    let bytes =
+        scheme.is_none_or(|scheme| scheme.messages.is_empty()) || provider.covers(&Selector::Body);
+    let mut sha256 = Sha256::new();
+    let items = match (&provider.split, bytes) {
+        (Some(split), false) if split.each => scope.items()?.into_iter().map(Some).collect(),
+        (_, false) => vec![None],
+        (_, true) => {
             let request = scope.view.request;
             sha256.update(&request.body);
-            if request.body.is_empty() {
-                // A callback by GET says everything in its address.
+            // A callback by GET says everything in its address.
+            let told = scheme.is_none() || provider.covers(&Selector::Target);
+            if request.body.is_empty() && told {
                 sha256.update(scope.view.target());
             }
+            Vec::new()
         }
+    };
+    for item in items {
+        // The same event under two keys is one event.
+        let scope = Scope {
+            key: Some(&[]),
+            item: item.or(scope.item),
+            ..*scope
+        };
+        signed_bytes(scheme, &scope, &mut sha256)?;
     }
     Ok(sha256.finalize().into())
+}
+
+/// Feeds the first variant of the message for which nothing is missing.
+fn signed_bytes(
+    scheme: Option<&Scheme>,
+    scope: &Scope<'_, '_>,
+    sha256: &mut Sha256,
+) -> Result<(), Rejection> {
+    let mut absent = None;
+    for message in scheme
+        .map(|scheme| scheme.messages.as_slice())
+        .unwrap_or_default()
+    {
+        let mut digest = Sha256::new();
+        match evaluate::feed(message, scope, &mut |bytes| digest.update(bytes)) {
+            Ok(()) => {
+                sha256.update(digest.finalize());
+                return Ok(());
+            }
+            Err(fault @ Rejection::FieldMissing { .. }) => absent = Some(fault),
+            Err(fault) => return Err(fault),
+        }
+    }
+    absent.map_or(Ok(()), Err)
 }
 
 /// A type is for people and for filters: a body of another shape has none.

@@ -64,7 +64,9 @@ pub fn judge(
     if let Some(step) = challenged(false, &plain, known)? {
         return Ok(step);
     }
-    if !provider.methods.contains(&request.method) {
+    let of_callbacks = provider.methods.contains(&request.method);
+    let asks = |c: &Challenge| c.signed && c.method.as_ref() == Some(&request.method);
+    if !of_callbacks && !provider.challenges.iter().any(asks) {
         return Err(Rejection::MethodUnexpected);
     }
     let frames: Vec<Frame<'_>> = provider.schemes.iter().map(Frame::new).collect();
@@ -87,6 +89,9 @@ pub fn judge(
     if let Some(step) = challenged(true, &signed, known)? {
         return Ok(step);
     }
+    if !of_callbacks {
+        return Err(Rejection::MethodUnexpected);
+    }
     let scope = match &provider.query_back {
         Some(query) if evaluate::all_hold(&query.when, &scope)? => {
             let Some(answer) = &known.answer else {
@@ -102,10 +107,16 @@ pub fn judge(
         }
         Some(_) | None => scope,
     };
+    // What nobody was asked about is not shown as money, unless it is signed.
+    let unasked = provider.query_back.is_some() && scope.answer.is_none();
+    let payment = match unasked && !provider.covers_body() {
+        true => None,
+        false => payment(provider, &scope)?,
+    };
     Ok(Step::Done(Box::new(Judgement::Event {
         identity: identify(rule, &scope)?,
         seal: sealed.seal,
-        payment: payment(provider, &scope)?,
+        payment,
     })))
 }
 
@@ -163,6 +174,7 @@ fn sealed<'s, 'r>(
     }
     let mut fitted: Option<Sealed> = None;
     let mut furthest: Option<Rejection> = None;
+    let mut wanted: Option<Want> = None;
     for (index, frame) in frames.iter().enumerate() {
         let scope = Scope {
             frame: Some(frame),
@@ -181,7 +193,7 @@ fn sealed<'s, 'r>(
                     seal,
                 });
             }
-            Ok(Checked::Wanted(want)) => return Ok(Err(want)),
+            Ok(Checked::Wanted(want)) => wanted = wanted.or(Some(want)),
             Err(found) => {
                 let further = furthest
                     .as_ref()
@@ -192,10 +204,11 @@ fn sealed<'s, 'r>(
             }
         }
     }
-    match (fitted, furthest) {
-        (Some(sealed), _) => Ok(Ok(sealed)),
-        (None, Some(rejection)) => Err(rejection),
-        (None, None) => Err(Rejection::SchemeUnknown),
+    match (fitted, wanted, furthest) {
+        (Some(sealed), ..) => Ok(Ok(sealed)),
+        (None, Some(want), _) => Ok(Err(want)),
+        (None, None, Some(rejection)) => Err(rejection),
+        (None, None, None) => Err(Rejection::SchemeUnknown),
     }
 }
 
@@ -206,13 +219,18 @@ fn attempt(
     known: &Known,
     now: Timestamp,
 ) -> Result<Checked, Rejection> {
-    // A stamp that is missing is called so, and not a signature that does not fit; it is believed
-    // only after.
-    if let Err(fault) = stamp(scope) {
-        seal::present(scope)?;
-        return Err(fault);
+    // A stamp that is missing is called so, and not a signature that does not fit. Where the
+    // signature fits, the stamp is read after.
+    match seal::check(index, scope, keys, known, now) {
+        Err(fault) => {
+            if let Err(of_stamp) = stamp(scope) {
+                seal::present(scope)?;
+                return Err(of_stamp);
+            }
+            Err(fault)
+        }
+        checked => checked,
     }
-    seal::check(index, scope, keys, known, now)
 }
 
 /// When the request says it was signed.
@@ -220,7 +238,8 @@ fn stamp(scope: &Scope<'_, '_>) -> Result<Option<Timestamp>, Rejection> {
     let Some(freshness) = &scope.view.rule.provider.freshness else {
         return Ok(None);
     };
-    let text = evaluate::text(&freshness.timestamp, scope)?.ok_or(Rejection::TimestampMissing)?;
+    let text = evaluate::short(&freshness.timestamp, scope)?;
+    let text = text.ok_or(Rejection::TimestampMissing)?;
     freshness::read(freshness.format, &text).map(Some)
 }
 
@@ -298,10 +317,17 @@ fn confirmed(query: &QueryBack, scope: &Scope<'_, '_>) -> Result<(), Rejection> 
         .map(|answer| answer.status.as_str())
         .unwrap_or_default();
     if !same(status.as_bytes(), query.status.to_string().as_bytes()) {
-        // A host that is ill says nothing about the event.
-        if status.starts_with('5') || status == "429" {
+        // A host that is ill, or that does not let us ask, says nothing about the event.
+        let ours = ["401", "403", "408", "429"].contains(&status);
+        if status.starts_with('5') || status.starts_with('3') || ours {
             return Err(Rejection::Unready {
                 what: format!("the second source answered {status}"),
+            });
+        }
+        // Nor does one that does not know who asks: that is our own credentials' fault.
+        if status == "401" && query.request.auth.is_some() {
+            return Err(Rejection::Unready {
+                what: "the second source does not take our credentials".to_owned(),
             });
         }
         return Err(Rejection::NotConfirmed {

@@ -37,6 +37,9 @@ pub struct Keyring {
 
 #[derive(Debug, Default)]
 pub struct SchemeKeys {
+    /// Names the source, the scheme and all that its keys are trusted by: what is fetched under
+    /// one trust is never used under another.
+    pub tag: String,
     pub keys: Vec<Key>,
     /// Root certificates that are pinned, in DER.
     pub anchors: Vec<Vec<u8>>,
@@ -92,6 +95,8 @@ pub enum KeyFault {
     NotACertificate,
     /// No scheme of the provider takes such a key.
     NoScheme,
+    /// A public key or certificate where a shared secret is needed: everybody has it.
+    PemAsSecret,
     /// The provider names its keys in every request, so a key without an id is never used.
     IdMissing,
 }
@@ -105,6 +110,7 @@ impl KeyError {
             KeyFault::Public(_) => "key_not_public",
             KeyFault::NotACertificate => "key_not_certificate",
             KeyFault::NoScheme => "key_without_scheme",
+            KeyFault::PemAsSecret => "key_not_secret",
             KeyFault::IdMissing => "key_id_missing",
         }
     }
@@ -129,6 +135,9 @@ impl fmt::Display for KeyError {
             }
             KeyFault::Public(fault) => fault.fmt(f),
             KeyFault::NotACertificate => f.write_str("no root certificate can be read from it"),
+            KeyFault::PemAsSecret => {
+                f.write_str("this is a key or certificate in PEM, and a shared secret is needed")
+            }
             KeyFault::NoScheme => f.write_str("this provider takes no key of this kind"),
             KeyFault::IdMissing => {
                 f.write_str("this provider names the key it used, so the key needs its `id`")
@@ -324,6 +333,15 @@ impl<'r> Builder<'r> {
             };
             self.ring.also.push(key);
         }
+        let source = self.rule.name.as_str();
+        let schemes = self.rule.provider.schemes.iter();
+        for (index, (scheme, keys)) in schemes.zip(&mut self.ring.schemes).enumerate() {
+            let rule = format!("{:?} {:?} {:?}", scheme.algorithm, scheme.key, scheme.jws);
+            let mut trusted = rule.into_bytes();
+            trusted.extend(keys.anchors.iter().flatten());
+            let print = HEXLOWER.encode(digest(&SHA256, &trusted).as_ref());
+            keys.tag = format!("{source}/{index}/{}", print.get(..16).unwrap_or_default());
+        }
         if self.errors.is_empty() {
             Ok(self.ring)
         } else {
@@ -507,6 +525,9 @@ fn shared(
             .shortest
             .map_or(shortest, |own| own.min(shortest)),
     };
+    if bytes.expose().starts_with(b"-----BEGIN ") {
+        return Err(KeyFault::PemAsSecret);
+    }
     if bytes.len() < least {
         return Err(KeyFault::TooShort { bytes: bytes.len() });
     }
@@ -579,8 +600,12 @@ mod tests {
     const CURVE: &str = include_str!("testdata/p256.pub.pem");
 
     fn load(dir: &Path, provider: &str, keys: &str) -> Result<Keyring, Vec<KeyError>> {
+        let config = match provider {
+            "alipay" => "[config]\napp_id = \"2021000000000001\"\n",
+            _ => "",
+        };
         let text = format!(
-            "provider = \"{provider}\"\npath = \"/x\"\nforward = \"http://app/\"\nkeys = [{keys}]\n"
+            "provider = \"{provider}\"\npath = \"/x\"\nforward = \"http://app/\"\nkeys = [{keys}]\n{config}"
         );
         let source = RuleFile {
             name: "shop".into(),
@@ -615,6 +640,8 @@ mod tests {
         std::fs::write(dir.path().join("k"), content).unwrap();
         load(dir.path(), provider, "\"file:k\"")
             .unwrap()
+            .schemes
+            .remove(0)
             .keys
             .remove(0)
     }
@@ -675,7 +702,7 @@ mod tests {
             &format!("{}\n{}", &bare[..64], &bare[64..]),
         ] {
             let key = loaded("alipay", text);
-            assert!(matches!(key.material, KeyMaterial::RsaSha256(_)));
+            assert_eq!(key.algorithm, Algorithm::Rsa(Digest::Sha256));
         }
         let key = loaded("wechatpay-v3", CERTIFICATE);
         assert_eq!(key.id.as_deref(), Some("0A5E2A9C07D14B83"));
@@ -694,8 +721,16 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(public(SMALL), PublicKeyFault::Bits { bits: 1024 });
-        assert_eq!(public(CURVE), PublicKeyFault::NotRsa);
-        assert_eq!(public("a secret, not a key"), PublicKeyFault::NotText);
+        assert_eq!(
+            public(CURVE),
+            PublicKeyFault::OtherKind { wanted: "an RSA" }
+        );
+        assert_eq!(
+            public("a secret, not a key"),
+            PublicKeyFault::NotText {
+                form: "neither PEM nor base64"
+            }
+        );
         assert_eq!(public("aGVsbG8gd29ybGQ="), PublicKeyFault::NotDer);
         let private = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
         assert_eq!(public(private), PublicKeyFault::PrivateKey);

@@ -48,7 +48,7 @@ pub fn signed_by(
     let request = Request { scope };
     let mut made_by: Option<&Held<'_>> = None;
     let mut unknown = None;
-    for one in &candidates {
+    for (index, one) in candidates.iter().enumerate() {
         let base =
             http_signature::base(one, &request).map_err(|fault| Rejection::FieldMissing {
                 field: fault.to_string(),
@@ -76,6 +76,9 @@ pub fn signed_by(
             }
             if matched && fits && named && made_by.is_none() {
                 made_by = Some(key);
+                if let Some(frame) = scope.frame {
+                    frame.fitted.set(Some(index));
+                }
             }
         }
         if !named_any {
@@ -97,8 +100,9 @@ pub fn parameter(scope: &Scope<'_, '_>, name: &str) -> Result<Option<Vec<u8>>, R
         return Ok(None);
     };
     let found = inputs(frame.scheme, scope)?;
-    // Of several signatures nobody says which one is meant.
-    let [one] = found.as_slice() else {
+    // Of several signatures the one that a key has made counts. Before that is known the first
+    // stands in: nothing is believed of it yet.
+    let Some(one) = found.get(frame.fitted.get().unwrap_or(0)) else {
         return Ok(None);
     };
     let number = |n: Option<i64>| n.map(|n| n.to_string().into_bytes());

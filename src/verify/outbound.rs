@@ -1,6 +1,7 @@
 //! Requests of our own, put together from a rule and a request. Where they may lead is the rule's
 //! word alone; what a stranger wrote gets into a path only as harmless characters.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use bytes::Bytes;
@@ -28,7 +29,7 @@ pub fn build(
         nonce: sign::nonce(16),
         signature: None,
     };
-    let (https, host, port, own_host) = place(&rule.host, scope)?;
+    let (https, host, port, own_host) = place(&rule.host, &scope.view.rule.config)?;
     if let Some(Auth::Sign {
         algorithm,
         key,
@@ -85,6 +86,26 @@ pub fn build(
         body: Bytes::from(needed(&rule.body, &here)?),
         timeout: rule.timeout,
         auth,
+    })
+}
+
+/// The host of a request, with nothing to ask it: for seeing whether it can be reached.
+pub fn place_of(
+    rule: &RemoteRequest,
+    config: &BTreeMap<String, String>,
+) -> Option<remote::Outbound> {
+    let (https, host, port, own_host) = place(&rule.host, config).ok()?;
+    Some(remote::Outbound {
+        method: http::Method::GET,
+        https,
+        host,
+        port,
+        own_host,
+        target: "/".to_owned(),
+        headers: Headers::new(),
+        body: Bytes::new(),
+        timeout: rule.timeout,
+        auth: remote::Auth::None,
     })
 }
 
@@ -170,8 +191,10 @@ fn harmless(value: &Value, scope: &Scope<'_, '_>) -> Result<String, Rejection> {
 }
 
 /// Protocol, host, port, and whether the source itself chose it.
-fn place(host: &Host, scope: &Scope<'_, '_>) -> Result<(bool, String, u16, bool), Rejection> {
-    let config = &scope.view.rule.config;
+fn place(
+    host: &Host,
+    config: &BTreeMap<String, String>,
+) -> Result<(bool, String, u16, bool), Rejection> {
     let (text, own) = match host {
         Host::Pinned(all) => {
             let chosen = match config.get("environment") {

@@ -49,7 +49,8 @@ pub fn canonical(
 }
 
 fn render(params: &Params, pairs: &[Pair<'_>]) -> Vec<u8> {
-    let mut text = Vec::new();
+    let length = |(name, value): &Pair<'_>| name.len() + value.len() + 4;
+    let mut text = Vec::with_capacity(pairs.iter().map(length).sum());
     for (index, (name, value)) in pairs.iter().enumerate() {
         if index > 0 {
             text.extend_from_slice(params.join.as_bytes());
@@ -81,12 +82,18 @@ fn unique(params: &Params, pairs: &mut Vec<Pair<'_>>) -> Result<(), Rejection> {
     if params.from == ParamsFrom::JsonLeaves {
         return Ok(());
     }
-    let mut names: Vec<&[u8]> = pairs.iter().map(|(name, _)| name.as_ref()).collect();
-    names.sort_unstable();
-    let twice = names.windows(2).find_map(|pair| match pair {
-        [a, b] if a == b => Some(shorten(a)),
-        _ => None,
-    });
+    // Most lists come sorted or nearly so; a copy of the names is only made where they do not.
+    let sorted = pairs.is_sorted_by(|(a, _), (b, _)| a < b);
+    let twice = if sorted {
+        None
+    } else {
+        let mut names: Vec<&[u8]> = pairs.iter().map(|(name, _)| name.as_ref()).collect();
+        names.sort_unstable();
+        names.windows(2).find_map(|pair| match pair {
+            [a, b] if a == b => Some(shorten(a)),
+            _ => None,
+        })
+    };
     match twice {
         None => Ok(()),
         Some(_) if params.repeated_sorted => {

@@ -86,11 +86,13 @@ impl<'k> Resolver<'k> {
             KeySource::Given => self.given(given, id.as_deref()).map(Resolved::Keys),
             KeySource::Jwks { request, ttl } => {
                 let outbound = outbound::build(request, scope, self.now)?;
-                let name = format!("jwks https://{}{}", outbound.host, outbound.target);
+                let name = kept("jwks", given, &outbound);
                 self.listed(index, name, id.as_deref(), *ttl, outbound)
             }
             KeySource::Fetch(fetch) => self.fetched(index, given, fetch, id.as_deref(), scope),
-            KeySource::CertificateUrl { url, pin, .. } => self.by_url(index, url, pin, scope),
+            KeySource::CertificateUrl { url, pin, .. } => {
+                self.by_url(index, given, url, pin, scope)
+            }
             KeySource::X5c {
                 length,
                 trust,
@@ -126,22 +128,26 @@ impl<'k> Resolver<'k> {
 
     /// The source's own keys: all, or those with the id that the request names.
     fn given(&self, given: &'k SchemeKeys, id: Option<&[u8]>) -> Result<Vec<Held<'k>>, Rejection> {
-        let mut keys: Vec<&Key> = given.keys.iter().collect();
-        if let Some(id) = id {
-            keys.retain(|key| is_called(key, id));
-            if keys.is_empty() {
-                return Err(Rejection::KeyUnknown { id: shorten(id) });
+        let mut named = false;
+        let mut keys = Vec::with_capacity(given.keys.len());
+        for key in &given.keys {
+            if id.is_none_or(|id| is_called(key, id)) {
+                named = true;
+                if key.not_after.is_none_or(|end| self.now < end) {
+                    keys.push(Held::Given(key));
+                }
             }
         }
-        keys.retain(|key| key.not_after.is_none_or(|end| self.now < end));
-        if keys.is_empty() {
-            return Err(Rejection::KeyExpired);
+        match (keys.is_empty(), id) {
+            (false, _) => Ok(keys),
+            (true, Some(id)) if !named => Err(Rejection::KeyUnknown { id: shorten(id) }),
+            (true, _) => Err(Rejection::KeyExpired),
         }
-        Ok(keys.into_iter().map(Held::Given).collect())
     }
 
-    /// Keys of a fetched list. An id that the list does not hold makes one more fetch, under a
-    /// name of its own, which the cache counts and limits.
+    /// Keys of a fetched list. An id that the list does not hold has the list fetched anew, which
+    /// the cache does once in a while however many ids a stranger makes up: so a new key of the
+    /// provider's is found even during a flood.
     fn listed(
         &self,
         scheme: usize,
@@ -156,6 +162,7 @@ impl<'k> Resolver<'k> {
                 scheme,
                 name,
                 id: None,
+                again: false,
                 ttl,
                 request,
             }));
@@ -168,15 +175,16 @@ impl<'k> Resolver<'k> {
                 .usable(list, |key| is_called(key, id))
                 .map(Resolved::Keys);
         }
-        let own = format!("{name} {}", shorten(id));
-        match self.known.keys(&own) {
-            Some(list) => self
+        match self.known.keys(&Known::anew(&name)) {
+            Some(list) if list.iter().any(|key| is_called(key, id)) => self
                 .usable(list, |key| is_called(key, id))
                 .map(Resolved::Keys),
+            Some(_) => Err(Rejection::KeyUnknown { id: shorten(id) }),
             None => Ok(Resolved::Wanted(Want::Keys {
                 scheme,
-                name: own,
+                name,
                 id: Some(id.to_vec()),
+                again: true,
                 ttl,
                 request,
             })),
@@ -212,7 +220,7 @@ impl<'k> Resolver<'k> {
             }
             Err(other) => return Err(other),
         };
-        let base = format!("fetch https://{}{}", request.host, request.target);
+        let base = kept("fetch", given, &request);
         if fetch.id.is_some() {
             return self.listed(scheme, base, id, fetch.ttl, request);
         }
@@ -226,6 +234,7 @@ impl<'k> Resolver<'k> {
                 scheme,
                 name,
                 id: id.map(<[u8]>::to_vec),
+                again: false,
                 ttl: fetch.ttl,
                 request: Box::new(request),
             })),
@@ -235,6 +244,7 @@ impl<'k> Resolver<'k> {
     fn by_url(
         &self,
         scheme: usize,
+        given: &SchemeKeys,
         url: &Template,
         pin: &UrlPin,
         scope: &Scope<'_, '_>,
@@ -245,15 +255,17 @@ impl<'k> Resolver<'k> {
             });
         };
         let pinned = pinned(&text, pin)?;
-        let name = format!("certificate https://{}{}", pinned.host(), pinned.target());
+        let request = outbound::visit(&pinned, CERTIFICATE_TIMEOUT);
+        let name = kept("certificate", given, &request);
         match self.known.keys(&name) {
             Some(list) => self.usable(list, |_| true).map(Resolved::Keys),
             None => Ok(Resolved::Wanted(Want::Keys {
                 scheme,
                 name,
                 id: None,
+                again: false,
                 ttl: CERTIFICATE_TTL,
-                request: Box::new(outbound::visit(&pinned, CERTIFICATE_TIMEOUT)),
+                request: Box::new(request),
             })),
         }
     }
@@ -284,10 +296,16 @@ impl<'k> Resolver<'k> {
     ) -> Result<Vec<Held<'k>>, Rejection> {
         let keys = certified(scheme, &given.anchors, chain, trust, policy, self.now)
             .map_err(|why| Rejection::KeyUntrusted { why })?;
-        Ok(keys
+        let keys: Vec<Held<'k>> = keys
             .into_iter()
+            .filter(|key| key.not_after.is_none_or(|end| self.now < end))
             .map(|key| Held::Made(Box::new(key)))
-            .collect())
+            .collect();
+        // A certificate that is trusted as it is ends all the same.
+        if keys.is_empty() {
+            return Err(Rejection::KeyExpired);
+        }
+        Ok(keys)
     }
 
     /// Two levels: one of the source's keys has signed a key, and that one the message.
@@ -624,10 +642,20 @@ pub fn pinned(text: &[u8], pin: &UrlPin) -> Result<Pinned, Rejection> {
     })
 }
 
-fn is_called(key: &Key, id: &[u8]) -> bool {
+pub fn is_called(key: &Key, id: &[u8]) -> bool {
     key.id
         .as_deref()
         .is_some_and(|known| known.as_bytes() == id)
+}
+
+/// Under which name keys are kept: the source, the scheme and all that its keys are trusted by are a
+/// part of it. What an answer is depends upon the source's credentials, and whether a certificate is
+/// believed upon its roots.
+fn kept(kind: &str, given: &SchemeKeys, request: &crate::remote::Outbound) -> String {
+    format!(
+        "{} {kind} https://{}{}",
+        given.tag, request.host, request.target
+    )
 }
 
 fn is_settable(field: &str) -> bool {

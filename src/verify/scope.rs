@@ -2,7 +2,7 @@
 //! the key under trial, one item of several, the answer of a second source.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use crate::clock::Timestamp;
 use crate::rule::scheme::{Algorithm, HeaderGrammar, Scheme};
@@ -19,6 +19,8 @@ pub struct Frame<'s> {
     pub scheme: &'s Scheme,
     /// Where the items of its header stand.
     items: OnceCell<Result<Vec<Placed>, Rejection>>,
+    /// RFC 9421: which of several signatures a key has made, once that is known.
+    pub fitted: Cell<Option<usize>>,
 }
 
 /// What a pinned host answered.
@@ -55,6 +57,7 @@ impl<'s> Frame<'s> {
         Frame {
             scheme,
             items: OnceCell::new(),
+            fitted: Cell::new(None),
         }
     }
 }

@@ -45,6 +45,19 @@ pub fn check(
     if items.is_empty() {
         return Err(Rejection::SignatureMissing);
     }
+    let most = scope
+        .view
+        .rule
+        .provider
+        .split
+        .as_ref()
+        .map_or(usize::MAX, |split| split.most);
+    if items.len() > most {
+        return Err(Rejection::TooManyCandidates {
+            found: items.len(),
+            most,
+        });
+    }
     let mut last = None;
     for item in items {
         let scope = Scope {

@@ -2,29 +2,40 @@
 //! and the clock were found right; it owns the very bytes that were checked.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
 
 use crate::clock::{Clock, Timestamp};
 use crate::guard::Received;
-use crate::message::{Answer, RawRequest};
+use crate::message::{Answer, Headers, RawRequest};
 use crate::remote::{Ask, KeyCache, Lookup, Outbound, RemoteAnswer, RemoteFault};
 use crate::rule::Rule;
+use crate::rule::scheme::{Algorithm, KeySource};
+use crate::rule::template::Selector;
 use crate::secret::Secret;
 use crate::verify::document::Document;
 use crate::verify::evaluate;
+use crate::verify::form;
 use crate::verify::identity::Identity;
+use crate::verify::json::Json;
 use crate::verify::judge::{Judgement, Step, judge, seal_only};
 use crate::verify::keys::{Key, Keyring};
+use crate::verify::outbound::place_of;
 use crate::verify::payment::Payment;
 use crate::verify::primitive::KeyMaterial;
 use crate::verify::rejection::Rejection;
-use crate::verify::resolve::read_keys;
+use crate::verify::resolve::{is_called, read_keys};
 use crate::verify::scope::{self, Frame, Scope};
 use crate::verify::seal::candidates;
 use crate::verify::view::View;
 use crate::verify::want::{Known, Want};
 
 /// Verifies the requests of one source.
-pub struct Verifier {
+pub struct Verifier(Arc<Inner>);
+
+/// Shared with the tasks that fetch keys anew.
+struct Inner {
     rule: Arc<Rule>,
     keys: Keyring,
     outside: Option<Outside>,
@@ -81,32 +92,37 @@ const MOST_STEPS: usize = 6;
 impl Verifier {
     /// Without a world outside: what would have to be fetched is not ready.
     pub fn new(rule: Arc<Rule>, keys: Keyring) -> Verifier {
-        Verifier {
+        Verifier(Arc::new(Inner {
             rule,
             keys,
             outside: None,
-        }
+        }))
     }
 
     pub fn with_outside(rule: Arc<Rule>, keys: Keyring, outside: Outside) -> Verifier {
-        Verifier {
+        Verifier(Arc::new(Inner {
             rule,
             keys,
             outside: Some(outside),
-        }
+        }))
     }
 
     /// The event is recorded under the rule whose keys were used, whatever `received` was routed
     /// by.
     pub async fn verify(&self, received: Received, now: Timestamp) -> Result<Verdict, Rejection> {
-        let (request, _) = received.into_parts();
-        match self.decide(&request, now).await? {
+        let (mut request, _) = received.into_parts();
+        let (judgement, answer) = self.decide(&request, now).await?;
+        match judgement {
             Judgement::Event {
                 identity,
                 seal,
                 payment,
             } => {
-                let rule = Arc::clone(&self.rule);
+                request.query = passing(&self.0.rule, request.query.take());
+                if let Some(answer) = answer {
+                    replaced(&mut request, answer);
+                }
+                let rule = Arc::clone(&self.0.rule);
                 Ok(Verdict::Event(Verified {
                     request,
                     rule,
@@ -119,14 +135,20 @@ impl Verifier {
         }
     }
 
-    async fn decide(&self, request: &RawRequest, now: Timestamp) -> Result<Judgement, Rejection> {
+    /// The verdict, and the answer of a second source where that takes the place of the callback.
+    async fn decide(
+        &self,
+        request: &RawRequest,
+        now: Timestamp,
+    ) -> Result<(Judgement, Option<Bytes>), Rejection> {
         let mut known = Known::default();
+        let mut answered = None;
         for _ in 0..MOST_STEPS {
-            let want = match judge(&self.rule, &self.keys, request, now, &known)? {
-                Step::Done(judgement) => return Ok(*judgement),
+            let want = match judge(&self.0.rule, &self.0.keys, request, now, &known)? {
+                Step::Done(judgement) => return Ok((*judgement, answered)),
                 Step::Wanted(want) => want,
             };
-            let Some(outside) = &self.outside else {
+            let Some(outside) = &self.0.outside else {
                 return Err(unready("nothing can be asked here"));
             };
             match want {
@@ -134,33 +156,59 @@ impl Verifier {
                     scheme,
                     name,
                     id,
+                    again,
                     ttl,
                     request: outbound,
                 } => {
-                    let keys = match outside.cache.lookup(&name, now) {
-                        Lookup::Fresh(keys) => keys,
-                        Lookup::Failed(fault) => return Err(not_fetched(&fault, id.as_deref())),
-                        // A key that is due is fetched by the request that finds it so; the cache
-                        // gives the old one when that fails.
-                        Lookup::Stale(_) | Lookup::Absent => {
-                            let parse = |answer: &RemoteAnswer| {
-                                self.read(request, scheme, id.as_deref(), answer, now)
-                            };
-                            let clock = outside.clock.as_ref();
-                            let fetched = outside
-                                .cache
-                                .fetch(&name, outside.ask.as_ref(), &outbound, ttl, clock, parse)
-                                .await;
-                            match fetched {
-                                Ok(keys) => keys,
-                                Err(fault) => return Err(not_fetched(&fault, id.as_deref())),
-                            }
-                        }
+                    // A list is kept whether or not this key is in it.
+                    let needed = id.clone().filter(|_| !again);
+                    let errand = Errand {
+                        name: name.clone(),
+                        scheme,
+                        id: needed,
+                        ttl,
+                        outbound,
                     };
-                    known.keys.push((name, keys));
+                    let kept = match again {
+                        true => Lookup::Absent,
+                        false => outside.cache.lookup(&name, now),
+                    };
+                    let keys = match kept {
+                        Lookup::Fresh(keys) => keys,
+                        // Still good, and soon no more: nobody waits for the new ones.
+                        Lookup::Stale(keys) => {
+                            let (inner, request) = (Arc::clone(&self.0), request.clone());
+                            tokio::spawn(async move { inner.fetch(&request, &errand, now).await });
+                            keys
+                        }
+                        Lookup::Failed(fault) => {
+                            return Err(not_fetched(&fault, errand.id.as_deref()));
+                        }
+                        Lookup::Absent => self
+                            .0
+                            .fetch(request, &errand, now)
+                            .await
+                            .map_err(|fault| not_fetched(&fault, errand.id.as_deref()))?,
+                    };
+                    if !again {
+                        known.keys.push((name, keys));
+                        continue;
+                    }
+                    // The key may be a new one that the host could not tell us of.
+                    let there = |id: &[u8]| keys.iter().any(|key| is_called(key, id));
+                    if !id.as_deref().is_some_and(there)
+                        && let Some(fault) = outside.cache.fault(&name)
+                    {
+                        return Err(asked(&fault));
+                    }
+                    known.keys.push((Known::anew(&name), keys));
                 }
                 Want::Confirmation { request } => {
                     let answer = outside.ask.ask(&request).await.map_err(|f| asked(&f))?;
+                    let query = self.0.rule.provider.query_back.as_ref();
+                    if query.is_some_and(|query| query.authoritative) {
+                        answered = Some(answer.body.clone());
+                    }
                     known.answer = Some(self.answer(answer)?);
                 }
                 Want::Visit { request } => {
@@ -193,7 +241,7 @@ impl Verifier {
     ) -> Result<Judgement, Rejection> {
         let nobody = || unready("the host cannot be reached");
         for _ in 0..MOST_STEPS {
-            let want = match judge(&self.rule, &self.keys, request, now, known)? {
+            let want = match judge(&self.0.rule, &self.0.keys, request, now, known)? {
                 Step::Done(judgement) => return Ok(*judgement),
                 Step::Wanted(want) => want,
             };
@@ -202,6 +250,7 @@ impl Verifier {
                     scheme,
                     name,
                     id,
+                    again,
                     request: outbound,
                     ..
                 } => {
@@ -209,11 +258,15 @@ impl Verifier {
                     if is_ill(&answer) {
                         return Err(unready("the host is not well"));
                     }
+                    let needed = id.as_deref().filter(|_| !again);
                     let keys = self
-                        .read(request, scheme, id.as_deref(), &answer, now)
-                        .map_err(|why| {
-                            not_fetched(&RemoteFault::Unusable { why }, id.as_deref())
-                        })?;
+                        .0
+                        .read(request, scheme, needed, &answer, now)
+                        .map_err(|why| not_fetched(&RemoteFault::Unusable { why }, needed))?;
+                    let name = match again {
+                        true => Known::anew(&name),
+                        false => name,
+                    };
                     known.keys.push((name, Arc::new(keys)));
                 }
                 Want::Confirmation { request } => {
@@ -234,16 +287,23 @@ impl Verifier {
 
     /// The signature and nothing else, for measuring what it costs.
     pub fn seal(&self, request: &RawRequest, now: Timestamp) -> Result<String, Rejection> {
-        seal_only(&self.rule, &self.keys, request, now)
+        seal_only(&self.0.rule, &self.0.keys, request, now)
     }
 
     /// The bare primitives behind the verdict on a request: message and signature of every
     /// combination that is tried, each with its key. For measuring; none where keys come from
     /// elsewhere than the source.
     pub fn primitives(&self, request: &RawRequest) -> Result<Vec<Primitive<'_>>, Rejection> {
-        let view = View::new(request, &self.rule, &self.keys.secrets);
+        let view = View::new(request, &self.0.rule, &self.0.keys.secrets);
         let mut found = Vec::new();
-        for (scheme, keys) in self.rule.provider.schemes.iter().zip(&self.keys.schemes) {
+        for (scheme, keys) in self
+            .0
+            .rule
+            .provider
+            .schemes
+            .iter()
+            .zip(&self.0.keys.schemes)
+        {
             let frame = Frame::new(scheme);
             let scope = Scope {
                 frame: Some(&frame),
@@ -272,25 +332,8 @@ impl Verifier {
         Ok(found)
     }
 
-    fn read(
-        &self,
-        request: &RawRequest,
-        scheme: usize,
-        id: Option<&[u8]>,
-        answer: &RemoteAnswer,
-        now: Timestamp,
-    ) -> Result<Vec<Key>, String> {
-        let view = View::new(request, &self.rule, &self.keys.secrets);
-        let frame = self.rule.provider.schemes.get(scheme).map(Frame::new);
-        let scope = Scope {
-            frame: frame.as_ref(),
-            ..Scope::of(&view)
-        };
-        read_keys(&self.keys, &scope, (scheme, id), answer, now)
-    }
-
     fn answer(&self, answer: RemoteAnswer) -> Result<scope::Answer, Rejection> {
-        let form = match &self.rule.provider.query_back {
+        let form = match &self.0.rule.provider.query_back {
             Some(query) => query.answer,
             None => crate::rule::scheme::PartForm::Text,
         };
@@ -308,22 +351,151 @@ impl Verifier {
         Ok(scope::Answer { status, document })
     }
 
+    /// The hosts that verifying may ask, each once. Addresses that only a request will name are not
+    /// among them, unless the file names their host.
+    pub fn places(&self) -> Vec<Outbound> {
+        let provider = &self.0.rule.provider;
+        let of_keys = provider
+            .schemes
+            .iter()
+            .filter_map(|scheme| match &scheme.key.source {
+                KeySource::Jwks { request, .. } => Some(request),
+                KeySource::Fetch(fetch) => Some(&fetch.request),
+                _ => None,
+            });
+        let asked = provider.query_back.iter().map(|query| &query.request);
+        let mut places: Vec<Outbound> = Vec::new();
+        for request in of_keys.chain(asked) {
+            if let Some(place) = place_of(request, &self.0.rule.config)
+                && !places
+                    .iter()
+                    .any(|p| p.host == place.host && p.port == place.port)
+            {
+                places.push(place);
+            }
+        }
+        places
+    }
+
     pub fn rule(&self) -> &Arc<Rule> {
-        &self.rule
+        &self.0.rule
     }
 
     pub fn keys(&self) -> &Keyring {
-        &self.keys
+        &self.0.keys
+    }
+}
+
+/// Keys to fetch.
+struct Errand {
+    name: String,
+    scheme: usize,
+    id: Option<Vec<u8>>,
+    ttl: Duration,
+    outbound: Box<Outbound>,
+}
+
+impl Inner {
+    async fn fetch(
+        &self,
+        request: &RawRequest,
+        errand: &Errand,
+        now: Timestamp,
+    ) -> Result<Arc<Vec<Key>>, RemoteFault> {
+        let Some(outside) = &self.outside else {
+            return Err(RemoteFault::HostNotAllowed);
+        };
+        let parse = |answer: &RemoteAnswer| {
+            self.read(request, errand.scheme, errand.id.as_deref(), answer, now)
+        };
+        outside
+            .cache
+            .fetch(
+                &errand.name,
+                outside.ask.as_ref(),
+                &errand.outbound,
+                errand.ttl,
+                outside.clock.as_ref(),
+                parse,
+            )
+            .await
+    }
+
+    fn read(
+        &self,
+        request: &RawRequest,
+        scheme: usize,
+        id: Option<&[u8]>,
+        answer: &RemoteAnswer,
+        now: Timestamp,
+    ) -> Result<Vec<Key>, String> {
+        let view = View::new(request, &self.rule, &self.keys.secrets);
+        let frame = self.rule.provider.schemes.get(scheme).map(Frame::new);
+        let scope = Scope {
+            frame: frame.as_ref(),
+            ..Scope::of(&view)
+        };
+        read_keys(&self.keys, &scope, (scheme, id), answer, now)
     }
 }
 
 impl std::fmt::Debug for Verifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Verifier")
-            .field("rule", &self.rule)
-            .field("keys", &self.keys)
+            .field("rule", &self.0.rule)
+            .field("keys", &self.0.keys)
             .finish_non_exhaustive()
     }
+}
+
+/// What is passed on of a query: all of it where it is signed, or is the one that the source has
+/// configured, or where nothing of a request is signed anyway; else only the parameters that are.
+fn passing(rule: &Rule, query: Option<String>) -> Option<String> {
+    let provider = &rule.provider;
+    let query = query?;
+    let unsigned = provider
+        .schemes
+        .iter()
+        .all(|s| matches!(s.algorithm, Algorithm::Token | Algorithm::Basic))
+        && provider.query_back.is_none();
+    let configured = rule.url.as_deref().and_then(|url| url.split_once('?'));
+    if rule.relay.query_as_received
+        || unsigned
+        || provider.covers(&Selector::Query)
+        || configured.is_some_and(|(_, own)| own == query)
+    {
+        return Some(query);
+    }
+    let covered = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        match form::decode(name.as_bytes(), true) {
+            Ok(name) => {
+                let name = String::from_utf8_lossy(&name).into_owned();
+                provider.covers(&Selector::QueryParam(name))
+            }
+            Err(_) => false,
+        }
+    };
+    let kept: Vec<&str> = query.split('&').filter(covered).collect();
+    (!kept.is_empty()).then(|| kept.join("&"))
+}
+
+/// The answer of the second source in place of what the callback said of itself.
+fn replaced(request: &mut RawRequest, answer: Bytes) {
+    let gone = ["content-type", "content-digest", "digest", "content-md5"];
+    let mut headers: Headers = request
+        .headers
+        .iter()
+        .filter(|(name, _)| !gone.iter().any(|other| other.as_bytes() == *name))
+        .map(|(n, v)| (Bytes::copy_from_slice(n), Bytes::copy_from_slice(v)))
+        .collect();
+    let kind = match Json::parse(&answer) {
+        Ok(_) => "application/json",
+        Err(_) => "application/octet-stream",
+    };
+    headers.push("content-type", kind);
+    request.headers = headers;
+    request.body = answer;
 }
 
 fn unready(what: &str) -> Rejection {

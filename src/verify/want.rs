@@ -17,6 +17,9 @@ pub enum Want {
         name: String,
         /// This very key must be among them.
         id: Option<Vec<u8>>,
+        /// A list that is there and lacks the key: it is asked for anew, as far as the cache lets
+        /// it, and known as [`Known::anew`] then.
+        again: bool,
         ttl: Duration,
         request: Box<Outbound>,
     },
@@ -35,6 +38,11 @@ pub struct Known {
 }
 
 impl Known {
+    /// What a list is called that was asked for a second time. No name of a list ends so.
+    pub fn anew(name: &str) -> String {
+        format!("{name} anew")
+    }
+
     pub fn keys(&self, name: &str) -> Option<&Arc<Vec<Key>>> {
         self.keys
             .iter()

@@ -185,7 +185,7 @@ fn a_clock_that_jumps_makes_no_duplicates() {
     let app = App::start();
     let site = Site::new();
     site.stripe(&app.url("/"), "[freshness]\ntolerance = \"5m\"\n");
-    let Some(library) = faketime() else {
+    let Some(library) = crate::harness::clock::faketime() else {
         eprintln!(
             "skipped: libfaketime is not installed (the relay's and store's own tests move their clocks)"
         );
@@ -230,17 +230,6 @@ fn a_clock_that_jumps_makes_no_duplicates() {
     }
     std::thread::sleep(Duration::from_millis(50));
     assert_eq!(app.count(), 1);
-}
-
-fn faketime() -> Option<std::path::PathBuf> {
-    let places = [
-        "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
-        "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
-    ];
-    places
-        .iter()
-        .map(std::path::PathBuf::from)
-        .find(|p| p.exists())
 }
 
 /// Every sync fails from the moment that a file appears. In C, since that is where it is asked.

@@ -11,18 +11,25 @@
 mod harness;
 
 mod admin;
+mod catalogue;
+mod challenges;
+mod confirm;
 mod crash;
 mod disk;
 mod explain;
 mod flow;
 mod forge;
 mod guards;
+mod keys;
 mod mutation;
 mod oracle;
+mod paypal;
 mod reload;
+mod send;
 mod settings;
 mod shutdown;
 mod sign;
 mod storm;
 mod strictness;
 mod tidy;
+mod wechat;

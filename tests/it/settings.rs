@@ -73,6 +73,33 @@ fn init_check_and_serve_lead_a_new_user_to_a_running_source() {
 }
 
 #[test]
+fn schemas_are_given_out_and_named_in_new_sources() {
+    let site = bare();
+    for kind in ["provider", "source", "settings"] {
+        let (code, text, error) = output(site.command(&["schema", kind]));
+        let kept = format!("{}/docs/schema/{kind}.json", env!("CARGO_MANIFEST_DIR"));
+        assert_eq!((code, error.as_str()), (0, ""));
+        assert_eq!(text, std::fs::read_to_string(kept).unwrap());
+    }
+    let init = ["init", "stripe", "--forward", "http://127.0.0.1:9/hooks"];
+    let (code, _, error) = output(site.command(&init));
+    assert_eq!(code, 0, "{error}");
+    assert!(error.contains("schema source --write"), "{error}");
+    let file = site.rules().join("stripe.toml");
+    std::fs::remove_file(&file).unwrap();
+    let schema = site.rules().join(".source.schema.json");
+    let schema = schema.to_str().unwrap();
+    let (code, _, error) = output(site.command(&["schema", "source", "--write", schema]));
+    assert_eq!(code, 0, "{error}");
+    assert_eq!(output(site.command(&init)).0, 0);
+    let text = std::fs::read_to_string(file).unwrap();
+    assert_eq!(text.lines().next(), Some("#:schema ./.source.schema.json"));
+    let mut check = site.command(&["check"]);
+    check.env("STRIPE_SECRET", STRIPE_SECRET);
+    assert_eq!(output(check).0, 0);
+}
+
+#[test]
 fn with_no_file_at_all_it_starts() {
     let site = bare();
     // Only the ports are given, by a file elsewhere: neither rules nor data are there.

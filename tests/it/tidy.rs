@@ -99,6 +99,7 @@ fn reason_codes_are_documented() {
         "src/listener/strict.rs",
         "src/guard/mod.rs",
         "src/verify/rejection.rs",
+        "src/verify/keys.rs",
         "src/inbox/store/mod.rs",
         "src/relay/error.rs",
         "src/remote/fault.rs",

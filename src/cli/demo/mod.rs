@@ -442,3 +442,22 @@ fn invite(gateway: &Gateway, app: SocketAddr) {
         gateway.admin()
     ));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::shape::source_schema;
+    use crate::rule::shape::tests::documents::{faults, validator_of};
+
+    #[test]
+    fn the_sources_of_the_demo_fit_the_schema() {
+        let scratch = tempfile::tempdir().unwrap();
+        let stage = Stage::set(scratch.path(), SocketAddr::from(([127, 0, 0, 1], 9))).unwrap();
+        let files = crate::rule::document::RuleFiles::read(&stage.settings.rules).unwrap();
+        assert!(files.sources.len() > 5);
+        let validator = validator_of(&source_schema());
+        for file in files.sources {
+            assert_eq!(faults(&validator, &file.text), [""; 0], "{}", file.name);
+        }
+    }
+}

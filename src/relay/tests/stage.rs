@@ -19,10 +19,9 @@ use crate::relay::client::{Answered, Transport};
 use crate::relay::error::AttemptError;
 use crate::relay::request::Outgoing;
 use crate::relay::{Relay, Route, Waker};
-use crate::rule::provider::{Contract, EventIdentity, Provider};
+use crate::rule::provider::{Category, Contract, EventIdentity, Evidence, Provider};
 use crate::rule::{
     Answers, Destination, GuardMode, GuardRule, InboxRule, Jitter, RelayRule, RetryPolicy, Rule,
-    Template,
 };
 use crate::telemetry::Metrics;
 
@@ -41,17 +40,28 @@ pub fn rule(name: &str) -> Rule {
         name: "stripe".into(),
         title: "Stripe".into(),
         docs: String::new(),
+        category: Category::Payments,
+        evidence: Evidence::Documented,
+        unconfirmed: Vec::new(),
         notes: Vec::new(),
         methods: vec![Method::POST],
-        scheme: None,
+        schemes: Vec::new(),
+        also: Vec::new(),
         unverified_reason: Some("a test of the relay".into()),
         freshness: None,
         event: EventIdentity {
-            id: Template::default(),
+            ids: Vec::new(),
             id_signed: false,
             kind: None,
+            repeats: None,
         },
-        challenge: None,
+        parts: Vec::new(),
+        payment: None,
+        asserts: Vec::new(),
+        split: None,
+        decrypt: None,
+        query_back: None,
+        challenges: Vec::new(),
         answers,
         contract: Contract::default(),
         config: BTreeMap::new(),
@@ -76,7 +86,7 @@ pub fn rule(name: &str) -> Rule {
         },
         tolerance: None,
         inbox: InboxRule {
-            key: Template::default(),
+            keys: Vec::new(),
             key_signed: false,
             keep: Duration::from_secs(7 * 24 * 3600),
         },

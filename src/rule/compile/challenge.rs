@@ -1,7 +1,5 @@
 //! `[[challenge]]`: questions that a provider asks to see who answers.
 
-use http::Method;
-
 use crate::rule::Template;
 use crate::rule::compile::lint::{self, Use};
 use crate::rule::compile::provider::{Reading, choice, table_error};
@@ -10,6 +8,7 @@ use crate::rule::cover::Cover;
 use crate::rule::provider::{Challenge, Charset};
 use crate::rule::reader::{Field, Table, optional};
 use crate::rule::template::Transform;
+use crate::rule::words;
 
 const LONGEST: u64 = 512;
 
@@ -35,45 +34,21 @@ impl Reading<'_, '_> {
     fn challenge(&self, field: &Field<'_>, cover: &Cover<'_>) -> Option<Challenge> {
         let table = field.table()?;
         let name = table.get("name").map_or(Some("challenge"), |f| f.text());
-        let methods = [
-            ("GET", Method::GET),
-            ("POST", Method::POST),
-            ("PUT", Method::PUT),
-            ("HEAD", Method::HEAD),
-            ("OPTIONS", Method::OPTIONS),
-        ];
-        let method = table.get("method").map(|f| {
-            let names: Vec<(&str, usize)> = methods
-                .iter()
-                .enumerate()
-                .map(|(i, (n, _))| (*n, i))
-                .collect();
-            let index = choice(&f, &names)?;
-            methods.get(index).map(|(_, method)| method.clone())
-        });
+        let method = table
+            .get("method")
+            .map(|f| choice(&f, &words::CHALLENGE_METHODS));
         let signed = table.get("signed").map_or(Some(true), |f| f.boolean())?;
         let when = self.conditions(&table, "when", Use::Shown);
         let status = table
             .get("status")
             .map_or(Some(200), |f| f.integer(200..=299));
-        let content_type = table.get("content_type").map_or(Some("text/plain"), |f| {
-            let kinds = [
-                ("text/plain", "text/plain"),
-                ("application/json", "application/json"),
-                ("application/xml", "application/xml"),
-            ];
-            choice(&f, &kinds)
-        });
+        let content_type = table
+            .get("content_type")
+            .map_or(Some("text/plain"), |f| choice(&f, &words::CONTENT_TYPES));
         let headers = table
             .get("headers")
             .map_or(Some(Vec::new()), |f| self.headers(&f, Use::Shown));
-        let charsets = [
-            ("token", Charset::Token),
-            ("digits", Charset::Digits),
-            ("hex", Charset::Hex),
-            ("printable", Charset::Printable),
-        ];
-        let charset = optional(table.get("charset").map(|f| choice(&f, &charsets)))?;
+        let charset = optional(table.get("charset").map(|f| choice(&f, &words::CHARSETS)))?;
         let longest = table
             .get("longest")
             .or(table.get("reply_max"))
@@ -94,7 +69,12 @@ impl Reading<'_, '_> {
         let reply = self.reply(&table, signed && charset.is_none(), cover);
         table.finish();
         let when = when?;
-        if signed && when.is_empty() {
+        // A question that looks like every event would swallow them all.
+        let of_events = match &method {
+            Some(Some(method)) => *method == http::Method::POST || *method == http::Method::PUT,
+            Some(None) | None => true,
+        };
+        if when.is_empty() && (signed || of_events) {
             table_error(
                 field,
                 "this would answer every event as a challenge: add `when`",

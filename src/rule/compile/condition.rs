@@ -44,7 +44,18 @@ impl Reading<'_, '_> {
         let one_of = table.get("one_of");
         let starts = table.get("starts_with");
         let present = table.get("present");
+        let lacks = table.get("lacks");
         let test = match (equals, one_of, starts, present) {
+            (None, None, None, None) if lacks.is_some() => {
+                let text = lacks.as_ref().and_then(Field::text)?;
+                if text.is_empty() {
+                    let message = "everything has the empty text in it";
+                    table
+                        .problems
+                        .error(table.span.clone(), "bad_value", message);
+                }
+                Test::Lacks(text.to_owned())
+            }
             (Some(field), None, None, None) => Test::Equals(vec![self.template(&field, compared)?]),
             (None, Some(field), None, None) => {
                 let texts: Vec<Option<Template>> = field
@@ -61,7 +72,7 @@ impl Reading<'_, '_> {
                     table.span.clone(),
                     "bad_value",
                     "a condition has exactly one test",
-                    "one of: equals, one_of, starts_with, present",
+                    "one of: equals, one_of, starts_with, present, lacks",
                 );
                 return None;
             }
@@ -90,7 +101,7 @@ impl Reading<'_, '_> {
         };
         let addressee = match &condition.test {
             Test::Equals(texts) => texts.iter().any(configured) || configured(&condition.is),
-            Test::StartsWith(_) | Test::Present(_) => false,
+            Test::StartsWith(_) | Test::Present(_) | Test::Lacks(_) => false,
         };
         Some(Assert {
             addressee,

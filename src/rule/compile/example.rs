@@ -14,10 +14,10 @@ use crate::message::SourceName;
 use crate::rule::compile::guard::guard_default;
 use crate::rule::compile::provider::{believed, choice, meanings};
 use crate::rule::compile::relay::relay_default;
-use crate::rule::provider::{Action, Example, Provider, Recorded};
+use crate::rule::provider::{Example, Provider, Recorded};
 use crate::rule::reader::{Field, Table, optional};
 use crate::rule::scheme::Scheme;
-use crate::rule::{Destination, InboxRule, KeyRef, Rule};
+use crate::rule::{Destination, InboxRule, KeyRef, Rule, words};
 use crate::secret::SecretRef;
 
 pub(super) fn examples(field: Option<&Field<'_>>) -> Option<Vec<Example>> {
@@ -84,20 +84,7 @@ fn example(field: &Field<'_>, known: &[Example]) -> Option<Example> {
         example.at = at.integer(0..=253_402_300_799)?;
     }
     if let Some(method) = table.get("method") {
-        let methods = [
-            ("POST", 0),
-            ("GET", 1),
-            ("PUT", 2),
-            ("HEAD", 3),
-            ("OPTIONS", 4),
-        ];
-        example.method = match choice(&method, &methods)? {
-            0 => Method::POST,
-            1 => Method::GET,
-            2 => Method::PUT,
-            3 => Method::HEAD,
-            _ => Method::OPTIONS,
-        };
+        example.method = choice(&method, &words::CHALLENGE_METHODS)?;
     }
     if let Some(path) = text("path") {
         example.path = path?;
@@ -159,12 +146,7 @@ fn expectations(table: &Table<'_>, example: &mut Example) -> Option<()> {
         example.payment = meanings(&payment)?;
     }
     if let Some(action) = table.get("action") {
-        let actions = [
-            ("payment", Action::Payment),
-            ("refund", Action::Refund),
-            ("cancel", Action::Cancel),
-        ];
-        example.action = Some(choice(&action, &actions)?);
+        example.action = Some(choice(&action, &words::ACTIONS)?);
     }
     if let Some(remote) = table.get("remote") {
         let list: Vec<Option<Recorded>> = remote.list().iter().map(recorded).collect();

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use crate::rule::compile::provider::choice;
 use crate::rule::provider::Provider;
 use crate::rule::reader::{Field, Table, optional};
-use crate::rule::{GuardMode, GuardRule, Rate, value};
+use crate::rule::{GuardMode, GuardRule, Rate, value, words};
 
 const BODY_MAX_DEFAULT: usize = 256 << 10;
 const BODY_MAX_LIMIT: usize = 4 << 20;
@@ -24,15 +24,18 @@ pub(super) fn guard_default() -> GuardRule {
 
 pub(super) fn guard(root: &Table<'_>, provider: Option<&Provider>) -> Option<GuardRule> {
     let mut guard = guard_default();
+    if provider.is_some_and(|p| p.schemes.is_empty() && p.query_back.is_some()) {
+        // Each request of a stranger makes one of ours.
+        guard.per_ip = value::rate("120/min").ok();
+    }
     let Some(field) = root.get("guard") else {
         return Some(guard);
     };
     let table = field.table()?;
     let allow = table.get("allow").map(|f| allow(&f, provider));
-    let modes = [("enforce", GuardMode::Enforce), ("log", GuardMode::Log)];
     let mode = table
         .get("mode")
-        .map_or(Some(guard.mode), |f| choice(&f, &modes));
+        .map_or(Some(guard.mode), |f| choice(&f, &words::GUARD_MODES));
     let rates = table.get("rate").map_or(Some((None, None)), |f| rates(&f));
     let body_max = table.get("body_max").map_or(Some(BODY_MAX_DEFAULT), |f| {
         f.parsed(|text| match value::size(text)? {
@@ -47,7 +50,9 @@ pub(super) fn guard(root: &Table<'_>, provider: Option<&Provider>) -> Option<Gua
     table.finish();
     guard.allow = optional(allow)?;
     guard.mode = mode?;
-    (guard.per_ip, guard.total) = rates?;
+    let (per_ip, total) = rates?;
+    guard.per_ip = per_ip.or(guard.per_ip);
+    guard.total = total;
     guard.body_max = body_max?;
     Some(guard)
 }

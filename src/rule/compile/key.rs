@@ -10,11 +10,10 @@ use crate::rule::compile::remote::pin;
 use crate::rule::compile::scheme::{algorithm, encoding, time_format};
 use crate::rule::reader::{Field, Table, optional};
 use crate::rule::scheme::{
-    Algorithm, Derive, FetchedForm, FetchedKeys, Host, KeyKind, KeyRule, KeySource, RemoteRequest,
-    SignedKey, Trust,
+    Algorithm, FetchedKeys, Host, KeyKind, KeyRule, KeySource, RemoteRequest, SignedKey, Trust,
 };
 use crate::rule::template::Template;
-use crate::rule::value;
+use crate::rule::{value, words};
 
 const JWKS_TTL: Duration = Duration::from_secs(3600);
 const FETCH_TTL: Duration = Duration::from_secs(24 * 3600);
@@ -27,36 +26,36 @@ impl Reading<'_, '_> {
         signature: &Field<'_>,
         key: Option<&Field<'_>>,
         algorithm: Algorithm,
+        members: &[Algorithm],
     ) -> Option<KeyRule> {
+        // A public key that is read as a shared secret is a secret that everybody has.
+        if members
+            .iter()
+            .any(|a| a.is_asymmetric() != members.iter().all(|a| a.is_asymmetric()))
+        {
+            signature.problems.error_with(
+                signature.key.clone(),
+                "mixed_algorithms",
+                "shared secrets and public keys cannot stand side by side in one scheme",
+                "make two alternatives of it, each with a `key` of its own",
+            );
+            return None;
+        }
         let Some(field) = key else {
             return self.plain_key(signature, algorithm);
         };
         let table = field.table()?;
-        let kinds = [
-            ("utf8", KeyKind::Utf8),
-            ("hex", KeyKind::Hex),
-            ("base64", KeyKind::Base64),
-            ("base64url", KeyKind::Base64Url),
-            ("public", KeyKind::Public),
-            ("public_hex", KeyKind::PublicHex),
-            ("public_base64", KeyKind::PublicBase64),
-        ];
         let strip = table.get("strip_prefix").map_or(Some(""), |f| f.text());
-        let derives = [
-            ("sha1", Derive::Sha1),
-            ("sha256", Derive::Sha256),
-            ("md5_hex", Derive::Md5Hex),
-        ];
-        let derive = table.get("derive").map(|f| choice(&f, &derives));
+        let derive = table.get("derive").map(|f| choice(&f, &words::DERIVES));
         let meaning = table.get("meaning").map(|f| f.text().map(str::to_owned));
-        let shared = table.get("shared").map_or(Some(false), |f| f.boolean());
+        let shared = table.get("shared").map(|f| f.boolean());
         let small_rsa = table.get("small_rsa").map(|f| f.text().map(str::to_owned));
         let shortest = table.get("shortest").map(|f| f.integer(8..=64));
         let source = self.key_source(&table);
         let remote = !matches!(source, Some(KeySource::Given) | None);
         let codec = table.get("codec");
         let kind = match &codec {
-            Some(field) => choice(field, &kinds),
+            Some(field) => choice(field, &words::CODECS),
             None if remote => Some(KeyKind::Public),
             None => {
                 table.need(
@@ -73,7 +72,9 @@ impl Reading<'_, '_> {
             KeyKind::Public | KeyKind::PublicHex | KeyKind::PublicBase64
         );
         let fits = match algorithm {
-            Algorithm::Jws | Algorithm::HttpSignature => true,
+            Algorithm::Jws | Algorithm::HttpSignature => {
+                members.iter().all(|a| a.is_asymmetric() == public)
+            }
             Algorithm::Hmac(_) | Algorithm::Keyed(_) | Algorithm::Token | Algorithm::Basic => {
                 !public
             }
@@ -95,7 +96,7 @@ impl Reading<'_, '_> {
             strip_prefix: strip?.to_owned(),
             derive: optional(derive)?,
             meaning: optional(meaning)?,
-            shared: shared?,
+            shared: optional(shared)?,
             small_rsa: optional(small_rsa)?,
             shortest: optional(shortest)?.and_then(|n| usize::try_from(n).ok()),
             source: source?,
@@ -121,7 +122,7 @@ impl Reading<'_, '_> {
             strip_prefix: String::new(),
             derive: None,
             meaning: None,
-            shared: false,
+            shared: None,
             small_rsa: None,
             shortest: None,
             source: KeySource::Given,
@@ -159,6 +160,7 @@ impl Reading<'_, '_> {
             let trust = trust(&table);
             let name = table.get("name").map(|f| self.name(&f));
             table.finish();
+            named_if_public(&field, trust, name.is_some());
             return Some(KeySource::Certificate {
                 from: from?,
                 trust: trust?,
@@ -196,6 +198,7 @@ impl Reading<'_, '_> {
         let trust = trust(&table);
         let name = table.get("name").map(|f| self.name(&f));
         table.finish();
+        named_if_public(field, trust, name.is_some());
         Some(KeySource::CertificateUrl {
             url: url?,
             pin: pin?,
@@ -255,12 +258,9 @@ impl Reading<'_, '_> {
                 "where the key stands, e.g. `{answer:/data/publicKey}`",
             )
             .and_then(|f| self.template(&f, Use::Asked));
-        let form = table.need("as", "`jwk` or `public`").and_then(|f| {
-            choice(
-                &f,
-                &[("jwk", FetchedForm::Jwk), ("public", FetchedForm::Public)],
-            )
-        });
+        let form = table
+            .need("as", "`jwk` or `public`")
+            .and_then(|f| choice(&f, &words::FETCHED_FORMS));
         let decrypt = table.get("decrypt").map(|f| self.decrypt(&f));
         let ttl = table
             .get("ttl")
@@ -278,17 +278,22 @@ impl Reading<'_, '_> {
     }
 }
 
+/// Under the public roots anyone has a certificate; only its name says whose it is.
+fn named_if_public(field: &Field<'_>, trust: Option<Trust>, named: bool) {
+    if trust == Some(Trust::Web) && !named {
+        table_error(
+            field,
+            "`trust = \"web\"` needs the `name` that the certificate must bear",
+        );
+    }
+}
+
 fn trust(table: &Table<'_>) -> Option<Trust> {
-    let kinds = [
-        ("web", Trust::Web),
-        ("keys", Trust::Keys),
-        ("host", Trust::Host),
-    ];
     let field = table.need(
         "trust",
         "`web` (the public roots), `keys` (the source's keys are the roots) or `host` (TLS to the pinned host)",
     );
-    field.and_then(|f| choice(&f, &kinds))
+    field.and_then(|f| choice(&f, &words::TRUSTS))
 }
 
 fn x5c_source(field: &Field<'_>) -> Option<KeySource> {
@@ -298,10 +303,10 @@ fn x5c_source(field: &Field<'_>) -> Option<KeySource> {
     let oid = |name| table.get(name).map(|f| f.text().map(str::to_owned));
     let (leaf_oid, intermediate_oid) = (oid("leaf_oid"), oid("intermediate_oid"));
     table.finish();
-    if trust == Some(Trust::Host) {
+    if matches!(trust, Some(Trust::Host | Trust::Web)) {
         table_error(
             field,
-            "certificates in a request come from no host: `web` or `keys`",
+            "anyone has a certificate under the public roots: the source names the roots, `keys`",
         );
     }
     Some(KeySource::X5c {

@@ -139,6 +139,11 @@ pub(super) fn config(
 ) -> Option<BTreeMap<String, String>> {
     let field = root.get("config");
     let config = field.as_ref().map_or(Some(BTreeMap::new()), meanings)?;
+    for (name, _) in config.iter().filter(|(_, value)| value.trim().is_empty()) {
+        let place = field.as_ref().map_or(0..0, |field| field.key.clone());
+        let message = format!("`config.{name}` is empty, which equals what is missing");
+        root.problems.error(place, "bad_value", message);
+    }
     if let Some(provider) = provider {
         let names = config.keys().map(String::as_str);
         agree(root, field.as_ref(), "config", names, &provider.config)?;

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::rule::Template;
 use crate::rule::cover::Cover;
-use crate::rule::provider::Setting;
+use crate::rule::provider::{Contract, Setting};
 use crate::rule::reader::Field;
 use crate::rule::scheme::{Algorithm, KeySource, Scheme};
 use crate::rule::template::{Item, Piece, Selector, Transform};
+use crate::rule::{Answers, Template};
 
 /// What the templates of a provider file may refer to.
 pub(super) struct Words<'a> {
@@ -207,15 +207,17 @@ pub(super) fn body_is_covered(field: &Field<'_>, cover: &Cover<'_>) {
 /// One key for all customers of a provider: somebody else's event is signed as well as ours.
 pub(super) fn addressee(field: &Field<'_>, cover: &Cover<'_>) {
     let shared = cover.schemes.iter().any(|scheme| {
-        scheme.key.shared
-            || matches!(
+        scheme.key.shared.unwrap_or_else(|| {
+            matches!(
                 scheme.key.source,
-                KeySource::Jwks { .. }
+                KeySource::Fetch(_)
+                    | KeySource::Jwks { .. }
                     | KeySource::CertificateUrl { .. }
                     | KeySource::X5c { .. }
                     | KeySource::Certificate { .. }
                     | KeySource::Signed(_)
             )
+        })
     });
     let in_message = |scheme: &Scheme| {
         scheme.messages.iter().all(|message| {
@@ -241,6 +243,27 @@ pub(super) fn addressee(field: &Field<'_>, cover: &Cover<'_>) {
              would pass",
             "compare something signed with what the source sets: \
              `[[assert]] is = \"{json:/app_id}\", equals = \"{config:app_id}\"`",
+        );
+    }
+}
+
+/// L13: for a fault of ours the provider must try again.
+pub(super) fn fault_of_ours(field: &Field<'_>, answers: &Answers, contract: &Contract) {
+    let status = answers.overloaded.status.as_u16();
+    let ends = contract
+        .final_statuses
+        .iter()
+        .any(|text| match text.as_str() {
+            "4xx" => (400..500).contains(&status),
+            "5xx" => (500..600).contains(&status),
+            other => other.parse() == Ok(status),
+        });
+    if ends {
+        field.problems.error_with(
+            field.key.clone(),
+            "no_retry",
+            format!("`overloaded` is {status}, which ends this provider's retries"),
+            "answer a fault of ours with a status that is not in `contract.final`",
         );
     }
 }

@@ -10,8 +10,9 @@ use crate::rule::diagnostic::{Diagnostic, Severity};
 use crate::rule::document::{RuleFile, RuleFiles};
 use crate::rule::provider::Provider;
 use crate::rule::reader::Problems;
+use crate::rule::template::Selector;
 use crate::rule::text::nearest;
-use crate::rule::{RuleSet, catalogue};
+use crate::rule::{RuleSet, catalogue, shape};
 
 mod lint;
 mod answer;
@@ -42,7 +43,8 @@ pub fn compile(files: RuleFiles) -> Result<(RuleSet, Vec<Diagnostic>), Vec<Diagn
     let mut sources = Vec::new();
     for file in &files.sources {
         take_in(&mut digest, b"source", &file.name, &file.text);
-        let problems = Problems::new(file.path.display().to_string(), Arc::clone(&file.text));
+        let path = file.path.display().to_string();
+        let problems = Problems::new(path, Arc::clone(&file.text), shape::source);
         let compiled = source::compile(file, &mut shelf, &problems);
         sources.push((file, problems, compiled));
     }
@@ -88,7 +90,16 @@ pub fn compile_provider(
     name: &str,
     text: &str,
 ) -> Result<(Provider, Vec<Diagnostic>), Vec<Diagnostic>> {
-    let problems = Problems::new(format!("providers/{name}.toml"), text);
+    compile_provider_at(&format!("providers/{name}.toml"), name, text)
+}
+
+/// The same for a file that somebody knows under another path.
+pub fn compile_provider_at(
+    path: &str,
+    name: &str,
+    text: &str,
+) -> Result<(Provider, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let problems = Problems::new(path, text, shape::provider);
     let provider = provider::compile(name, &problems);
     let remarks = problems.into_diagnostics();
     match provider {
@@ -97,28 +108,39 @@ pub fn compile_provider(
     }
 }
 
+/// True when a source must set `url`: the address is part of what is signed, or compared.
+pub fn reads_url(provider: &Provider) -> bool {
+    provider::reads(provider, &Selector::Url)
+}
+
 /// Every provider that a source can name: the built-in ones, and those of the directory, which come
 /// before built-in ones of the same name. By name.
 pub fn providers(files: &RuleFiles) -> Result<Vec<Provider>, Vec<Diagnostic>> {
-    let own = files
-        .providers
+    match catalogue_of(files) {
+        (providers, faults) if faults.is_empty() => Ok(providers),
+        (_, faults) => Err(faults),
+    }
+}
+
+/// The same, with those that compile beside the faults of the others.
+pub fn catalogue_of(files: &RuleFiles) -> (Vec<Provider>, Vec<Diagnostic>) {
+    let built_in = catalogue::PROVIDERS
         .iter()
-        .map(|file| (file.name.as_str(), &*file.text));
-    let mut texts: BTreeMap<&str, &str> = catalogue::PROVIDERS.iter().copied().collect();
-    texts.extend(own);
+        .map(|(name, text)| (*name, (format!("providers/{name}.toml"), *text)));
+    let mut texts: BTreeMap<&str, (String, &str)> = built_in.collect();
+    for file in &files.providers {
+        let path = file.path.display().to_string();
+        texts.insert(file.name.as_str(), (path, &*file.text));
+    }
     let mut providers = Vec::new();
     let mut faults = Vec::new();
-    for (name, text) in texts {
-        match compile_provider(name, text) {
+    for (name, (path, text)) in texts {
+        match compile_provider_at(&path, name, text) {
             Ok((provider, _)) => providers.push(provider),
             Err(found) => faults.extend(found),
         }
     }
-    if faults.is_empty() {
-        Ok(providers)
-    } else {
-        Err(faults)
-    }
+    (providers, faults)
 }
 
 /// Lengths keep names and texts apart.
@@ -149,7 +171,8 @@ enum Found {
 
 impl Shelf {
     fn add(&mut self, file: &RuleFile) -> Vec<Diagnostic> {
-        let problems = Problems::new(file.path.display().to_string(), Arc::clone(&file.text));
+        let path = file.path.display().to_string();
+        let problems = Problems::new(path, Arc::clone(&file.text), shape::provider);
         let provider = provider::compile(&file.name, &problems).map(Arc::new);
         let remarks = problems.into_diagnostics();
         let sound = !remarks.iter().any(Diagnostic::is_error);

@@ -11,20 +11,12 @@ use crate::rule::provider::{Part, PaymentRule, Split, Status, Unit};
 use crate::rule::reader::{Field, optional};
 use crate::rule::scheme::{Algorithm, Cipher, Decrypt, PartForm};
 use crate::rule::template::{Pointer, Selector};
+use crate::rule::words;
 
 const MOST_PARTS: usize = 4;
 
 pub(super) fn part_form(field: &Field<'_>) -> Option<PartForm> {
-    choice(
-        field,
-        &[
-            ("json", PartForm::Json),
-            ("xml", PartForm::Xml),
-            ("form", PartForm::Form),
-            ("jws", PartForm::Jws),
-            ("text", PartForm::Text),
-        ],
-    )
+    choice(field, &words::PART_FORMS)
 }
 
 /// The names of the parts, before anything that reads them.
@@ -135,8 +127,7 @@ impl Reading<'_, '_> {
         let currency = read("currency");
         let status = read("status");
         let confirmations = read("confirmations");
-        let units = [("major", Unit::Major), ("minor", Unit::Minor)];
-        let unit = table.get("unit").map(|f| choice(&f, &units));
+        let unit = table.get("unit").map(|f| choice(&f, &words::UNITS));
         if amount.as_ref().is_some_and(|amount| !amount.is_empty()) && unit.is_none() {
             table.need("unit", "`major` (12.50) or `minor` (1250)");
         }
@@ -171,11 +162,15 @@ pub(super) fn split(field: &Field<'_>) -> Option<Split> {
         .and_then(|f| pointer(&f));
     let verify = table
         .need("verify", "`item` or `delivery`")
-        .and_then(|f| choice(&f, &[("item", true), ("delivery", false)]));
+        .and_then(|f| choice(&f, &words::SPLIT_VERIFY));
+    let most = table
+        .get("most")
+        .map_or(Some(1000), |f| f.integer(1..=1000));
     table.finish();
     Some(Split {
         items: items?,
         each: verify?,
+        most: usize::try_from(most?).ok()?,
     })
 }
 

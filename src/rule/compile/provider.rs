@@ -17,8 +17,7 @@ use crate::rule::provider::{
 use crate::rule::reader::{Field, Problems, Table, optional};
 use crate::rule::scheme::{Algorithm, Condition, Decrypt, Scheme, Test};
 use crate::rule::template::Selector;
-use crate::rule::text::nearest;
-use crate::rule::{Template, value};
+use crate::rule::{Template, value, words};
 
 pub(super) fn compile(name: &str, problems: &Problems) -> Option<Provider> {
     let document = problems.parse(problems.text());
@@ -90,10 +89,14 @@ pub(super) fn compile(name: &str, problems: &Problems) -> Option<Provider> {
     let event = reading.event(root.get("event").as_ref(), &cover);
     let payment = payment_field.as_ref().map(|f| reading.payment(f, &cover));
     let challenges = reading.challenges(root.get("challenge").as_ref(), &cover);
-    let answers = answer::answers(root.get("answer").as_ref());
+    let answer_field = root.get("answer");
+    let answers = answer::answers(answer_field.as_ref());
     let contract = root
         .get("contract")
         .map_or(Some(Contract::default()), |f| contract(&f));
+    if let (Some(field), Some(answers), Some(contract)) = (&answer_field, &answers, &contract) {
+        lint::fault_of_ours(field, answers, contract);
+    }
     let examples = example::examples(root.get("example").as_ref());
     root.finish();
     if problems.has_errors() {
@@ -209,9 +212,9 @@ fn head(root: &Table<'_>) -> Option<Head> {
 
 fn methods(field: &Field<'_>) -> Option<Vec<Method>> {
     let method = |field: &Field<'_>| match field.text()? {
-        "POST" => Some(Method::POST),
-        "GET" => Some(Method::GET),
-        "PUT" => Some(Method::PUT),
+        known if words::METHODS.iter().any(|(name, _)| *name == known) => {
+            choice(field, &words::METHODS)
+        }
         other => {
             let message = format!("`{other}` is no method of callbacks: POST, GET, PUT");
             field.problems.error_with(
@@ -252,24 +255,8 @@ pub(super) fn meanings(field: &Field<'_>) -> Option<BTreeMap<String, String>> {
 }
 
 /// One of a few words.
-pub(super) fn choice<T: Copy>(field: &Field<'_>, choices: &[(&str, T)]) -> Option<T> {
-    let text = field.text()?;
-    let found = choices
-        .iter()
-        .find(|(name, _)| *name == text)
-        .map(|(_, value)| *value);
-    if found.is_none() {
-        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-        let message = format!("`{}` cannot be `{text}`", field.path);
-        let hint = match nearest(text, names.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("it is one of: {}", names.join(", ")),
-        };
-        field
-            .problems
-            .error_with(field.span.clone(), "bad_value", message, hint);
-    }
-    found
+pub(super) fn choice<T: Clone>(field: &Field<'_>, choices: &[(&str, T)]) -> Option<T> {
+    field.word(choices)
 }
 
 fn contract(field: &Field<'_>) -> Option<Contract> {
@@ -355,7 +342,7 @@ impl Reading<'_, '_> {
         let verify = self.root.get("verify");
         let reason = self.root.get("verify_reason");
         let said = match &verify {
-            Some(field) => choice(field, &[("none", false), ("query_back", true)]),
+            Some(field) => choice(field, &words::VERIFY),
             None => None,
         };
         let place = || verify.as_ref().map_or(0..0, |f| f.span.clone());
@@ -437,6 +424,7 @@ impl Reading<'_, '_> {
             id_signed: false,
             kind: None,
             repeats: None,
+            content: None,
         };
         let Some(field) = field else {
             return Some(nothing);
@@ -458,6 +446,12 @@ impl Reading<'_, '_> {
             }
             f.text().map(str::to_owned)
         });
+        let content = table.get("content").map(|f| {
+            let template = self.template(&f, Use::Shown)?;
+            let why = "what the event says is only read from what is signed";
+            lint::covered(cover, &f, &template, "content_unsigned", why);
+            Some(template)
+        });
         table.finish();
         let ids = ids?;
         Some(EventIdentity {
@@ -465,6 +459,7 @@ impl Reading<'_, '_> {
             ids,
             kind: optional(kind)?,
             repeats: optional(repeats)?,
+            content: optional(content)?,
         })
     }
 }
@@ -544,7 +539,7 @@ pub(super) fn reads(provider: &Provider, wanted: &Selector) -> bool {
 fn condition_templates(condition: &Condition) -> Vec<&Template> {
     let compared: &[Template] = match &condition.test {
         Test::Equals(texts) => texts,
-        Test::StartsWith(_) | Test::Present(_) => &[],
+        Test::StartsWith(_) | Test::Present(_) | Test::Lacks(_) => &[],
     };
     std::iter::once(&condition.is).chain(compared).collect()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::rule::compile::keys::secret;
 use crate::rule::compile::provider::choice;
 use crate::rule::reader::{Field, Table, optional};
-use crate::rule::{Jitter, RelayRule, RetryPolicy, value};
+use crate::rule::{Jitter, RelayRule, RetryPolicy, value, words};
 
 pub(super) fn relay_default() -> RelayRule {
     RelayRule {
@@ -20,6 +20,7 @@ pub(super) fn relay_default() -> RelayRule {
             jitter: Jitter::Full,
         },
         sign_with: None,
+        query_as_received: false,
     }
 }
 
@@ -39,7 +40,11 @@ pub(super) fn relay(root: &Table<'_>, folder: &Path) -> Option<RelayRule> {
         .get("retry")
         .map_or(Some(relay.retry.clone()), |f| retry(&f, &relay.retry));
     let sign_with = table.get("sign_with").map(|f| secret(&f, folder));
+    let query = table
+        .get("query")
+        .map_or(Some(false), |f| choice(&f, &words::RELAY_QUERIES));
     table.finish();
+    relay.query_as_received = query?;
     relay.timeout = timeout?;
     relay.concurrency = usize::try_from(concurrency?).ok()?;
     relay.retry = retry?;
@@ -66,10 +71,9 @@ fn retry(field: &Field<'_>, usual: &RetryPolicy) -> Option<RetryPolicy> {
         }
         Some(factor)
     });
-    let jitters = [("full", Jitter::Full), ("none", Jitter::None)];
     let jitter = table
         .get("jitter")
-        .map_or(Some(usual.jitter), |f| choice(&f, &jitters));
+        .map_or(Some(usual.jitter), |f| choice(&f, &words::JITTERS));
     table.finish();
     let policy = RetryPolicy {
         first: first?,

@@ -15,7 +15,7 @@ use crate::rule::reader::{Field, Table, optional};
 use crate::rule::scheme::{Auth, Host, PartForm, RemoteRequest};
 use crate::rule::template::{Piece, Selector};
 use crate::rule::url::{HostPattern, UrlPin};
-use crate::rule::value;
+use crate::rule::{value, words};
 
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 const TIMEOUT_MAX: Duration = Duration::from_secs(30);
@@ -23,10 +23,9 @@ const TIMEOUT_MAX: Duration = Duration::from_secs(30);
 impl Reading<'_, '_> {
     pub(super) fn query_back(&self, field: &Field<'_>) -> Option<QueryBack> {
         let table = field.table()?;
-        let modes = [("authenticate", false), ("authoritative", true)];
         let mode = table
             .need("mode", "`authenticate` or `authoritative`")
-            .and_then(|f| choice(&f, &modes));
+            .and_then(|f| choice(&f, &words::QUERY_MODES));
         let when = self.conditions(&table, "when", Use::Shown);
         let request = self.request(&table);
         let answer = table
@@ -57,10 +56,9 @@ impl Reading<'_, '_> {
     /// The keys that every request of our own has.
     pub(super) fn request(&self, table: &Table<'_>) -> Option<RemoteRequest> {
         let host = self.host(table);
-        let methods = [("GET", 0), ("POST", 1)];
         let method = table
             .get("method")
-            .map_or(Some(0), |f| choice(&f, &methods));
+            .map_or(Some(Method::GET), |f| choice(&f, &words::OUR_METHODS));
         let path = table
             .need("path", "begins with `/`")
             .and_then(|f| self.path(&f));
@@ -84,11 +82,7 @@ impl Reading<'_, '_> {
         }
         Some(RemoteRequest {
             host: host?,
-            method: if method? == 0 {
-                Method::GET
-            } else {
-                Method::POST
-            },
+            method: method?,
             path: path?,
             headers: headers?,
             body: body?,
@@ -183,6 +177,14 @@ impl Reading<'_, '_> {
             "content-length",
             "connection",
             "transfer-encoding",
+            "te",
+            "trailer",
+            "upgrade",
+            "expect",
+            "accept-encoding",
+            "proxy-authorization",
+            "keep-alive",
+            "proxy-connection",
             "authorization",
         ];
         let list: Vec<Option<_>> = field
@@ -219,10 +221,9 @@ impl Reading<'_, '_> {
 
     fn auth(&self, field: &Field<'_>) -> Option<Auth> {
         let table = field.table()?;
-        let kinds = [("bearer", 0), ("basic", 1), ("oauth2", 2), ("sign", 3)];
         let kind = table
             .need("kind", "one of: bearer, basic, oauth2, sign")
-            .and_then(|f| choice(&f, &kinds))?;
+            .and_then(|f| choice(&f, &words::AUTH_KINDS))?;
         let needed = |name: &'static str| {
             let field = table.need(name, "a template, e.g. `{secret:api_key}`")?;
             self.template(&field, Use::Asked)

@@ -5,11 +5,11 @@ use crate::rule::compile::provider::{Reading, choice, table_error};
 use crate::rule::provider::Also;
 use crate::rule::reader::{Field, Table, optional};
 use crate::rule::scheme::{
-    Algorithm, Encoding, HTTP_ALGORITHMS, HeaderGrammar, JWS_ALGORITHMS, Nested, Params,
+    Algorithm, Digest, Encoding, HTTP_ALGORITHMS, HeaderGrammar, JWS_ALGORITHMS, Nested, Params,
     ParamsEncode, ParamsFrom, ParamsOrder, Render, Scheme, TimeFormat,
 };
-use crate::rule::template::{Selector, Transform, Value};
-use crate::rule::{Template, value};
+use crate::rule::template::{Selector, Value};
+use crate::rule::{Template, value, words};
 
 impl Reading<'_, '_> {
     /// One `[signature]`, or several alternatives.
@@ -87,7 +87,11 @@ impl Reading<'_, '_> {
         table.finish();
         let weak = optional(weak)?.filter(|text| !text.trim().is_empty());
         weakness(field, algorithm, weak.as_deref());
-        let key = self.key(field, own_key.as_ref().or(key), algorithm);
+        let members = members(
+            jws.as_deref().unwrap_or_default(),
+            http.as_deref().unwrap_or_default(),
+        );
+        let key = self.key(field, own_key.as_ref().or(key), algorithm, &members);
         let scheme = Scheme {
             name,
             opt_in: opt_in?,
@@ -189,8 +193,8 @@ impl Reading<'_, '_> {
             }
             weakness(field, algorithm, weak.as_deref());
             let key = match (&own_key, algorithm) {
-                (None, Algorithm::Hmac(_)) => self.key(field, None, algorithm),
-                _ => self.key(field, own_key.as_ref(), algorithm),
+                (None, Algorithm::Hmac(_)) => self.key(field, None, algorithm, &[]),
+                _ => self.key(field, own_key.as_ref(), algorithm, &[]),
             };
             Some(Also {
                 secret: secret.to_owned(),
@@ -402,6 +406,16 @@ fn lists(
     (jws, http, components)
 }
 
+/// The algorithms of keys that a scheme names beside its own.
+fn members(jws: &[&'static str], http: &[Algorithm]) -> Vec<Algorithm> {
+    let jws = jws.iter().map(|name| match *name {
+        "HS256" | "HS384" | "HS512" => Algorithm::Hmac(Digest::Sha256),
+        // Which one does not matter here, only that its key is public.
+        _ => Algorithm::Ed25519,
+    });
+    jws.chain(http.iter().copied()).collect()
+}
+
 /// L3: the algorithm is pinned; a request that chooses it chooses the weakest.
 pub(super) fn algorithm(field: &Field<'_>) -> Option<Algorithm> {
     if field.text()?.contains('{') {
@@ -417,33 +431,12 @@ pub(super) fn algorithm(field: &Field<'_>) -> Option<Algorithm> {
 }
 
 pub(super) fn encoding(field: &Field<'_>) -> Option<Encoding> {
-    choice(
-        field,
-        &[
-            ("hex", Encoding::Hex),
-            ("hex_upper", Encoding::HexUpper),
-            ("hex_any", Encoding::HexAny),
-            ("base64", Encoding::Base64),
-            ("base64url", Encoding::Base64Url),
-            ("text", Encoding::Text),
-        ],
-    )
+    choice(field, &words::ENCODINGS)
 }
 
 /// `zone` is how far east of UTC the clock of the provider stands, for formats that do not say.
 pub(super) fn time_format(field: &Field<'_>, zone: Option<i32>) -> Option<TimeFormat> {
-    let format = choice(
-        field,
-        &[
-            ("unix", TimeFormat::Unix),
-            ("unix_ms", TimeFormat::UnixMillis),
-            ("unix_auto", TimeFormat::UnixAuto),
-            ("rfc3339", TimeFormat::Rfc3339),
-            ("http_date", TimeFormat::HttpDate),
-            ("compact", TimeFormat::Compact(0)),
-            ("plain", TimeFormat::Plain(0)),
-        ],
-    )?;
+    let format = choice(field, &words::TIME_FORMATS)?;
     match (format, zone) {
         (TimeFormat::Compact(_), Some(zone)) => Some(TimeFormat::Compact(zone)),
         (TimeFormat::Plain(_), Some(zone)) => Some(TimeFormat::Plain(zone)),
@@ -486,17 +479,13 @@ pub(super) fn params(field: &Field<'_>) -> Option<Params> {
     };
     let (only, only_prefix) = (names("only"), names("only_prefix"));
     let (except, except_prefix) = (names("except"), names("except_prefix"));
-    let orders = [
-        ("key", ParamsOrder::Key),
-        ("value", ParamsOrder::Value),
-        ("arrival", ParamsOrder::Arrival),
-        ("listed", ParamsOrder::Listed),
-    ];
     let order_field = table.need(
         "order",
         "`key` (by the bytes of the name), `value`, `arrival` or `listed`",
     );
-    let order = order_field.as_ref().and_then(|f| choice(f, &orders));
+    let order = order_field
+        .as_ref()
+        .and_then(|f| choice(f, &words::PARAMS_ORDERS));
     let drop_empty = table.get("drop_empty").map_or(Some(false), |f| f.boolean());
     let render = table
         .need(
@@ -507,28 +496,18 @@ pub(super) fn params(field: &Field<'_>) -> Option<Params> {
     let join = table
         .need("join", "what stands between the pairs, e.g. `&`")
         .and_then(|f| f.text());
-    let encodes = [
-        ("none", ParamsEncode::None),
-        ("form", ParamsEncode::Form),
-        ("percent", ParamsEncode::Percent),
-    ];
-    let encode = table
-        .get("encode")
-        .map_or(Some(ParamsEncode::None), |f| choice(&f, &encodes));
-    let repeated = table.get("repeated").map_or(Some(false), |f| {
-        choice(&f, &[("reject", false), ("sorted", true)])
+    let encode = table.get("encode").map_or(Some(ParamsEncode::None), |f| {
+        choice(&f, &words::PARAMS_ENCODES)
     });
-    let number = table.get("number").map_or(Some(false), |f| {
-        choice(&f, &[("written", false), ("float_trim", true)])
-    });
-    let nests = [
-        ("written", Nested::Written),
-        ("skip", Nested::Skip),
-        ("reject", Nested::Reject),
-    ];
+    let repeated = table
+        .get("repeated")
+        .map_or(Some(false), |f| choice(&f, &words::REPEATED));
+    let number = table
+        .get("number")
+        .map_or(Some(false), |f| choice(&f, &words::NUMBERS));
     let nested = table
         .get("nested")
-        .map_or(Some(Nested::Written), |f| choice(&f, &nests));
+        .map_or(Some(Nested::Written), |f| choice(&f, &words::NESTED));
     table.finish();
     if order == Some(ParamsOrder::Listed)
         && only.is_empty()
@@ -557,14 +536,7 @@ fn params_from(field: &Field<'_>) -> Option<ParamsFrom> {
     if let Some(name) = field.text()?.strip_prefix("part:") {
         return Some(ParamsFrom::Part(name.to_owned()));
     }
-    let kinds = [
-        ("form", 0),
-        ("query", 1),
-        ("json", 2),
-        ("json_leaves", 3),
-        ("xml", 4),
-    ];
-    Some(match choice(field, &kinds)? {
+    Some(match choice(field, &words::PARAMS_FROM)? {
         0 => ParamsFrom::Form,
         1 => ParamsFrom::Query,
         2 => ParamsFrom::Json,
@@ -592,15 +564,5 @@ fn render(field: &Field<'_>) -> Option<Render> {
         between: between.to_owned(),
         value: true,
         after: after.to_owned(),
-    })
-}
-
-/// True when a template shows a keyed digest, which only a challenge's reply may.
-pub(super) fn has_mac(template: &Template) -> bool {
-    template.values().any(|value| {
-        value
-            .transforms
-            .iter()
-            .any(|t| matches!(t, Transform::Hmac(_)))
     })
 }

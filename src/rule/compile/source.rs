@@ -15,9 +15,10 @@ use crate::rule::document::RuleFile;
 use crate::rule::provider::{EventIdentity, Provider};
 use crate::rule::reader::{Field, Problems, Table};
 use crate::rule::template::Selector;
-use crate::rule::{InboxRule, RelayRule, Rule, value};
+use crate::rule::{InboxRule, RelayRule, Rule, value, words};
 
 const KEEP_DEFAULT: Duration = Duration::from_secs(7 * 86_400);
+const KEEP_ASKED: Duration = Duration::from_secs(90 * 86_400);
 
 /// What is known of a source, even when it cannot load: its path, so that two sources with the
 /// same one are told so whatever else is wrong with them.
@@ -138,7 +139,7 @@ fn unverified(root: &Table<'_>, provider: Option<Arc<Provider>>) -> Option<Arc<P
     let verify = root.get("verify");
     let reason = root.get("verify_reason");
     let none = match &verify {
-        Some(field) => super::provider::choice(field, &[("none", ())]).is_some(),
+        Some(field) => super::provider::choice(field, &words::VERIFY_SOURCE).is_some(),
         None => false,
     };
     let reason_text = reason
@@ -283,6 +284,9 @@ fn inbox(
     let window = tolerance.map(|tolerance| tolerance.saturating_mul(2));
     let horizon = provider.and_then(|p| p.contract.horizon);
     let give_up = relay.map(|relay| relay.retry.give_up_after);
+    // Whoever knows an object that exists can have it confirmed again: it is remembered for long.
+    let asked_only = provider.is_some_and(|p| p.schemes.is_empty() && p.query_back.is_some());
+    let usual = if asked_only { KEEP_ASKED } else { KEEP_DEFAULT };
     let floors = [
         (horizon, "the provider retries for"),
         (give_up, "deliveries are tried for"),
@@ -298,7 +302,7 @@ fn inbox(
         Some(field) => Some(field.table()?),
         None => None,
     };
-    let (mut key, mut keep) = (own, Some(KEEP_DEFAULT.max(least)));
+    let (mut key, mut keep) = (own, Some(usual.max(least)));
     if let Some(table) = table {
         if let Some(field) = table.get("key") {
             key = match provider {

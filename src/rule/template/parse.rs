@@ -470,7 +470,7 @@ mod tests {
         assert_eq!(selectors, ["header:x-time", "body"]);
         assert_eq!(
             template.values().last().unwrap().transforms,
-            [Transform::Sha256, Transform::Hex]
+            [Transform::Digest(Digest::Sha256), Transform::Hex]
         );
     }
 

@@ -22,12 +22,16 @@ impl HostPattern {
                 .hint("a host in lower case, where `*` stands for one label: `keys.*.example.com`")
         };
         let labels: Vec<&str> = text.split('.').collect();
-        if text.len() > 253 || labels.iter().any(|l| *l != "*" && !is_label(l)) {
+        if text.len() > 253
+            || labels
+                .iter()
+                .any(|l| *l != "*" && *l != REGION && !is_label(l))
+        {
             return Err(bad("is not a host"));
         }
         let mut last = labels.iter().rev();
         match (last.next(), last.next()) {
-            (Some(top), Some(second)) if *top != "*" && *second != "*" => {
+            (Some(top), Some(second)) if is_label(top) && is_label(second) => {
                 match top.bytes().all(|b| b.is_ascii_digit()) {
                     true => Err(bad("is an address, not a name")),
                     false => Ok(HostPattern(text.to_owned())),
@@ -42,7 +46,11 @@ impl HostPattern {
         let mut labels = host.split('.');
         let fits = self.0.split('.').all(|wanted| match labels.next() {
             // A star in an address is no label, and stands for nothing.
-            Some(label) => is_label(label) && (label == wanted || wanted == "*"),
+            Some(label) => {
+                let fits =
+                    label == wanted || wanted == "*" || (wanted == REGION && is_region(label));
+                is_label(label) && fits
+            }
             None => false,
         });
         fits && labels.next().is_none()
@@ -50,6 +58,27 @@ impl HostPattern {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// Stands for a region of Amazon's: `eu-west-1`, `us-gov-east-1`. Not for `s3` and the like, under
+/// which anyone can have a name.
+const REGION: &str = "<region>";
+
+fn is_region(label: &str) -> bool {
+    let parts: Vec<&str> = label.split('-').collect();
+    match parts.as_slice() {
+        [country, middle @ .., number] => {
+            let letters =
+                |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase());
+            country.len() == 2
+                && letters(country)
+                && !middle.is_empty()
+                && middle.iter().all(|part| letters(part))
+                && !number.is_empty()
+                && number.bytes().all(|b| b.is_ascii_digit())
+        }
+        _ => false,
     }
 }
 
@@ -216,3 +245,30 @@ fn percent(text: &str, never: &[u8]) -> Result<(), NotPinned> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod region {
+    use super::*;
+
+    #[test]
+    fn a_region_is_no_bucket() {
+        let pattern = HostPattern::parse("sns.<region>.amazonaws.com").unwrap();
+        for host in [
+            "sns.eu-west-1.amazonaws.com",
+            "sns.us-gov-east-1.amazonaws.com",
+        ] {
+            assert!(pattern.matches(host), "{host}");
+        }
+        for host in [
+            "sns.s3.amazonaws.com",
+            "sns.s3-us-west-2.amazonaws.com",
+            "sns.<region>.amazonaws.com",
+            "sns.amazonaws.com",
+            "sns.eu-west.amazonaws.com",
+            "sns.a.eu-west-1.amazonaws.com",
+        ] {
+            assert!(!pattern.matches(host), "{host}");
+        }
+        assert!(HostPattern::parse("sns.amazonaws.<region>").is_err());
+    }
+}

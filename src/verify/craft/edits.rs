@@ -50,7 +50,7 @@ pub(super) fn settle(draft: &mut Draft<'_>) {
                 Test::Equals(texts) => texts
                     .iter()
                     .find_map(|text| evaluate::text(text, scope).ok().flatten()),
-                Test::StartsWith(_) | Test::Present(_) => None,
+                Test::StartsWith(_) | Test::Present(_) | Test::Lacks(_) => None,
             }
         });
         if let Some(wanted) = wanted {

@@ -174,6 +174,10 @@ fn example(case: &Case, vector: &Value) -> Example {
         event_id: None,
         event_type: None,
         reply: None,
+        payment: Default::default(),
+        schemes: Vec::new(),
+        action: None,
+        remote: Vec::new(),
     }
 }
 

@@ -3,7 +3,6 @@
 //! Secrets never stand in it, nor how long they are.
 
 use serde::Serialize;
-use sha2::Digest as _;
 
 use crate::clock::Timestamp;
 use crate::message::RawRequest;
@@ -531,6 +530,7 @@ fn compared(condition: &Condition, scope: &Scope<'_, '_>) -> String {
             format!("{is} against {}", wanted.join(" or "))
         }
         Test::StartsWith(prefix) => format!("{is} must begin with {prefix}"),
+        Test::Lacks(text) => format!("{is} must not hold {text:?}"),
         Test::Present(true) => format!("{is} must be there"),
         Test::Present(false) => "it must not be there".to_owned(),
     }

@@ -85,20 +85,36 @@ impl Client {
         Ok(StreamOwned::new(tls, tcp))
     }
 
-    /// A connection on which HTTP/2 was agreed.
-    pub fn connect_h2(&self) -> Stream {
+    /// A client that offers these protocols in the handshake (ALPN).
+    #[must_use]
+    pub fn offering(&self, protocols: &[&str]) -> Client {
         let mut config = ClientConfig::clone(&self.config);
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        let client = Client {
+        config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
+        Client {
             config: Arc::new(config),
             gateway: self.gateway,
-        };
-        client.connect()
+        }
+    }
+
+    /// A connection on which HTTP/2 was agreed.
+    pub fn connect_h2(&self) -> Stream {
+        self.offering(&["h2"]).connect()
     }
 
     /// A POST on a connection of its own.
     pub fn post(&self, path: &str, headers: &[(String, String)], body: &[u8]) -> Response {
         self.try_post(path, headers, body).unwrap()
+    }
+
+    /// Any method, on a connection of its own.
+    pub fn send(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(String, String)],
+        body: &[u8],
+    ) -> Response {
+        exchange(&mut self.connect(), &request(method, target, headers, body)).unwrap()
     }
 
     pub fn try_post(

@@ -73,6 +73,20 @@ impl Site {
         std::fs::write(self.rules().join(format!("{name}.toml")), text).unwrap();
     }
 
+    /// A source with what it has to say besides provider, path (its name) and destination.
+    pub fn bind(&self, name: &str, provider: &str, forward: &str, more: &str) {
+        let text = format!(
+            "provider = \"{provider}\"\npath = \"/{name}\"\nforward = \"{forward}\"\n{more}"
+        );
+        std::fs::write(self.rules().join(format!("{name}.toml")), text).unwrap();
+    }
+
+    /// A secret; the place where it lies, as a source names it.
+    pub fn key(&self, name: &str, secret: impl AsRef<[u8]>) -> String {
+        std::fs::write(self.rules().join("keys").join(name), secret).unwrap();
+        format!("file:keys/{name}")
+    }
+
     pub fn stripe(&self, forward: &str, more: &str) {
         self.source("stripe", "stripe", "stripe", forward, more);
     }
@@ -264,6 +278,20 @@ impl Gateway {
             .iter()
             .map(|r| r["reason"].as_str().unwrap().to_owned())
             .collect()
+    }
+
+    /// How often callbacks of a source ended so.
+    pub fn verdicts(&self, source: &str, verdict: &str) -> u64 {
+        let line = format!("callseal_callbacks_total{{source=\"{source}\",verdict=\"{verdict}\"}}");
+        self.metric(&line) as u64
+    }
+
+    /// None of these stands in what the gateway said.
+    pub fn keeps_secret(&self, secrets: &[&str]) {
+        let log = self.log();
+        for secret in secrets {
+            assert!(!log.contains(secret), "a secret is in the log:\n{log}");
+        }
     }
 
     pub fn metric(&self, line: &str) -> f64 {

@@ -2,13 +2,17 @@
 
 pub mod app;
 pub mod client;
+pub mod clock;
 pub mod gateway;
 pub mod http2;
 pub mod sign;
+pub mod web;
 
 pub use app::App;
 pub use client::{Client, Response};
+pub use clock::FakeClock;
 pub use gateway::{Gateway, Site};
+pub use web::Web;
 
 use std::time::{Duration, Instant};
 

@@ -2,6 +2,7 @@
 
 use data_encoding::{BASE64, HEXLOWER};
 use hmac::{Hmac, KeyInit, Mac};
+use rcgen::{KeyPair, PKCS_RSA_SHA256};
 use sha2::{Digest, Sha256};
 
 use super::gateway::{GITHUB_SECRET, STRIPE_SECRET, WALLET_SECRET};
@@ -72,4 +73,20 @@ pub fn standard(secret: &str, id: &str, at: u64, body: &[u8]) -> Fields {
         ("webhook-timestamp", at.to_string()),
         ("webhook-signature", format!("v1,{signature}")),
     ])
+}
+
+/// Header fields of a callback.
+pub fn of(pairs: &[(&str, &str)]) -> Fields {
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    pairs.iter().map(own).collect()
+}
+
+pub fn rsa() -> KeyPair {
+    KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap()
+}
+
+/// A self-signed certificate in PEM: what vouches for it is where it lies.
+pub fn certificate(key: &KeyPair) -> String {
+    let params = rcgen::CertificateParams::new(vec!["signer.test".to_owned()]).unwrap();
+    params.self_signed(key).unwrap().pem()
 }

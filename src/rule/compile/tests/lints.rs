@@ -26,11 +26,15 @@ pub(super) fn provider(signature: &str, rest: &str) -> String {
         "[key]\ncodec = \"utf8\"\n"
     };
     format!(
-        "title = \"T\"\ndocs = \"https://example.com\"\n{}\n[signature]\nvalue = \"{{header:x-sig}}\"\n\
+        "{HEAD}{}\n[signature]\nvalue = \"{{header:x-sig}}\"\n\
          encoding = \"hex\"\n{signature}\n{key}",
         rest.replace("[key]\n#none", "")
     )
 }
+
+/// What every file says first.
+const HEAD: &str = "title = \"T\"\ndocs = \"https://example.com\"\ncategory = \"payments\"\n\
+                    evidence = \"documented\"\n";
 
 pub(super) const BODY: &str = "message = \"{header:x-time}.{body}\"";
 
@@ -58,8 +62,14 @@ fn l1_an_unsigned_timestamp_proves_nothing() {
 fn l2_a_signature_without_the_body_must_be_admitted() {
     let without = "message = \"{header:x-time}.{header:x-id}\"";
     assert_eq!(provider_codes(&provider(without, "")), ["body_unsigned"]);
+    // It needs somebody who is asked, or a reason.
     assert_eq!(
         provider_codes(&provider(&format!("{without}\nbody_unsigned = true"), "")),
+        ["body_unsigned"]
+    );
+    let reason = "body_unsigned = true\nbody_unsigned_reason = \"it is so\"";
+    assert_eq!(
+        provider_codes(&provider(&format!("{without}\n{reason}"), "")),
         [""; 0]
     );
     assert_eq!(
@@ -100,7 +110,10 @@ fn l6_combinations_are_bounded() {
     assert_eq!(codes(&keys(16)), [""; 0]);
     assert_eq!(codes(&keys(17)), ["too_many_keys"]);
     // Alipay has two variants of the message.
-    let alipay = |count| keys(count).replace("\"stripe\"", "\"alipay\"");
+    let alipay = |count| {
+        let text = keys(count).replace("\"stripe\"", "\"alipay\"");
+        format!("{text}[config]\napp_id = \"2021000000000001\"\n")
+    };
     assert_eq!(codes(&alipay(8)), [""; 0]);
     assert_eq!(codes(&alipay(9)), ["too_many_keys"]);
 }
@@ -209,9 +222,10 @@ fn l12_only_signed_bytes_are_sent_back() {
         provider_codes(&challenge("{json:/type}", "{header:x-echo}")),
         ["challenge_unsigned"]
     );
+    // What tells a question from an event may be unsigned: only signed bytes are sent back.
     assert_eq!(
         provider_codes(&challenge("{query:type}", "{json:/x}")),
-        ["challenge_unsigned"]
+        [""; 0]
     );
     let html = challenge("{json:/type}", "{json:/c}")
         .replace("reply =", "content_type = \"text/html\"\nreply =");
@@ -236,7 +250,11 @@ fn l13_our_own_faults_are_answered_so_that_the_provider_tries_again() {
 fn l14_nothing_is_forgotten_while_it_can_come_again() {
     let keep = |provider: &str, keep: &str, more: &str| {
         let text = STRIPE.replace("\"stripe\"", &format!("\"{provider}\""));
-        codes(&format!("{text}[inbox]\nkeep = \"{keep}\"\n{more}"))
+        let config = match provider {
+            "alipay" => "[config]\napp_id = \"2021000000000001\"\n",
+            _ => "",
+        };
+        codes(&format!("{text}[inbox]\nkeep = \"{keep}\"\n{config}{more}"))
     };
     assert_eq!(keep("stripe", "3d", ""), [""; 0]);
     // Both the provider's three days and our own.
@@ -314,7 +332,7 @@ fn provider_files_are_held_to_their_own_words() {
         let found = provider_codes(&provider(signature, rest));
         assert!(found.contains(&code), "{signature} {rest}: {found:?}");
     }
-    let none = "title = \"T\"\ndocs = \"d\"\n";
+    let none = HEAD;
     assert_eq!(provider_codes(none), ["no_verifier"]);
     assert_eq!(
         provider_codes(&format!("{none}verify = \"none\"")),

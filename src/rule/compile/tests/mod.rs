@@ -76,7 +76,7 @@ fn four_lines_are_enough() {
     assert_eq!(rule.guard.body_max, 256 << 10);
     assert!(rule.guard.allow.is_none() && rule.guard.per_ip.is_none());
     assert_eq!(rule.tolerance, Some(Duration::from_secs(300)));
-    assert_eq!(rule.inbox.key.as_str(), "{json:/id}");
+    assert_eq!(rule.inbox.keys[0].as_str(), "{json:/id}");
     assert!(rule.inbox.key_signed);
     assert_eq!(rule.inbox.keep, Duration::from_secs(7 * 86_400));
     assert_eq!(rule.relay.timeout, Duration::from_secs(10));
@@ -311,7 +311,7 @@ fn nothing_goes_unverified_without_a_reason() {
     );
     let reason = "verify = \"none\"\nverify_reason = \"behind a VPN\"";
     let open = rule(&format!("{open}{reason}"));
-    assert!(open.provider.scheme.is_none() && open.tolerance.is_none());
+    assert!(open.provider.schemes.is_empty() && open.tolerance.is_none());
     assert_eq!(
         open.provider.unverified_reason.as_deref(),
         Some("behind a VPN")

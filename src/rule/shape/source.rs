@@ -1,0 +1,100 @@
+//! A source, `rules/NAME.toml`.
+
+use crate::rule::shape::{DURATION, Form, Kind, Shape, TEMPLATE, TEXT, list, named, words};
+use crate::rule::words as known;
+
+/// The keys of a source.
+pub fn source() -> Shape {
+    let key = Kind::Either(vec![Kind::Text(Form::Secret), Kind::Table(key())]);
+    Shape::new("source", "One provider, bound to a path, keys and a destination.")
+        .need("provider", TEXT, "Who calls: name of a provider file; `callseal providers` lists them.")
+        .need("path", Kind::Text(Form::Path), "The path that the provider calls, matched byte for byte; no two sources share one.")
+        .may("keys", list(key), "Where the keys lie: `env:NAME`, or `file:PATH` beside this file; never the key itself. Several while rotating: any may fit.")
+        .need("forward", Kind::Text(Form::Web), "Address of the application that takes the events; its query comes before the provider's.")
+        .may("url", Kind::Text(Form::Web), "The address as the provider knows it, where it is part of what is signed.")
+        .may("schemes", list(TEXT), "Which of the provider's alternatives are used; those that are not opt-in without it.")
+        .may("config", named(TEXT), "What the provider file asks for under `[config]`.")
+        .may("secrets", named(Kind::Text(Form::Secret)), "Where further secrets of the provider file lie: `env:NAME` or `file:PATH`.")
+        .table("guard", guard())
+        .table("freshness", Shape::new("source_freshness", "How far the clocks may be apart.")
+            .may("tolerance", DURATION, "Both ways, e.g. `5m`; the provider's without it."))
+        .table("inbox", inbox())
+        .table("relay", relay())
+        .may("verify", words(&known::VERIFY_SOURCE), "`none`: nothing is verified, and every event says so; needs `verify_reason`.")
+        .may("verify_reason", TEXT, "Why it is accepted that nothing shows who sent an event.")
+}
+
+fn key() -> Shape {
+    Shape::new("source_key", "A key with its id, or its end.")
+        .need("from", Kind::Text(Form::Secret), "Where it lies: `env:NAME` or `file:PATH`.")
+        .may("id", TEXT, "Matched exactly with the key id that a request names.")
+        .may("not_after", Kind::Date, "Not used from this moment on: a date (its beginning in UTC), or a date and time with its zone.")
+}
+
+fn guard() -> Shape {
+    let rate = || Kind::Either(vec![Kind::Text(Form::Rate), Kind::Table(rate())]);
+    let rates = Shape::new("rates", "How many requests are let in.")
+        .may(
+            "per_ip",
+            rate(),
+            "From one address (/24 or /64), e.g. `20/s burst 40`.",
+        )
+        .may(
+            "total",
+            rate(),
+            "From all together, e.g. `500/s burst 1000`.",
+        );
+    Shape::new("guard", "Cheap checks before any cryptography.")
+        .may("allow", list(Kind::Text(Form::Allowed)), "Addresses and networks that may call; `provider` stands for the list of the provider file. Anyone without it.")
+        .may("mode", words(&known::GUARD_MODES), "`enforce` (without it), or `log`: count what would be refused, and let it pass.")
+        .table("rate", rates)
+        .may("body_max", Kind::Text(Form::Size), "Largest body, at most `4 MiB`; `256 KiB` without it.")
+}
+
+fn rate() -> Shape {
+    let most = u64::from(u32::MAX);
+    Shape::new("rate", "So many in a period, with a burst.")
+        .need("count", Kind::Integer(1, most), "How many.")
+        .need("per", DURATION, "In which time, e.g. `1s`.")
+        .may(
+            "burst",
+            Kind::Integer(1, most),
+            "How many at once; as `count` without it.",
+        )
+}
+
+fn inbox() -> Shape {
+    Shape::new("inbox", "What makes two callbacks one event, and how long that is known.")
+        .may("key", TEMPLATE, "What makes two callbacks one event; the provider's event id without it.")
+        .may("keep", DURATION, "How long keys, events and bodies are kept; at least as long as the provider retries. `7d` without it.")
+}
+
+fn relay() -> Shape {
+    Shape::new("relay", "How events go to the application.")
+        .may("timeout", DURATION, "One attempt, from connecting to the end of the answer; `10s` without it.")
+        .may("concurrency", Kind::Integer(1, 1024), "Attempts under way at once; 16 without it.")
+        .table("retry", retry())
+        .may("sign_with", Kind::Text(Form::Secret), "Where the key of the Standard Webhooks signature to the application lies: `env:NAME` or `file:PATH`.")
+        .may("query", words(&known::RELAY_QUERIES), "What is passed on of the query: only what is verified (without it), or all of it.")
+}
+
+fn retry() -> Shape {
+    Shape::new("retry", "Pauses between attempts.")
+        .may("first", DURATION, "The first pause; `5s` without it.")
+        .may(
+            "factor",
+            Kind::Number(1.0, 100.0),
+            "Each pause is so many times as long as the one before; 2.0 without it.",
+        )
+        .may("max", DURATION, "The longest pause; `1h` without it.")
+        .may(
+            "give_up_after",
+            DURATION,
+            "When to give up, counted from acceptance; `72h` without it.",
+        )
+        .may(
+            "jitter",
+            words(&known::JITTERS),
+            "`full` (without it): each pause is drawn evenly from zero to that; `none`: as it is.",
+        )
+}
