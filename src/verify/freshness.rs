@@ -189,4 +189,54 @@ mod tests {
             assert_eq!(check(stamp, now, tolerance, None), verdict, "{stamp}");
         }
     }
+
+    #[test]
+    fn each_format_by_its_own_words() {
+        // 2026-10-31T00:00:00Z, as a calendar and `date -u -d` give it.
+        let moment = Ok(Timestamp::from_secs(1_793_404_800));
+        let east = 8 * 3600;
+        for (format, text) in [
+            (TimeFormat::UnixAuto, "1793404800"),
+            (TimeFormat::UnixAuto, "1793404800000"),
+            (TimeFormat::HttpDate, "Sat, 31 Oct 2026 00:00:00 GMT"),
+            (TimeFormat::Compact(0), "20261031000000"),
+            (TimeFormat::Compact(east), "20261031080000"),
+            (TimeFormat::Plain(0), "2026-10-31 00:00:00"),
+            (TimeFormat::Plain(-east), "2026-10-30 16:00:00"),
+        ] {
+            assert_eq!(read(format, text.as_bytes()), moment, "{format:?} {text}");
+        }
+        for (format, text) in [
+            (TimeFormat::UnixAuto, "179340480000"),
+            (TimeFormat::HttpDate, "2026-10-31"),
+            (TimeFormat::Compact(0), "20261031"),
+            (TimeFormat::Compact(0), "20260230000000"),
+            (TimeFormat::Compact(0), "20261031000000Z"),
+            (TimeFormat::Compact(0), "2026-0-3100000"),
+            (TimeFormat::Plain(0), "2026-10-31T00:00:00"),
+            (TimeFormat::Plain(0), "2026-10-31 24:00:00"),
+            (TimeFormat::Plain(0), "2026-10-31 00:00"),
+            (TimeFormat::Plain(0), "1969-12-31 23:59:59"),
+        ] {
+            let bad = Err(Rejection::TimestampMalformed);
+            assert_eq!(read(format, text.as_bytes()), bad, "{format:?} {text}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_token_may_lie_ahead_by_more_than_it_may_lie_behind() {
+        let now = Timestamp::from_secs(1_700_000_000);
+        let (behind, ahead) = (Duration::from_secs(30), Duration::from_secs(3600));
+        let check = |stamp| check(stamp, now, behind, Some(ahead));
+        assert!(check(now.plus(ahead)).is_ok() && check(now.minus(behind)).is_ok());
+        let milli = Duration::from_millis(1);
+        assert!(matches!(
+            check(now.plus(ahead).plus(milli)),
+            Err(Rejection::FromTheFuture { .. })
+        ));
+        assert!(matches!(
+            check(now.minus(behind).minus(milli)),
+            Err(Rejection::Stale { .. })
+        ));
+    }
 }

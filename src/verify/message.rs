@@ -48,6 +48,7 @@ pub fn signed_by(
     let request = Request { scope };
     let mut made_by: Option<&Held<'_>> = None;
     let mut unknown = None;
+    let mut known = false;
     for (index, one) in candidates.iter().enumerate() {
         let base =
             http_signature::base(one, &request).map_err(|fault| Rejection::FieldMissing {
@@ -81,16 +82,18 @@ pub fn signed_by(
                 }
             }
         }
+        known |= named_any;
         if !named_any {
             unknown = one.key_id.clone();
         }
     }
     match (made_by, unknown) {
         (Some(key), _) => Ok((Some(key.label.clone()), candidates.len())),
-        (None, Some(id)) => Err(Rejection::KeyUnknown {
+        // A stranger's signature beside one of ours that does not fit is no unknown key.
+        (None, Some(id)) if !known => Err(Rejection::KeyUnknown {
             id: crate::verify::params::shorten(id.as_bytes()),
         }),
-        (None, None) => Ok((None, candidates.len())),
+        (None, _) => Ok((None, candidates.len())),
     }
 }
 

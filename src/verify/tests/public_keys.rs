@@ -167,6 +167,10 @@ fn from_jwk(algorithm: Algorithm, text: &str) -> Result<LoadedKey, PublicKeyFaul
 #[test]
 fn json_web_keys() {
     for (algorithm, text, signature) in rows() {
+        if algorithm == Algorithm::RsaPss(Digest::Sha384) {
+            // No JWS that is taken here is signed so.
+            continue;
+        }
         let der = BASE64.decode(text.as_bytes()).unwrap();
         let end =
             |from: usize, to: usize| BASE64URL_NOPAD.encode(&der[der.len() - from..der.len() - to]);

@@ -9,7 +9,27 @@ use crate::rule::scheme::KeySource;
 use crate::verify::example::{recorded, verifier};
 
 /// What a source can set otherwise without rejecting anything, and why.
-const NO_MATTER: &[(&str, &str, &str)] = &[];
+const NO_MATTER: &[(&str, &str, &str)] = &[
+    (
+        "apple-app-store-v2",
+        "environment",
+        "one kind of notification names none",
+    ),
+    (
+        "cloudevents",
+        "origin",
+        "it is compared in the handshake only",
+    ),
+    (
+        "epusdt",
+        "currency",
+        "it is only shown; the callback names none",
+    ),
+    ("wechatpay-v3", "mchid", ASKS),
+    ("wechatpay-v3", "merchant_serial", ASKS),
+];
+
+const ASKS: &str = "it only asks for keys; whom an event is for shows in whose key opens it";
 
 #[test]
 fn an_event_of_another_account_is_rejected() {
