@@ -54,6 +54,7 @@ pub fn rule(name: &str) -> Rule {
             id_signed: false,
             kind: None,
             repeats: None,
+            content: None,
         },
         parts: Vec::new(),
         payment: None,
@@ -101,6 +102,7 @@ pub fn rule(name: &str) -> Rule {
                 jitter: Jitter::None,
             },
             sign_with: None,
+            query_as_received: false,
         },
         file: None,
     }

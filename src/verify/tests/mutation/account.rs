@@ -84,7 +84,7 @@ fn one_key_for_all_is_not_enough() {
     let mut found = Vec::new();
     for provider in providers() {
         let shared = provider.schemes.iter().any(|scheme| {
-            scheme.key.shared
+            scheme.key.shared == Some(true)
                 || matches!(
                     scheme.key.source,
                     KeySource::Jwks { .. }
