@@ -63,11 +63,12 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
         let to = destination(options, &shelf.settings, &signed)?;
         for (number, request) in signed.requests.iter().enumerate() {
             let wanted = wanted(options.what.action, &signed, number);
-            let sent = tokio::time::timeout(
-                PATIENCE,
-                send(&to, options.insecure, &shelf.settings, request),
-            );
-            let heard = match runtime.block_on(async { sent.await }) {
+            // A timer needs the runtime that it belongs to.
+            let sent = runtime.block_on(async {
+                let sending = send(&to, options.insecure, &shelf.settings, request);
+                tokio::time::timeout(PATIENCE, sending).await
+            });
+            let heard = match sent {
                 Ok(Ok(heard)) => heard,
                 Ok(Err(why)) => {
                     output::remark(format_args!("error: {to}: {why}"));

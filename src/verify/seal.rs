@@ -234,6 +234,7 @@ fn try_all(
 ) -> Result<Option<String>, Rejection> {
     let mut made_by: Option<&Held<'_>> = None;
     let mut absent: Option<Rejection> = None;
+    let mut tried = false;
     let mut variant = |message: Option<&Template>| -> Result<(), Rejection> {
         for key in keys {
             let scope = Scope {
@@ -259,7 +260,7 @@ fn try_all(
     }
     for message in messages {
         match variant(Some(message)) {
-            Ok(()) => {}
+            Ok(()) => tried = true,
             // A variant that needs what is not there is not the one that was signed.
             Err(fault @ Rejection::FieldMissing { .. }) if messages.len() > 1 => {
                 absent = Some(fault);
@@ -267,7 +268,8 @@ fn try_all(
             Err(fault) => return Err(fault),
         }
     }
-    if let (None, Some(fault)) = (made_by, absent) {
+    // What is missing is the reason only where no other variant could be tried.
+    if let (None, Some(fault), false) = (made_by, absent, tried) {
         return Err(fault);
     }
     Ok(made_by.map(|key| key.label.clone()))

@@ -70,7 +70,8 @@ impl Ends {
 
     fn texts(&self) -> Vec<Secret> {
         let keys = self.ours.keys.iter();
-        keys.map(|(_, text)| Secret::new(text.clone().into_bytes())).collect()
+        keys.map(|(_, text)| Secret::new(text.clone().into_bytes()))
+            .collect()
     }
 
     fn causes(&self, request: &RawRequest) -> Vec<Cause> {
@@ -112,7 +113,10 @@ fn proves(causes: &[Cause], code: &str) {
 
 #[track_caller]
 fn guesses(causes: &[Cause], code: &str) {
-    assert!(causes.iter().any(|cause| cause.code == code), "{code}: {causes:?}");
+    assert!(
+        causes.iter().any(|cause| cause.code == code),
+        "{code}: {causes:?}"
+    );
 }
 
 fn with_body(request: &RawRequest, body: impl Into<Bytes>) -> RawRequest {
@@ -122,7 +126,10 @@ fn with_body(request: &RawRequest, body: impl Into<Bytes>) -> RawRequest {
     }
 }
 
-fn with_header(request: &RawRequest, change: impl Fn(&str, &str) -> (String, String)) -> RawRequest {
+fn with_header(
+    request: &RawRequest,
+    change: impl Fn(&str, &str) -> (String, String),
+) -> RawRequest {
     let headers: Headers = request
         .headers
         .iter()
@@ -143,8 +150,16 @@ fn with_header(request: &RawRequest, change: impl Fn(&str, &str) -> (String, Str
 fn json_written_anew() {
     let ends = ends("github");
     for (code, signed, arrived) in [
-        ("json_rewritten", r#"{"b":1.50,"a":[1,{}]}"#, r#"{"b": 1.50, "a": [1, {}]}"#),
-        ("json_rewritten", "{\n  \"b\": 1.50,\n  \"a\": \"x\"\n}", r#"{"b":1.50,"a":"x"}"#),
+        (
+            "json_rewritten",
+            r#"{"b":1.50,"a":[1,{}]}"#,
+            r#"{"b": 1.50, "a": [1, {}]}"#,
+        ),
+        (
+            "json_rewritten",
+            "{\n  \"b\": 1.50,\n  \"a\": \"x\"\n}",
+            r#"{"b":1.50,"a":"x"}"#,
+        ),
         ("json_rewritten", r#"{"a":"x","b":1}"#, r#"{"b":1,"a":"x"}"#),
         ("json_slashes", r#"{"a":"x\/y"}"#, r#"{"a":"x/y"}"#),
         ("json_slashes", r#"{"a":"x/y"}"#, r#"{"a":"x\/y"}"#),
@@ -169,11 +184,21 @@ fn charsets_changed_on_the_way() {
     let utf8 = "name=中文".as_bytes().to_vec();
     for (signed, arrived) in [
         (gbk.clone(), "name=%E4%B8%AD%E6%96%87".as_bytes().to_vec()),
-        (b"{\"a\":\"\xd6\xd0\xce\xc4\"}".to_vec(), "{\"a\":\"中文\"}".as_bytes().to_vec()),
-        ("{\"a\":\"é\"}".as_bytes().to_vec(), "{\"a\":\"Ã©\"}".as_bytes().to_vec()),
+        (
+            b"{\"a\":\"\xd6\xd0\xce\xc4\"}".to_vec(),
+            "{\"a\":\"中文\"}".as_bytes().to_vec(),
+        ),
+        (
+            "{\"a\":\"é\"}".as_bytes().to_vec(),
+            "{\"a\":\"Ã©\"}".as_bytes().to_vec(),
+        ),
     ] {
         // A form is signed as it is written.
-        let signed = if signed == gbk { b"name=%D6%D0%CE%C4".to_vec() } else { signed };
+        let signed = if signed == gbk {
+            b"name=%D6%D0%CE%C4".to_vec()
+        } else {
+            signed
+        };
         let request = ends.signed(Some(&signed));
         proves(&ends.causes(&with_body(&request, arrived)), "charset");
     }
@@ -194,7 +219,14 @@ fn a_plus_became_a_blank() {
         let request = ends.signed(Some(body.as_bytes()));
         let spaced = with_header(&request, |name, value| {
             let sealed = name.contains("hmac");
-            (name.to_owned(), if sealed { value.replace('+', " ") } else { value.to_owned() })
+            (
+                name.to_owned(),
+                if sealed {
+                    value.replace('+', " ")
+                } else {
+                    value.to_owned()
+                },
+            )
         });
         if ends.verifier().judge(&spaced, NOW).is_err() {
             return proves(&ends.causes(&spaced), "plus_as_space");
@@ -243,7 +275,10 @@ fn stamps() {
     let ends = ends("stripe");
     let request = ends.signed(None);
     let millis = with_header(&request, |name, value| {
-        (name.to_owned(), value.replace("t=1900000000", "t=1900000000000"))
+        (
+            name.to_owned(),
+            value.replace("t=1900000000", "t=1900000000000"),
+        )
     });
     guesses(&ends.causes(&millis), "timestamp_unit");
     let case = |later: u64| {
@@ -269,7 +304,10 @@ fn stamps() {
 fn paths_and_addresses() {
     let ends = ends("generic-hmac");
     let request = ends.signed(None);
-    for path in [format!("/api{}", request.path), format!("{}/", request.path)] {
+    for path in [
+        format!("/api{}", request.path),
+        format!("{}/", request.path),
+    ] {
         let arrived = RawRequest {
             path,
             ..request.clone()
@@ -293,14 +331,26 @@ fn paths_and_addresses() {
 #[test]
 fn another_key_of_the_source() {
     let mut ends = ends("klarna");
-    let keys = [("live", "the key of the live shop 1"), ("test", "the key of the test shop 2")];
-    let keys = keys.map(|(id, key)| (Some(id.to_owned()), key.to_owned())).to_vec();
+    let keys = [
+        ("live", "the key of the live shop 1"),
+        ("test", "the key of the test shop 2"),
+    ];
+    let keys = keys
+        .map(|(id, key)| (Some(id.to_owned()), key.to_owned()))
+        .to_vec();
     ends.theirs.keys = keys.clone();
     ends.ours.keys = keys;
     let request = ends.signed(None);
     let named = with_header(&request, |name, value| {
         let id = name.contains("key-id");
-        (name.to_owned(), if id { "test".to_owned() } else { value.to_owned() })
+        (
+            name.to_owned(),
+            if id {
+                "test".to_owned()
+            } else {
+                value.to_owned()
+            },
+        )
     });
     proves(&ends.causes(&named), "key_other");
 
@@ -311,7 +361,10 @@ fn another_key_of_the_source() {
     let verifier = Verifier::new(Arc::new(rule), keys);
     let request = ends.signed(None);
     assert_eq!(verifier.judge(&request, NOW), Err(Rejection::KeyExpired));
-    proves(&diagnosed(&verifier, &ends.texts(), &request, &[]), "key_expired");
+    proves(
+        &diagnosed(&verifier, &ends.texts(), &request, &[]),
+        "key_expired",
+    );
 }
 
 #[test]
@@ -372,8 +425,15 @@ fn a_forgery_has_no_cause() {
 /// The steps show the very bytes that were signed, and no secret in any of them.
 #[test]
 fn steps_show_the_message_and_no_secret() {
-    for (name, wanted) in [("stripe", "1900000000."), ("cryptomus", SECRET), ("gitlab", SECRET)] {
-        let ends = ends(name).keyed("a secret that nobody may see", "a secret that nobody may see");
+    for (name, wanted) in [
+        ("stripe", "1900000000."),
+        ("cryptomus", SECRET),
+        ("gitlab", SECRET),
+    ] {
+        let ends = ends(name).keyed(
+            "a secret that nobody may see",
+            "a secret that nobody may see",
+        );
         let request = ends.signed(None);
         let verifier = ends.verifier();
         let verdict = verifier.judge(&request, NOW);
@@ -387,7 +447,10 @@ fn steps_show_the_message_and_no_secret() {
             peer_known: false,
             full: true,
         });
-        let signature = steps.iter().find(|s| s.name.starts_with("signature")).unwrap();
+        let signature = steps
+            .iter()
+            .find(|s| s.name.starts_with("signature"))
+            .unwrap();
         assert_eq!(signature.outcome, Outcome::Passed, "{name}: {signature:?}");
         let text = format!("{steps:?}");
         assert!(text.contains(wanted), "{name}: {text}");

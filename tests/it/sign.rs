@@ -134,7 +134,9 @@ fn forged_and_stale_ones_are_rejected_for_what_they_are() {
             None => wrong.push(format!("{}: no forgery", provider.name)),
         }
         if let Some(freshness) = &provider.freshness {
-            let old = NOW.minus(freshness.tolerance).minus(std::time::Duration::from_secs(60));
+            let old = NOW
+                .minus(freshness.tolerance)
+                .minus(std::time::Duration::from_secs(60));
             let made = bench.make(&wish(example, old)).unwrap();
             if !matches!(made.verdict, Err(Rejection::Stale { .. })) {
                 wrong.push(format!("{}, stale: {:?}", provider.name, made.verdict));
@@ -146,7 +148,14 @@ fn forged_and_stale_ones_are_rejected_for_what_they_are() {
 
 #[test]
 fn two_callbacks_are_two_events() {
-    for name in ["stripe", "github", "standard-webhooks", "adyen", "alipay", "paddle"] {
+    for name in [
+        "stripe",
+        "github",
+        "standard-webhooks",
+        "adyen",
+        "alipay",
+        "paddle",
+    ] {
         let provider = provider(name);
         let example = choose(&provider, None, None).unwrap();
         let bench = bench(&provider, example);

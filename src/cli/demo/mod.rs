@@ -169,7 +169,12 @@ impl Stage {
                 "[guard]\nallow = [\"127.0.0.1\"]\n",
             ),
             ("wechatpay", "wechatpay-v3", wechat_key.as_str(), ""),
-            ("alipay", "alipay", "\"file:keys/alipay.pem\"", ""),
+            (
+                "alipay",
+                "alipay",
+                "\"file:keys/alipay.pem\"",
+                "[config]\napp_id = \"2026112000000001\"\n",
+            ),
         ];
         for (name, provider, key, more) in sources {
             let text = format!(

@@ -159,12 +159,13 @@ pub fn table(providers: &[&Provider], width: Option<usize>) -> Vec<String> {
     let [name, mut title, category, mut scheme, evidence] = widths;
     if let Some(most) = width {
         let taken = |title, scheme| name + title + category + scheme + evidence + 8;
-        title -= taken(title, scheme)
-            .saturating_sub(most)
-            .min(title.saturating_sub(14));
-        scheme -= taken(title, scheme)
-            .saturating_sub(most)
-            .min(scheme.saturating_sub(12));
+        // The wider of the two gives way, each to a width at which it still says something.
+        while taken(title, scheme) > most && (title > 14 || scheme > 12) {
+            match title > 14 && (title >= scheme || scheme <= 12) {
+                true => title -= 1,
+                false => scheme -= 1,
+            }
+        }
     }
     let widths = [name, title, category, scheme, evidence];
     let cut = |cell: &str, width: usize| match cell.chars().count() > width {

@@ -107,7 +107,7 @@ impl<'a> Say<'a> {
             Test::Present(true) => format!("{is} is there"),
             Test::Present(false) => format!("{is} is missing or empty"),
             Test::StartsWith(text) => format!("{is} begins with `{}`", escaped(text.as_bytes())),
-            Test::Lacks(text) => format!("{is} does not hold `{}`", escaped(text.as_bytes())),
+            Test::Lacks(text) => format!("{is} has no {} in it", literal(text.as_bytes())),
             Test::Equals(texts) => {
                 let texts: Vec<String> = texts.iter().map(|t| self.template(t)).collect();
                 format!("{is} is {}", listed(&texts, "or"))

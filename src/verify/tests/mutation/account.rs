@@ -84,14 +84,15 @@ fn one_key_for_all_is_not_enough() {
     let mut found = Vec::new();
     for provider in providers() {
         let shared = provider.schemes.iter().any(|scheme| {
-            scheme.key.shared.unwrap_or(matches!(
-                scheme.key.source,
-                KeySource::Jwks { .. }
-                    | KeySource::CertificateUrl { .. }
-                    | KeySource::X5c { .. }
-                    | KeySource::Certificate { .. }
-                    | KeySource::Signed(_)
-            ))
+            scheme.key.shared == Some(true)
+                || matches!(
+                    scheme.key.source,
+                    KeySource::Jwks { .. }
+                        | KeySource::CertificateUrl { .. }
+                        | KeySource::X5c { .. }
+                        | KeySource::Certificate { .. }
+                        | KeySource::Signed(_)
+                )
         });
         let shown = ["wrong_addressee", "signature_mismatch", "not_confirmed"];
         let proved = provider.examples.iter().any(|example| {

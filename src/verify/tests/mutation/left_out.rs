@@ -69,9 +69,9 @@ pub(super) const LEFT_OUT: &[LeftOut] = &[
         why: "nothing is signed: the invoice is asked for by its id, and only the answer counts",
     },
     LeftOut {
-        file: "bitpay-extended",
-        out: Out::AllBut(&["/data/id"]),
-        why: "nothing is signed: the invoice is asked for by its id, and only the answer counts",
+        file: "cybersource-payload",
+        out: Out::AllBut(&["/payload"]),
+        why: "this way of signing covers the member `payload` alone, which holds the money",
     },
     LeftOut {
         file: "braintree",

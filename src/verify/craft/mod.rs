@@ -1,144 +1,38 @@
 //! Test callbacks: an example of a provider's file, signed anew for this moment, as the provider
 //! itself would sign it. What was made is judged by the verifier before anyone sees it.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER};
+use data_encoding::{BASE64, BASE64URL_NOPAD};
 
 use crate::clock::Timestamp;
 use crate::message::RawRequest;
 use crate::rule::provider::{Example, Provider};
-use crate::rule::scheme::{Algorithm, Digest, Encoding, KeyKind, KeySource, Scheme, Test};
-use crate::rule::template::{Pointer, Selector, Template, Value};
+use crate::rule::scheme::{Algorithm, Digest, KeySource, Scheme};
+use crate::rule::template::{Template, Value};
 use crate::rule::{KeyRef, Rule};
 use crate::secret::{Secret, SecretRef};
 use crate::verify::digest::digest;
 use crate::verify::judge::Judgement;
 use crate::verify::jws::{Jws, JwsAlgorithm};
 use crate::verify::keys::{Keyring, algorithms};
-use crate::verify::mac::mac;
 use crate::verify::message::Request;
 use crate::verify::place::{Draft, Unplaced};
 use crate::verify::rejection::Rejection;
-use crate::verify::scope::Scope;
-use crate::verify::{Verifier, evaluate, example, freshness, http_signature, rewrite, seal, sign};
+use crate::verify::{Verifier, evaluate, example, http_signature, rewrite, seal};
 
-/// Why no test callback can be made.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Unsignable {
-    /// Only the provider's own word counts, and it knows nothing of a test.
-    QueryBack,
-    /// The provider publishes its keys at an address of its own.
-    PublishedKeys,
-    /// The key is a certificate that the provider's address must serve.
-    CertificateAddress,
-    /// The key is a certificate in the request, below a root that only the provider can sign for.
-    CertificateInRequest,
-    /// The key stands in the request, signed by a root key of the provider.
-    SignedKey,
-    /// Nothing new is signed with this digest.
-    OldDigest {
-        algorithm: &'static str,
-    },
-    /// The file has no such example.
-    NoExample {
-        wanted: String,
-        offered: Vec<String>,
-    },
-    /// The scheme has no timestamp, so that nothing becomes stale.
-    NoTimestamp,
-    /// The source has no key of its own for any scheme that fits the request.
-    NoKey,
-    /// The signature's place cannot be written.
-    Unplaced(Unplaced),
-    /// Something of the message is missing.
-    Message(Rejection),
-    Key(String),
-}
+mod edits;
+mod hand;
+mod pair;
+mod unsignable;
 
-impl Unsignable {
-    pub fn code(&self) -> &'static str {
-        match self {
-            Unsignable::QueryBack => "query_back",
-            Unsignable::PublishedKeys => "published_keys",
-            Unsignable::CertificateAddress => "certificate_address",
-            Unsignable::CertificateInRequest => "certificate_in_request",
-            Unsignable::SignedKey => "signed_key",
-            Unsignable::OldDigest { .. } => "old_digest",
-            Unsignable::NoExample { .. } => "no_example",
-            Unsignable::NoTimestamp => "no_timestamp",
-            Unsignable::NoKey => "no_key",
-            Unsignable::Unplaced(_) => "unplaced",
-            Unsignable::Message(_) => "message",
-            Unsignable::Key(_) => "key",
-        }
-    }
-}
+pub use pair::{Pair, pair_algorithm};
+pub use unsignable::Unsignable;
 
-impl fmt::Display for Unsignable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Unsignable::QueryBack => f.write_str(
-                "the gateway asks the provider whether the event is true, and the provider knows \
-                 nothing of a test",
-            ),
-            Unsignable::PublishedKeys => f.write_str(
-                "the gateway takes the keys from the provider's own address, and only the \
-                 provider has the private halves",
-            ),
-            Unsignable::CertificateAddress => {
-                f.write_str("the key is a certificate that is fetched from the provider's own host")
-            }
-            Unsignable::CertificateInRequest => f.write_str(
-                "the request carries a certificate that must lead to the provider's root, and \
-                 only the provider can have one",
-            ),
-            Unsignable::SignedKey => f.write_str(
-                "the request carries a key that a root key of the provider must have signed",
-            ),
-            Unsignable::OldDigest { algorithm } => {
-                write!(f, "nothing new is signed with {algorithm} any more")
-            }
-            Unsignable::NoExample { wanted, offered } => {
-                write!(
-                    f,
-                    "the provider's file has no example for {wanted}; it has: "
-                )?;
-                f.write_str(&offered.join(", "))
-            }
-            Unsignable::NoTimestamp => {
-                f.write_str("this provider sends no timestamp, so that nothing of it gets stale")
-            }
-            Unsignable::NoKey => f.write_str("there is no key for a scheme that fits the request"),
-            Unsignable::Unplaced(place) => place.fmt(f),
-            Unsignable::Message(cause) => write!(f, "the message cannot be put together: {cause}"),
-            Unsignable::Key(why) => f.write_str(why),
-        }
-    }
-}
-
-impl std::error::Error for Unsignable {}
-
-impl From<Unplaced> for Unsignable {
-    fn from(place: Unplaced) -> Self {
-        Unsignable::Unplaced(place)
-    }
-}
-
-/// A key pair that stands in for the provider's.
-#[derive(Clone)]
-pub struct Pair {
-    pub algorithm: Algorithm,
-    /// PKCS#8, in DER.
-    pub private: Vec<u8>,
-    /// As it would stand in `keys`.
-    pub public: String,
-    /// The id that it needs there.
-    pub id: Option<String>,
-}
+use edits::{freshen, mark, query_read, settle, stamp};
+use hand::{Hand, sign_one};
 
 /// What is wanted.
 pub struct Wish<'w> {
@@ -247,101 +141,6 @@ pub fn action_name(action: crate::rule::provider::Action) -> &'static str {
         crate::rule::provider::Action::Refund => "refund",
         crate::rule::provider::Action::Cancel => "cancel",
     }
-}
-
-/// The algorithm for which a key pair is needed; none where the keys are shared secrets.
-pub fn pair_algorithm(provider: &Provider) -> Option<Algorithm> {
-    let scheme = provider
-        .schemes
-        .iter()
-        .find(|scheme| scheme_possible(scheme).is_ok())?;
-    let mut algorithms = algorithms(scheme).into_iter();
-    algorithms.find(|algorithm| algorithm.is_asymmetric())
-}
-
-impl Pair {
-    /// A pair for a provider; `private` is PKCS#8 in DER, or PEM, or none for a new one.
-    pub fn new(provider: &Provider, example: &Example) -> Result<Option<Pair>, Unsignable> {
-        let Some(algorithm) = pair_algorithm(provider) else {
-            return Ok(None);
-        };
-        let (private, public) =
-            sign::key_pair(algorithm).map_err(|why| Unsignable::Key(why.to_owned()))?;
-        Pair::of(provider, example, algorithm, private, &public).map(Some)
-    }
-
-    /// The pair of a private key and its SubjectPublicKeyInfo.
-    pub fn of(
-        provider: &Provider,
-        example: &Example,
-        algorithm: Algorithm,
-        private: Vec<u8>,
-        public: &[u8],
-    ) -> Result<Pair, Unsignable> {
-        let scheme = provider
-            .schemes
-            .iter()
-            .find(|scheme| scheme_possible(scheme).is_ok())
-            .ok_or(Unsignable::NoKey)?;
-        let raw = match algorithm {
-            Algorithm::Ed25519 => 32,
-            _ => 65,
-        };
-        let raw = public
-            .len()
-            .checked_sub(raw)
-            .and_then(|at| public.get(at..));
-        let public = match (scheme.key.kind, raw) {
-            (KeyKind::PublicHex, Some(raw)) => HEXLOWER.encode(raw),
-            (KeyKind::PublicBase64, Some(raw)) => BASE64.encode(raw),
-            _ => pem(public),
-        };
-        let public = match scheme.key.kind {
-            KeyKind::Public => public,
-            _ => format!("{}{public}", scheme.key.strip_prefix),
-        };
-        Ok(Pair {
-            algorithm,
-            private,
-            public,
-            id: named(provider, scheme, example),
-        })
-    }
-}
-
-/// What the example calls its key.
-fn named(provider: &Provider, scheme: &Scheme, example: &Example) -> Option<String> {
-    let template = scheme.key_id.as_ref()?;
-    let rule = crate::rule::compile::rule_for(&Arc::new(provider.clone()), example);
-    let index = rule
-        .provider
-        .schemes
-        .iter()
-        .position(|other| other.name == scheme.name);
-    let keys = Keyring::default();
-    let draft = Draft {
-        request: example::request(example),
-        rule: &rule,
-        keys: &keys,
-        scheme: index,
-        item: None,
-    };
-    let id = draft.with_scope(|scope| evaluate::text(template, scope).ok().flatten());
-    let id = id.filter(|id| !id.is_empty());
-    Some(id.map_or_else(
-        || "callseal-test".to_owned(),
-        |id| String::from_utf8_lossy(&id).into_owned(),
-    ))
-}
-
-fn pem(der: &[u8]) -> String {
-    let text = BASE64.encode(der);
-    let mut lines = String::from("-----BEGIN PUBLIC KEY-----\n");
-    for line in text.as_bytes().chunks(64) {
-        lines.push_str(&String::from_utf8_lossy(line));
-        lines.push('\n');
-    }
-    lines + "-----END PUBLIC KEY-----\n"
 }
 
 impl Bench {
@@ -750,217 +549,7 @@ impl Bench {
     }
 }
 
-/// What holds the pen.
-enum Hand<'b> {
-    Shared(&'b [u8], Option<&'b str>),
-    Private(&'b Pair),
-}
-
-impl Hand<'_> {
-    fn id(&self) -> Option<&str> {
-        match self {
-            Hand::Shared(_, id) => *id,
-            Hand::Private(pair) => pair.id.as_deref(),
-        }
-    }
-
-    fn secret(&self) -> Option<&[u8]> {
-        match self {
-            Hand::Shared(secret, _) => Some(secret),
-            Hand::Private(_) => None,
-        }
-    }
-
-    fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Result<Vec<u8>, Unsignable> {
-        let old = || Unsignable::OldDigest {
-            algorithm: algorithm.name(),
-        };
-        match (self, algorithm) {
-            (Hand::Shared(key, _), Algorithm::Hmac(kind)) => {
-                mac(kind, key, message).ok_or_else(old)
-            }
-            (Hand::Shared(_, _), Algorithm::Keyed(kind)) => Ok(digest(kind, message)),
-            (Hand::Shared(key, _), Algorithm::Token | Algorithm::Basic) => Ok(key.to_vec()),
-            (Hand::Private(pair), algorithm) => {
-                sign::with_private_key(algorithm, &pair.private, message)
-                    .map_err(|why| Unsignable::Key(why.to_owned()))
-            }
-            (Hand::Shared(_, _), _) => Err(Unsignable::NoKey),
-        }
-    }
-}
-
-/// One signature, written to its place.
-fn sign_one(draft: &mut Draft<'_>, scheme: &Scheme, hand: &Hand<'_>) -> Result<(), Unsignable> {
-    if scheme.algorithm == Algorithm::Basic {
-        let secret = hand.secret().ok_or(Unsignable::NoKey)?;
-        let text = format!("Basic {}", BASE64.encode(secret));
-        draft.set_header("authorization", text.as_bytes());
-        return Ok(());
-    }
-    let value = scheme.value.as_ref().ok_or(Unsignable::NoKey)?;
-    let message = draft.with_scope(|scope| {
-        let here = Scope {
-            key: hand.secret(),
-            ..*scope
-        };
-        let mut fault = None;
-        if scheme.messages.is_empty() {
-            return Ok(Vec::new());
-        }
-        for template in &scheme.messages {
-            let mut message = Vec::new();
-            match evaluate::feed(template, &here, &mut |bytes| {
-                message.extend_from_slice(bytes)
-            }) {
-                Ok(()) => return Ok(message),
-                Err(found) => {
-                    fault.get_or_insert(found);
-                }
-            }
-        }
-        Err(fault.map_or(Unsignable::NoKey, Unsignable::Message))
-    })?;
-    let signature = hand.sign(scheme.algorithm, &message)?;
-    let encoding = match scheme.algorithm {
-        Algorithm::Token => Encoding::Text,
-        _ => scheme.encoding,
-    };
-    Ok(draft.put(value, &sign::written(encoding, &signature))?)
-}
-
 fn unreadable(errors: Vec<crate::verify::KeyError>) -> Unsignable {
     let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
     Unsignable::Key(texts.join("; "))
-}
-
-/// Parameters of the query that the provider's file reads.
-fn query_read(provider: &Provider) -> Vec<String> {
-    let values = provider.schemes.iter().flat_map(|scheme| {
-        let of_messages = scheme.messages.iter().flat_map(Template::selectors);
-        let of_value = scheme.value.iter().map(|value| &value.selector);
-        of_messages.chain(of_value)
-    });
-    values
-        .filter_map(|selector| match selector {
-            Selector::QueryParam(name) => Some(name.clone()),
-            _ => None,
-        })
-        .collect()
-}
-
-/// Writes the moment where the freshness of the request is read.
-fn stamp(draft: &mut Draft<'_>, at: Timestamp) {
-    let rule = draft.rule;
-    let Some(freshness) = &rule.provider.freshness else {
-        return;
-    };
-    if let Some(value) = freshness.timestamp.as_single() {
-        // What cannot be written is seen by the verdict.
-        let _ = draft.put(value, &freshness::write(freshness.format, at));
-    }
-}
-
-/// What must hold is made to hold: the addressee is the source's, a digest is the body's.
-fn settle(draft: &mut Draft<'_>) {
-    let rule = draft.rule;
-    for assert in &rule.provider.asserts {
-        let Some(place) = assert.condition.is.as_single() else {
-            continue;
-        };
-        let wanted = draft.with_scope(|scope| {
-            let looked_at = evaluate::all_hold(&assert.when, scope).unwrap_or(false);
-            if !looked_at || evaluate::holds(&assert.condition, scope).unwrap_or(false) {
-                return None;
-            }
-            match &assert.condition.test {
-                Test::Equals(texts) => texts
-                    .iter()
-                    .find_map(|text| evaluate::text(text, scope).ok().flatten()),
-                Test::StartsWith(_) | Test::Present(_) | Test::Lacks(_) => None,
-            }
-        });
-        if let Some(wanted) = wanted {
-            let _ = draft.put(place, &wanted);
-        }
-    }
-}
-
-/// Gives the event an id of its own, where one can be told from other values.
-fn freshen(draft: &mut Draft<'_>) -> bool {
-    let rule = draft.rule;
-    let provider = &rule.provider;
-    let mut others: Vec<&Selector> = Vec::new();
-    if let Some(kind) = &provider.event.kind {
-        others.extend(kind.selectors());
-    }
-    if let Some(payment) = &provider.payment {
-        let groups = [
-            &payment.status,
-            &payment.amount,
-            &payment.currency,
-            &payment.order,
-        ];
-        others.extend(groups.into_iter().flatten().flat_map(Template::selectors));
-    }
-    for template in &provider.event.ids {
-        let there =
-            draft.with_scope(|scope| evaluate::text(template, scope).ok().flatten().is_some());
-        if !there {
-            continue;
-        }
-        for value in template.values() {
-            let plain = value.transforms.is_empty() && !others.contains(&&value.selector);
-            let Some(old) = draft.read(value).filter(|_| plain) else {
-                continue;
-            };
-            if let Some(new) = another(&old)
-                && draft.put(value, &new).is_ok()
-            {
-                return true;
-            }
-        }
-        return false;
-    }
-    false
-}
-
-/// Adds a field of our own to the body, so that it is not the body of before.
-fn mark(draft: &mut Draft<'_>) {
-    const NAME: &str = "callseal_test";
-    let pointer = Pointer(vec![NAME.to_owned()]);
-    let nonce = sign::nonce(8);
-    let body = &draft.request.body;
-    let marked = match body.trim_ascii().first() {
-        Some(b'{') => rewrite::json_put(body, &pointer, nonce.as_bytes()),
-        Some(b'[' | b'<') | None => None,
-        Some(_) => Some(rewrite::form_put(body, NAME.as_bytes(), nonce.as_bytes())),
-    };
-    if let Some(marked) = marked {
-        draft.request.body = marked.into();
-    }
-}
-
-/// Another id of the same look: the last characters are drawn anew.
-fn another(id: &[u8]) -> Option<Vec<u8>> {
-    if id.len() < 4 || !id.iter().any(u8::is_ascii_digit) || id.contains(&b'/') {
-        return None;
-    }
-    let hex = id
-        .iter()
-        .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b) || *b == b'-');
-    let letters = id.iter().any(u8::is_ascii_alphabetic);
-    let random = sign::nonce(16);
-    let mut new = id.to_vec();
-    let places = new.iter_mut().rev().filter(|b| b.is_ascii_alphanumeric());
-    for (byte, fresh) in places.take(12).zip(random.bytes()) {
-        let number = (fresh as char).to_digit(16).unwrap_or(0) as u8;
-        *byte = match *byte {
-            _ if hex && letters => fresh,
-            b'0'..=b'9' => b'1' + number % 9,
-            b'a'..=b'z' => b'a' + number,
-            _ => b'A' + number,
-        };
-    }
-    Some(new)
 }
