@@ -115,7 +115,8 @@ fn the_source_of_every_provider_compiles() {
             forward: "http://127.0.0.1:3000/webhooks",
         };
         let text = source::text(&provider, &draft);
-        let filled = text.replace("verify_reason = \"\"", "verify_reason = \"tried\"");
+        // `check` complains about what was left blank.
+        let filled = text.replace(" = \"\"", " = \"x\"");
         let file = RuleFile {
             name: provider.name.clone(),
             path: PathBuf::from("rules/x.toml"),
