@@ -127,10 +127,8 @@ impl Cover<'_> {
         if depth > DEEPEST {
             return false;
         }
-        if let Some(found) = self.derived(wanted, &|inner| self.scheme(scheme, inner, depth + 1)) {
-            if found {
-                return true;
-            }
+        if self.derived(wanted, &|inner| self.scheme(scheme, inner, depth + 1)) == Some(true) {
+            return true;
         }
         match scheme.algorithm {
             Algorithm::Token | Algorithm::Basic => false,

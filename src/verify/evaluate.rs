@@ -82,7 +82,8 @@ pub fn one<'s>(value: &Value, scope: &Scope<'s, '_>) -> Result<Option<Cow<'s, [u
 
 /// The same for a value that may stand there several times. What is missing does not count.
 pub fn all<'s>(value: &Value, scope: &Scope<'s, '_>) -> Result<Vec<Cow<'s, [u8]>>, Rejection> {
-    if !value.selector.is_many() {
+    // Something in the items of a request is found in each of them.
+    if !value.selector.is_many() && !matches!(value.selector, Selector::Item(_)) {
         return Ok(one(value, scope)?.into_iter().collect());
     }
     let mut results = Vec::new();

@@ -26,6 +26,10 @@ use crate::verify::{evaluate, freshness, outbound};
 
 /// What is known of a request whose signature is right.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every judgement is an event, and none is kept"
+)]
 pub enum Judgement {
     Event {
         identity: Identity,

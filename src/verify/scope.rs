@@ -229,7 +229,7 @@ impl<'s, 'r> Scope<'s, 'r> {
         }
     }
 
-    fn basic(&self) -> Result<Option<(&'s [u8], &'s [u8])>, Rejection> {
+    fn basic(&self) -> Result<Option<Credentials<'s>>, Rejection> {
         let Some(text) = self.view.basic()? else {
             return Ok(None);
         };
@@ -283,6 +283,9 @@ impl<'s, 'r> Scope<'s, 'r> {
             .collect())
     }
 }
+
+/// User and password.
+type Credentials<'s> = (&'s [u8], &'s [u8]);
 
 /// Several values, each once, with commas between them.
 fn listed(found: Vec<Cow<'_, [u8]>>) -> Option<Cow<'_, [u8]>> {

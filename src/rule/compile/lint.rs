@@ -207,17 +207,15 @@ pub(super) fn body_is_covered(field: &Field<'_>, cover: &Cover<'_>) {
 /// One key for all customers of a provider: somebody else's event is signed as well as ours.
 pub(super) fn addressee(field: &Field<'_>, cover: &Cover<'_>) {
     let shared = cover.schemes.iter().any(|scheme| {
-        scheme.key.shared.unwrap_or_else(|| {
-            matches!(
-                scheme.key.source,
-                KeySource::Fetch(_)
-                    | KeySource::Jwks { .. }
-                    | KeySource::CertificateUrl { .. }
-                    | KeySource::X5c { .. }
-                    | KeySource::Certificate { .. }
-                    | KeySource::Signed(_)
-            )
-        })
+        scheme.key.shared.unwrap_or(matches!(
+            scheme.key.source,
+            KeySource::Fetch(_)
+                | KeySource::Jwks { .. }
+                | KeySource::CertificateUrl { .. }
+                | KeySource::X5c { .. }
+                | KeySource::Certificate { .. }
+                | KeySource::Signed(_)
+        ))
     });
     let in_message = |scheme: &Scheme| {
         scheme.messages.iter().all(|message| {

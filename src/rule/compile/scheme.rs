@@ -117,7 +117,6 @@ impl Reading<'_, '_> {
 
     /// Where the signature stands, how it is written, and what is signed: not every algorithm
     /// leaves that open.
-    #[expect(clippy::type_complexity, reason = "three parts of one table")]
     fn what(
         &self,
         table: &Table<'_>,

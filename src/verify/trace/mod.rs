@@ -242,7 +242,7 @@ impl<'w> Walk<'w> {
                 notes.add(name, text);
             };
             let selectors = self.selectors();
-            let any = |is: fn(&Selector) -> bool| selectors.iter().any(|s| is(s));
+            let any = |is: fn(&Selector) -> bool| selectors.iter().any(&is);
             if any(|s| {
                 matches!(
                     s,
