@@ -45,19 +45,20 @@ impl Reading<'_, '_> {
         let starts = table.get("starts_with");
         let present = table.get("present");
         let lacks = table.get("lacks");
-        let test = match (equals, one_of, starts, present) {
-            (None, None, None, None) if lacks.is_some() => {
-                let text = lacks.as_ref().and_then(Field::text)?;
+        let test = match (equals, one_of, starts, present, lacks) {
+            (None, None, None, None, Some(field)) => {
+                let text = field.text()?;
                 if text.is_empty() {
                     let message = "everything has the empty text in it";
-                    table
-                        .problems
-                        .error(table.span.clone(), "bad_value", message);
+                    let span = field.span.clone();
+                    field.problems.error(span, "bad_value", message);
                 }
                 Test::Lacks(text.to_owned())
             }
-            (Some(field), None, None, None) => Test::Equals(vec![self.template(&field, compared)?]),
-            (None, Some(field), None, None) => {
+            (Some(field), None, None, None, None) => {
+                Test::Equals(vec![self.template(&field, compared)?])
+            }
+            (None, Some(field), None, None, None) => {
                 let texts: Vec<Option<Template>> = field
                     .list()
                     .iter()
@@ -65,8 +66,8 @@ impl Reading<'_, '_> {
                     .collect();
                 Test::Equals(texts.into_iter().collect::<Option<_>>()?)
             }
-            (None, None, Some(field), None) => Test::StartsWith(field.text()?.to_owned()),
-            (None, None, None, Some(field)) => Test::Present(field.boolean()?),
+            (None, None, Some(field), None, None) => Test::StartsWith(field.text()?.to_owned()),
+            (None, None, None, Some(field), None) => Test::Present(field.boolean()?),
             _ => {
                 table.problems.error_with(
                     table.span.clone(),
