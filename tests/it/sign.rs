@@ -51,7 +51,6 @@ const IMPOSSIBLE: &[(&str, &str)] = &[
     ("apple-app-store-v2", "certificate_in_request"),
     ("aws-sns", "certificate_address"),
     ("bitpay", "query_back"),
-    ("bitpay-extended", "query_back"),
     ("google-pay", "signed_key"),
     ("google-pubsub", "published_keys"),
     ("lianlian", "old_digest"),
@@ -63,6 +62,7 @@ const IMPOSSIBLE: &[(&str, &str)] = &[
 
 /// Providers whose callbacks can be signed, and which are asked all the same before one counts.
 const ASKED: &[&str] = &[
+    "binance-pay",
     "flutterwave",
     "mercado-pago",
     "midtrans",

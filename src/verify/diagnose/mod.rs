@@ -50,9 +50,10 @@ pub fn causes(case: &Case<'_>, rejection: &Rejection) -> Vec<Cause> {
         before: stage_of(rejection),
     };
     let mut found = Vec::new();
-    found.extend(bench.length());
     found.extend(bench.stamp(rejection));
     found.extend(bench.body());
+    // After it: a body that was written anew has another length too.
+    found.extend(bench.length());
     found.extend(bench.blanks_in_signature());
     found.extend(bench.path());
     found.extend(bench.url());
