@@ -192,7 +192,10 @@ fn dropbox_and_okta_get_their_word_back_if_it_is_one() {
 
     let stage = Stage::of("okta", "");
     let asked = |word: &str| {
-        let head = fields(&[("X-Okta-Verification-Challenge", word)]);
+        let head = fields(&[
+            ("X-Okta-Verification-Challenge", word),
+            ("Authorization", KEY),
+        ]);
         stage.send("GET", "/okta", &head, b"")
     };
     let answer = asked("n-ZNdSqrMT8KuH1mM4");

@@ -75,7 +75,7 @@ fn mollie(site: &Site, forward: &str) {
     let shipped =
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("rules/providers/mollie.toml");
     let text = std::fs::read_to_string(shipped).unwrap();
-    let mode = "mode = \"authoritative\"\n";
+    let mode = "mode = \"authenticate\"\n";
     assert!(text.contains(mode));
     let quick = text.replace(mode, &format!("{mode}timeout = \"700ms\"\n"));
     std::fs::create_dir_all(site.rules().join("providers")).unwrap();
@@ -105,8 +105,9 @@ fn mollies_word_is_asked_for_and_nothing_else_is_taken_for_it() {
         ("tr_short", 503, "unready"),
         ("tr_silent", 503, "unready"),
         ("tr_slam", 503, "unready"),
-        ("tr_1%2F..%2Frefunds", 401, "field_malformed"),
-        ("tr_1%3Fx=1", 401, "field_malformed"),
+        ("tr_1%2F..%2Frefunds", 401, "assertion_failed"),
+        ("tr_1%3Fx=1", 401, "assertion_failed"),
+        ("tr_1&amount=9999", 401, "assertion_failed"),
     ] {
         let answer = stage.post("/mollie", &Vec::new(), &format!("id={id}"));
         assert_eq!((answer.status, answer.body.len()), (status, 0), "{id}");
@@ -131,7 +132,8 @@ fn mollies_word_is_asked_for_and_nothing_else_is_taken_for_it() {
     assert_eq!(stage.app.wait_for(1)[0].body, b"id=tr_1");
     assert_eq!(stage.gateway.verdicts("mollie", "duplicate"), 1);
     let event = &stage.gateway.events()[0];
-    assert_eq!(event["key"], "tr_1:paid:0");
+    let key = event["key"].as_str().unwrap();
+    assert!(key.starts_with("tr_1:paid:0"), "{key}");
     stage.gateway.keeps_secret(&[API_KEY]);
     let metric = |result: &str| {
         stage.gateway.metric(&format!(

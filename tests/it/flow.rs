@@ -32,10 +32,8 @@ fn a_signed_callback_arrives_byte_for_byte_and_signed_by_us() {
     assert_eq!((answer.status, answer.body.as_slice()), (200, &b""[..]));
 
     let delivery = app.wait_for(1).remove(0);
-    assert_eq!(
-        delivery.line,
-        "POST /hooks/stripe?shop=1&live=true&x=%2F HTTP/1.1"
-    );
+    // Nobody has signed the query, so it stays here; the destination's own goes along.
+    assert_eq!(delivery.line, "POST /hooks/stripe?shop=1 HTTP/1.1");
     assert_eq!(delivery.body, body);
     assert_eq!(delivery.header("stripe-signature"), headers[0].1);
     assert_eq!(
@@ -68,9 +66,25 @@ fn a_signed_callback_arrives_byte_for_byte_and_signed_by_us() {
     );
     let detail = gateway.get(&format!("/v1/events/{id}"));
     assert_eq!(detail["history"][0]["status"], 200);
-    assert_eq!(detail["target"], "/stripe?live=true&x=%2F");
+    assert_eq!(detail["target"], "/stripe");
     let raw = gateway.ask("GET", &format!("/v1/events/{id}/body"));
     assert_eq!(raw.body, body);
+}
+
+/// Who wants the query as it came says so, and knows that nobody has signed it.
+#[test]
+fn a_query_that_nobody_signed_passes_only_where_the_source_says_so() {
+    let app = App::start();
+    let site = Site::new();
+    site.stripe(&app.url("/hooks"), "[relay]\nquery = \"as-received\"\n");
+    let gateway = site.start();
+    let body = stripe_event("evt_query");
+    let answer = gateway
+        .client()
+        .post("/stripe?order=7&x=%2F", &sign::stripe(&body), &body);
+    assert_eq!(answer.status, 200);
+    let delivery = app.wait_for(1).remove(0);
+    assert_eq!(delivery.line, "POST /hooks?order=7&x=%2F HTTP/1.1");
 }
 
 /// Walkthrough 2: the application is down, and comes back.

@@ -233,7 +233,7 @@ fn circles_key_is_fetched_by_its_id_and_redirects_lead_nowhere() {
         "circle",
         "circle",
         &app.url("/"),
-        "[secrets]\napi_key = \"file:keys/api\"\n",
+        "[config]\nsubscription_id = \"s-1\"\n[secrets]\napi_key = \"file:keys/api\"\n",
     );
     let gateway = site.start();
     let head = gateway.client().send("HEAD", "/circle", &Vec::new(), b"");
@@ -241,7 +241,7 @@ fn circles_key_is_fetched_by_its_id_and_redirects_lead_nowhere() {
     assert!(web.lines().is_empty());
     let time = humantime::format_rfc3339_nanos(std::time::SystemTime::now()).to_string();
     let body = format!(
-        r#"{{"notificationId":"n-1","notificationType":"transactions.inbound","notification":{{"amounts":["25.99"]}},"timestamp":"{time}"}}"#
+        r#"{{"subscriptionId":"s-1","notificationId":"n-1","notificationType":"transactions.inbound","notification":{{"amounts":["25.99"]}},"timestamp":"{time}"}}"#
     );
     let signature = BASE64.encode(&key.sign(body.as_bytes()).unwrap());
     let send = |id: &str| {
