@@ -125,7 +125,7 @@ impl Reading<'_, '_> {
         let Some(field) = table.get("reply") else {
             return Some(Template::default());
         };
-        let template = self.template(&field, Use::Shown)?;
+        let template = self.template(&field, Use::Reply)?;
         if signed {
             let why =
                 "only what is signed is sent back; an unsigned challenge says `signed = false`";

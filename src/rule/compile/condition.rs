@@ -38,7 +38,7 @@ impl Reading<'_, '_> {
         // What is compared with may be a secret: it is shown nowhere.
         let compared = match purpose {
             Use::Asked => Use::Asked,
-            Use::Shown | Use::Many | Use::Compared | Use::Signed => Use::Compared,
+            Use::Shown | Use::Reply | Use::Many | Use::Compared | Use::Signed => Use::Compared,
         };
         let equals = table.get("equals");
         let one_of = table.get("one_of");

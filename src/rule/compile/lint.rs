@@ -29,6 +29,8 @@ pub(super) enum Use {
     Signed,
     /// Stored, logged or sent to whoever called: no secret may get there.
     Shown,
+    /// The reply to a challenge: shown, and the one place for an hmac of the key.
+    Reply,
     /// Gives candidates, of which there may be several.
     Many,
     /// Compared with something, and shown nowhere.
@@ -53,7 +55,7 @@ impl Words<'_> {
                 .iter()
                 .any(|t| matches!(t, Transform::Hmac(_)))
         });
-        if sealed && purpose != Use::Shown {
+        if sealed && purpose != Use::Reply {
             let message = "an hmac of the key is only for the reply to a challenge";
             field
                 .problems
