@@ -6,7 +6,7 @@ use callseal::verify::{Identity, Verified};
 use std::sync::Arc;
 
 fn forge(request: RawRequest, rule: Arc<Rule>, identity: Identity) -> Verified {
-    Verified { request, rule, identity, seal: "hmac-sha256 keys[0]".to_owned() }
+    Verified { request, rule, identity, seal: "hmac-sha256 keys[0]".to_owned(), payment: None }
 }
 
 fn main() {}
