@@ -11,7 +11,7 @@ use std::fmt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
 use sfv::{BareItem, Dictionary, FieldType, InnerList, Item, ListEntry, Parser, Version};
 
-use crate::rule::provider::{Algorithm, Curve, Digest};
+use crate::rule::provider::Digest;
 use crate::verify::digest::digest;
 
 /// A request has more labels only when somebody tries something.
@@ -101,14 +101,7 @@ pub trait Components {
 }
 
 /// What a provider file may pin: the names of RFC 9421, 6.2.2.
-pub const ALGORITHMS: [(&str, Algorithm); 6] = [
-    ("hmac-sha256", Algorithm::Hmac(Digest::Sha256)),
-    ("ed25519", Algorithm::Ed25519),
-    ("ecdsa-p256-sha256", Algorithm::EcdsaRaw(Curve::P256)),
-    ("ecdsa-p384-sha384", Algorithm::EcdsaRaw(Curve::P384)),
-    ("rsa-v1_5-sha256", Algorithm::Rsa(Digest::Sha256)),
-    ("rsa-pss-sha512", Algorithm::RsaPss(Digest::Sha512)),
-];
+pub use crate::rule::scheme::HTTP_ALGORITHMS as ALGORITHMS;
 
 impl Input {
     /// True when a component is signed, as a whole: `@method`, `content-digest`.

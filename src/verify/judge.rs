@@ -78,7 +78,7 @@ pub fn judge(
         Ok(sealed) => sealed,
         Err(want) => return Ok(Step::Wanted(want)),
     };
-    also(&view, keys, known, now)?;
+    also(&view, keys)?;
     let scope = Scope {
         frame: sealed.frame.and_then(|index| frames.get(index)),
         ..Scope::of(&view)
@@ -256,7 +256,7 @@ fn fresh(rule: &Rule, scope: &Scope<'_, '_>, now: Timestamp) -> Result<(), Rejec
 }
 
 /// The checks beside the signature, each under a secret of its own.
-fn also(view: &View<'_>, keys: &Keyring, known: &Known, now: Timestamp) -> Result<(), Rejection> {
+fn also(view: &View<'_>, keys: &Keyring) -> Result<(), Rejection> {
     for (also, key) in view.rule.provider.also.iter().zip(&keys.also) {
         let Some(key) = key else { continue };
         let frame = Frame::new(&also.scheme);
@@ -268,7 +268,6 @@ fn also(view: &View<'_>, keys: &Keyring, known: &Known, now: Timestamp) -> Resul
         let failed = || Rejection::AlsoFailed {
             secret: also.secret.clone(),
         };
-        let _ = (known, now);
         let candidates = match also.scheme.algorithm {
             crate::rule::scheme::Algorithm::Basic => {
                 vec![view.basic()?.ok_or_else(failed)?.to_vec()]

@@ -165,7 +165,8 @@ pub struct Claim {
     /// Source, and the values of the idempotency key, unambiguously joined. The store hashes it
     /// with a key of its own.
     pub key: Vec<u8>,
-    /// SHA-256 of the body: the same key with another body is a conflict.
+    /// SHA-256 of what the event says, as far as that is verified: the same key with another
+    /// content is a conflict. Not always that of the body: a form can be written in several ways.
     pub body: [u8; 32],
     /// How long the claim, the event and its body are kept.
     pub keep: Duration,

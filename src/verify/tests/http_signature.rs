@@ -1,5 +1,6 @@
 //! The examples of RFC 9421 and RFC 9530, and what is refused.
 
+use crate::rule::scheme::Algorithm;
 use data_encoding::BASE64;
 
 use super::*;

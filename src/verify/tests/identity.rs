@@ -20,6 +20,14 @@ fn key_of(verifier: &Verifier, request: &RawRequest, now: Timestamp) -> Vec<u8> 
     }
 }
 
+/// What tells a duplicate from a conflict.
+fn content_of(verifier: &Verifier, request: &RawRequest, now: Timestamp) -> [u8; 32] {
+    match verifier.judge(request, now).unwrap() {
+        Judgement::Event { identity, .. } => identity.content,
+        Judgement::Challenge(_) => panic!("a challenge"),
+    }
+}
+
 #[test]
 fn a_captured_request_with_a_fresh_unsigned_id_is_the_same_event() {
     for (name, id) in [
@@ -50,8 +58,14 @@ fn a_form_written_otherwise_is_the_same_event() {
     let other = parts.join("&").replace("version", "%76ersion");
     let verifier = verifier(&provider, &example).unwrap();
     let first = key_of(&verifier, &request(&example), example.now());
+    let content = content_of(&verifier, &request(&example), example.now());
     example.body = other.into();
     assert_eq!(first, key_of(&verifier, &request(&example), example.now()));
+    // A conflict would be delivered: nobody makes one of what is not signed.
+    assert_eq!(
+        content,
+        content_of(&verifier, &request(&example), example.now())
+    );
 }
 
 #[test]
