@@ -15,7 +15,7 @@ use crate::verify::form;
 use crate::verify::json::Json;
 use crate::verify::mac::{mac, same};
 use crate::verify::rejection::Rejection;
-use crate::verify::scope::Scope;
+use crate::verify::scope::{Found, Scope};
 
 /// Feeds the bytes of a template to `sink`. A value that is missing ends it, but for those of an
 /// optional segment, which is left out.
@@ -81,12 +81,12 @@ pub fn one<'s>(value: &Value, scope: &Scope<'s, '_>) -> Result<Option<Cow<'s, [u
 }
 
 /// The same for a value that may stand there several times. What is missing does not count.
-pub fn all<'s>(value: &Value, scope: &Scope<'s, '_>) -> Result<Vec<Cow<'s, [u8]>>, Rejection> {
+pub fn all<'s>(value: &Value, scope: &Scope<'s, '_>) -> Result<Found<'s>, Rejection> {
     // Something in the items of a request is found in each of them.
     if !value.selector.is_many() && !matches!(value.selector, Selector::Item(_)) {
         return Ok(one(value, scope)?.into_iter().collect());
     }
-    let mut results = Vec::new();
+    let mut results = Found::new();
     for found in scope.select_all(&value.selector)? {
         results.extend(transformed(value, Some(found), scope)?);
     }
@@ -111,7 +111,7 @@ pub fn all_hold(conditions: &[Condition], scope: &Scope<'_, '_>) -> Result<bool,
 
 /// Comparing takes the same time whatever differs: one side may be a secret.
 pub fn holds(condition: &Condition, scope: &Scope<'_, '_>) -> Result<bool, Rejection> {
-    let found = text(&condition.is, scope)?;
+    let found = short(&condition.is, scope)?;
     match (&condition.test, found) {
         (Test::Present(wanted), found) => Ok(found.is_some_and(|f| !f.is_empty()) == *wanted),
         (Test::StartsWith(prefix), found) => {
@@ -125,7 +125,7 @@ pub fn holds(condition: &Condition, scope: &Scope<'_, '_>) -> Result<bool, Rejec
             let mut any = false;
             for wanted in texts {
                 // What the source has not set equals nothing.
-                if let Some(wanted) = text(wanted, scope)? {
+                if let Some(wanted) = short(wanted, scope)? {
                     any |= same(&wanted, &found);
                 }
             }

@@ -31,10 +31,14 @@ impl<'a> Pairs<'a> {
         let broken = |at| FormFault { at, what: BROKEN };
         let mut pairs = Vec::new();
         let mut at = 0;
-        for part in text.split(|byte| *byte == b'&') {
-            let mut halves = part.splitn(2, |byte| *byte == b'=');
-            let name = halves.next().unwrap_or_default();
-            let value = halves.next().unwrap_or_default();
+        let ends = memchr::memchr_iter(b'&', text).chain([text.len()]);
+        for end in ends {
+            let part = text.get(at..end).unwrap_or_default();
+            let (name, value) = match memchr::memchr(b'=', part) {
+                Some(middle) => part.split_at(middle),
+                None => (part, &b""[..]),
+            };
+            let value = value.get(1..).unwrap_or_default();
             // `a=1&&b=2` and a trailing `&` are common and mean nothing.
             if !part.is_empty() {
                 if pairs.len() == MOST_PAIRS {
@@ -73,35 +77,36 @@ impl<'a> Pairs<'a> {
 /// Takes percent escapes apart; with `plus`, a plus sign is a space. Gives the place of a broken
 /// escape.
 pub fn decode(text: &[u8], plus: bool) -> Result<Cow<'_, [u8]>, usize> {
-    if !text
-        .iter()
-        .any(|byte| *byte == b'%' || (plus && *byte == b'+'))
-    {
+    let space = if plus { b'+' } else { b'%' };
+    let next = |from: usize| {
+        let rest = text.get(from..).unwrap_or_default();
+        memchr::memchr2(b'%', space, rest).map(|off| from + off)
+    };
+    let Some(mut special) = next(0) else {
         return Ok(Cow::Borrowed(text));
-    }
+    };
     let digit = |at: usize| text.get(at).and_then(|b| (*b as char).to_digit(16));
     let mut decoded = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while let Some(byte) = text.get(at) {
-        match byte {
-            b'%' => {
-                let (Some(high), Some(low)) = (digit(at + 1), digit(at + 2)) else {
-                    return Err(at);
-                };
-                // Two digits to the base of 16 fit into a byte.
-                decoded.push((high * 16 + low) as u8);
-                at += 3;
-            }
-            b'+' if plus => {
-                decoded.push(b' ');
-                at += 1;
-            }
-            other => {
-                decoded.push(*other);
-                at += 1;
-            }
+    let mut copied = 0;
+    loop {
+        decoded.extend_from_slice(text.get(copied..special).unwrap_or_default());
+        copied = special + 1;
+        if text.get(special) == Some(&b'%') {
+            let (Some(high), Some(low)) = (digit(special + 1), digit(special + 2)) else {
+                return Err(special);
+            };
+            // Two digits to the base of 16 fit into a byte.
+            decoded.push((high * 16 + low) as u8);
+            copied = special + 3;
+        } else {
+            decoded.push(b' ');
+        }
+        match next(copied) {
+            Some(at) => special = at,
+            None => break,
         }
     }
+    decoded.extend_from_slice(text.get(copied..).unwrap_or_default());
     Ok(Cow::Owned(decoded))
 }
 

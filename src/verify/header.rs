@@ -2,7 +2,12 @@
 
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 use crate::rule::scheme::HeaderGrammar;
+
+/// The items of a header: nearly always two or three.
+pub type Items = SmallVec<[Placed; 4]>;
 
 /// Where one item stands in the value of the header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,14 +22,18 @@ impl Placed {
     pub fn is_called(&self, wanted: &[u8], index: usize, text: &[u8]) -> bool {
         match &self.name {
             Some(name) => text.get(name.clone()) == Some(wanted),
-            None => (index + 1).to_string().as_bytes() == wanted,
+            // Its place, as a number without leading zeros.
+            None => match wanted {
+                [digit @ b'1'..=b'9'] => usize::from(digit - b'0') == index + 1,
+                _ => (index + 1).to_string().as_bytes() == wanted,
+            },
         }
     }
 }
 
 /// Items in their order; repeated names are kept, and so are names that nobody asks for: a
 /// provider may add schemes, and an unknown one is never enough.
-pub fn items(value: &[u8], grammar: &HeaderGrammar) -> Vec<Placed> {
+pub fn items(value: &[u8], grammar: &HeaderGrammar) -> Items {
     split(value, 0..value.len(), grammar.items.as_bytes())
         .filter_map(|item| {
             let item = trim(value, item);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
+use smallvec::SmallVec;
 
 use crate::clock::Timestamp;
 use crate::message::{Answer, Headers, RawRequest};
@@ -16,6 +17,7 @@ use crate::verify::identity::{Identity, identify};
 use crate::verify::keys::Keyring;
 use crate::verify::mac::same;
 use crate::verify::payment::{Payment, payment};
+use crate::verify::primitive::Octets;
 use crate::verify::rejection::Rejection;
 use crate::verify::resolve::pinned;
 use crate::verify::scope::{Frame, Scope};
@@ -52,6 +54,9 @@ pub enum Step {
 /// How long a visit may take.
 const VISIT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Those of a provider's schemes; nearly always one.
+type Frames<'s> = SmallVec<[Frame<'s>; 1]>;
+
 pub fn judge(
     rule: &Rule,
     keys: &Keyring,
@@ -73,7 +78,7 @@ pub fn judge(
     if !of_callbacks && !provider.challenges.iter().any(asks) {
         return Err(Rejection::MethodUnexpected);
     }
-    let frames: Vec<Frame<'_>> = provider.schemes.iter().map(Frame::new).collect();
+    let frames: Frames<'_> = provider.schemes.iter().map(Frame::new).collect();
     let sealed = match sealed(&frames, &view, keys, known, now)? {
         Ok(sealed) => sealed,
         Err(want) => return Ok(Step::Wanted(want)),
@@ -143,7 +148,7 @@ pub fn seal_with(
     known: &Known,
 ) -> Result<String, Rejection> {
     let view = View::new(request, rule, &keys.secrets);
-    let frames: Vec<Frame<'_>> = rule.provider.schemes.iter().map(Frame::new).collect();
+    let frames: Frames<'_> = rule.provider.schemes.iter().map(Frame::new).collect();
     match sealed(&frames, &view, keys, known, now)? {
         Ok(sealed) => Ok(sealed.seal),
         Err(_) => Err(Rejection::Unready {
@@ -270,7 +275,8 @@ fn also(view: &View<'_>, keys: &Keyring) -> Result<(), Rejection> {
         };
         let candidates = match also.scheme.algorithm {
             crate::rule::scheme::Algorithm::Basic => {
-                vec![view.basic()?.ok_or_else(failed)?.to_vec()]
+                let found = view.basic()?.ok_or_else(failed)?;
+                seal::Candidates::from_iter([Octets::from_slice(found)])
             }
             _ => seal::candidates(&also.scheme, &scope).map_err(|_| failed())?,
         };

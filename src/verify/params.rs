@@ -20,46 +20,69 @@ pub fn canonical(
     without: &[String],
     scope: &Scope<'_, '_>,
 ) -> Result<Vec<u8>, Rejection> {
-    let mut pairs = read(params, scope)?;
-    unique(params, &mut pairs)?;
-    let named = |list: &[String], name: &[u8]| list.iter().any(|other| other.as_bytes() == name);
+    let pairs = read(params, scope)?;
+    let fresh;
+    let order = match scope.frame {
+        // The same for every variant of the message.
+        Some(frame) => frame.order.get_or_init(|| arranged(params, &pairs)),
+        None => {
+            fresh = arranged(params, &pairs);
+            &fresh
+        }
+    };
+    let order = order.as_ref().map_err(Rejection::clone)?;
+    let chosen = order
+        .iter()
+        .filter_map(|index| pairs.get(*index))
+        .filter(|(name, _)| !is_named(without, name));
+    Ok(render(params, chosen))
+}
+
+fn is_named(list: &[String], name: &[u8]) -> bool {
+    list.iter().any(|other| other.as_bytes() == name)
+}
+
+/// Which pairs count, in the order in which they are signed.
+fn arranged(params: &Params, pairs: &[Pair<'_>]) -> Result<Vec<usize>, Rejection> {
+    let mut order = unique(params, pairs)?;
     let begins = |list: &[String], name: &[u8]| list.iter().any(|p| name.starts_with(p.as_bytes()));
     let all = params.only.is_empty() && params.only_prefix.is_empty();
-    pairs.retain(|(name, value)| {
-        (all || named(&params.only, name) || begins(&params.only_prefix, name))
-            && !named(&params.except, name)
-            && !named(without, name)
-            && !begins(&params.except_prefix, name)
-            && !(params.drop_empty && value.is_empty())
+    order.retain(|index| {
+        pairs.get(*index).is_some_and(|(name, value)| {
+            (all || is_named(&params.only, name) || begins(&params.only_prefix, name))
+                && !is_named(&params.except, name)
+                && !begins(&params.except_prefix, name)
+                && !(params.drop_empty && value.is_empty())
+        })
     });
     match params.order {
+        ParamsOrder::Key => {}
         // Stable: values of a repeated name are in their order already.
-        ParamsOrder::Key => pairs.sort_by(|(a, _), (b, _)| a.cmp(b)),
-        ParamsOrder::Value => pairs.sort_by(|(_, a), (_, b)| a.cmp(b)),
+        ParamsOrder::Value => order.sort_by_key(|index| pairs.get(*index).map(|(_, value)| value)),
         ParamsOrder::Arrival => {}
-        ParamsOrder::Listed => pairs.sort_by_key(|(name, _)| {
-            let place = params
-                .only
-                .iter()
-                .position(|other| other.as_bytes() == name.as_ref());
+        ParamsOrder::Listed => order.sort_by_key(|index| {
+            let place = |name: &[u8]| params.only.iter().position(|o| o.as_bytes() == name);
+            let place = pairs.get(*index).and_then(|(name, _)| place(name));
             place.unwrap_or(usize::MAX)
         }),
     }
-    Ok(render(params, &pairs))
+    Ok(order)
 }
 
-fn render(params: &Params, pairs: &[Pair<'_>]) -> Vec<u8> {
-    let length = |(name, value): &Pair<'_>| name.len() + value.len() + 4;
-    let mut text = Vec::with_capacity(pairs.iter().map(length).sum());
-    for (index, (name, value)) in pairs.iter().enumerate() {
+fn render<'p>(params: &Params, pairs: impl Iterator<Item = &'p Pair<'p>> + Clone) -> Vec<u8> {
+    let (join, shape) = (params.join.as_bytes(), &params.render);
+    let around = join.len() + shape.between.len() + shape.after.len();
+    let length = |(name, value): &Pair<'_>| name.len() + value.len() + around;
+    let mut text = Vec::with_capacity(pairs.clone().map(length).sum());
+    for (index, (name, value)) in pairs.enumerate() {
         if index > 0 {
-            text.extend_from_slice(params.join.as_bytes());
+            text.extend_from_slice(join);
         }
-        if params.render.name {
+        if shape.name {
             text.extend_from_slice(name);
         }
-        text.extend_from_slice(params.render.between.as_bytes());
-        if params.render.value {
+        text.extend_from_slice(shape.between.as_bytes());
+        if shape.value {
             let value = if params.float_trim {
                 float_trim(value)
             } else {
@@ -71,40 +94,53 @@ fn render(params: &Params, pairs: &[Pair<'_>]) -> Vec<u8> {
                 ParamsEncode::Percent => text.extend(form::encode(value, false)),
             }
         }
-        text.extend_from_slice(params.render.after.as_bytes());
+        text.extend_from_slice(shape.after.as_bytes());
     }
     text
 }
 
-/// Every name is used here, and of two values the application may read the other one. Where the
-/// provider itself repeats names, each value counts once, and they are sorted.
-fn unique(params: &Params, pairs: &mut Vec<Pair<'_>>) -> Result<(), Rejection> {
-    if params.from == ParamsFrom::JsonLeaves {
-        return Ok(());
+/// All pairs: sorted by name where that is the order, else as they came. Every name is used here,
+/// and of two values the application may read the other one. Where the provider itself repeats
+/// names, each value counts once, and they are sorted.
+fn unique(params: &Params, pairs: &[Pair<'_>]) -> Result<Vec<usize>, Rejection> {
+    let by_name = params.order == ParamsOrder::Key;
+    let as_they_came = || (0..pairs.len()).collect::<Vec<_>>();
+    if params.from == ParamsFrom::JsonLeaves && !by_name {
+        return Ok(as_they_came());
     }
-    // Most lists come sorted or nearly so; a copy of the names is only made where they do not.
-    let sorted = pairs.is_sorted_by(|(a, _), (b, _)| a < b);
-    let twice = if sorted {
-        None
-    } else {
-        let mut names: Vec<&[u8]> = pairs.iter().map(|(name, _)| name.as_ref()).collect();
-        names.sort_unstable();
-        names.windows(2).find_map(|pair| match pair {
-            [a, b] if a == b => Some(shorten(a)),
-            _ => None,
-        })
-    };
+    let begin = |(index, (name, _)): (usize, &Pair<'_>)| (beginning(name), index);
+    let mut sorted: Vec<(u64, usize)> = pairs.iter().enumerate().map(begin).collect();
+    let name = |index: usize| pairs.get(index).map(|(name, _)| name.as_ref());
+    sorted.sort_unstable_by(|(a, i), (b, j)| {
+        // Where they begin alike, by the whole names; those that are the same, as they came.
+        a.cmp(b).then_with(|| name(*i).cmp(&name(*j))).then(i.cmp(j))
+    });
+    let order = || sorted.iter().map(|(_, index)| *index).collect::<Vec<_>>();
+    let twice = sorted.windows(2).find_map(|pair| match pair {
+        [(a, i), (b, j)] if a == b && name(*i) == name(*j) => name(*i),
+        _ => None,
+    });
     match twice {
-        None => Ok(()),
+        Some(_) if params.from == ParamsFrom::JsonLeaves => Ok(order()),
+        None if by_name => Ok(order()),
+        None => Ok(as_they_came()),
         Some(_) if params.repeated_sorted => {
-            pairs.sort();
-            pairs.dedup();
-            Ok(())
+            let mut order = as_they_came();
+            order.sort_by_key(|index| pairs.get(*index));
+            order.dedup_by_key(|index| pairs.get(*index));
+            Ok(order)
         }
         Some(name) => Err(Rejection::FieldRepeated {
-            field: format!("params:{name}"),
+            field: format!("params:{}", shorten(name)),
         }),
     }
+}
+
+/// The first eight bytes, as a number that sorts as they do: most names differ in these.
+fn beginning(name: &[u8]) -> u64 {
+    let mut first = [0; 8];
+    first.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
+    u64::from_be_bytes(first)
 }
 
 fn read<'s>(params: &Params, scope: &Scope<'s, '_>) -> Result<Vec<Pair<'s>>, Rejection> {

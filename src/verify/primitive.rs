@@ -12,10 +12,14 @@ use hmac::{Hmac, KeyInit, Mac as _, SimpleHmac};
 use sha1::Sha1;
 use sha2::Sha256;
 use sha3::Sha3_512;
+use smallvec::SmallVec;
 
 use crate::rule::provider::{Algorithm, Digest, Encoding};
 use crate::verify::digest::Hasher;
 use crate::verify::pkcs1::{MD5_INFO, Numbers};
+
+/// A tag, or a signature as it was written down, decoded: most fit in here, and cost no allocation.
+pub type Octets = SmallVec<[u8; 64]>;
 
 /// Material that can verify.
 #[derive(Clone)]
@@ -124,12 +128,12 @@ impl Mac {
         }
     }
 
-    fn finish(self) -> Vec<u8> {
+    fn finish(self) -> Octets {
         match self {
-            Mac::Sha1(mac) => mac.finalize().into_bytes().to_vec(),
-            Mac::Sha256(mac) => mac.finalize().into_bytes().to_vec(),
-            Mac::Sha3_512(mac) => mac.finalize().into_bytes().to_vec(),
-            Mac::Wide(mac) => mac.sign().as_ref().to_vec(),
+            Mac::Sha1(mac) => Octets::from_slice(&mac.finalize().into_bytes()),
+            Mac::Sha256(mac) => Octets::from_slice(&mac.finalize().into_bytes()),
+            Mac::Sha3_512(mac) => Octets::from_slice(&mac.finalize().into_bytes()),
+            Mac::Wide(mac) => Octets::from_slice(mac.sign().as_ref()),
         }
     }
 }
@@ -175,7 +179,7 @@ impl<'k> Running<'k> {
     pub fn finish(self) -> Finished<'k> {
         Finished(match self.0 {
             Message::Mac(mac) => Whole::Tag(mac.finish()),
-            Message::Keyed(hasher) => Whole::Tag(hasher.finish()),
+            Message::Keyed(hasher) => Whole::Tag(Octets::from_vec(hasher.finish())),
             Message::Digested(key, context) => Whole::Digested(key, context.finish()),
             Message::RsaMd5(key, hasher) => Whole::RsaMd5(key, hasher.finish()),
             Message::Ed25519(key, message) => Whole::Ed25519(key, message),
@@ -189,7 +193,7 @@ pub struct Finished<'k>(Whole<'k>);
 
 enum Whole<'k> {
     /// What the signature must be.
-    Tag(Vec<u8>),
+    Tag(Octets),
     Digested(&'k ParsedPublicKey, digest::Digest),
     RsaMd5(&'k Numbers, Vec<u8>),
     Ed25519(&'k ParsedPublicKey, Vec<u8>),
@@ -221,27 +225,31 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// The bytes of a written signature. Strict: no other text gives the same bytes, but for `HexAny`.
-pub fn decode(encoding: Encoding, text: &[u8]) -> Option<Vec<u8>> {
+pub fn decode(encoding: Encoding, text: &[u8]) -> Option<Octets> {
     match encoding {
-        Encoding::Hex => HEXLOWER.decode(text).ok(),
-        Encoding::HexUpper => HEXUPPER.decode(text).ok(),
-        Encoding::HexAny => HEXLOWER_PERMISSIVE.decode(text).ok(),
+        Encoding::Hex => decoded(&HEXLOWER, text),
+        Encoding::HexUpper => decoded(&HEXUPPER, text),
+        Encoding::HexAny => decoded(&HEXLOWER_PERMISSIVE, text),
         Encoding::Base64 => base64(text),
-        Encoding::Base64Url => BASE64URL_NOPAD.decode(text).ok(),
-        Encoding::Text => Some(text.to_vec()),
+        Encoding::Base64Url => decoded(&BASE64URL_NOPAD, text),
+        Encoding::Text => Some(Octets::from_slice(text)),
     }
 }
 
+fn decoded(encoding: &data_encoding::Encoding, text: &[u8]) -> Option<Octets> {
+    let mut bytes = Octets::from_elem(0, encoding.decode_len(text.len()).ok()?);
+    let length = encoding.decode_mut(text, &mut bytes).ok()?;
+    bytes.truncate(length);
+    Some(bytes)
+}
+
 /// Padded base64. The library's own reader of it would also take several texts in a row.
-pub(super) fn base64(text: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn base64(text: &[u8]) -> Option<Octets> {
     let bare = text
         .strip_suffix(b"==")
         .or(text.strip_suffix(b"="))
         .unwrap_or(text);
-    BASE64_NOPAD
-        .decode(bare)
-        .ok()
-        .filter(|_| text.len().is_multiple_of(4))
+    decoded(&BASE64_NOPAD, bare).filter(|_| text.len().is_multiple_of(4))
 }
 
 #[cfg(test)]
@@ -295,7 +303,7 @@ mod tests {
                 let part = &tag[..length];
                 assert!(!finished.verify(part), "{length} bytes of the tag");
             }
-            assert!(!finished.verify(&[tag.clone(), vec![0]].concat()));
+            assert!(!finished.verify(&[&tag[..], &[0]].concat()));
             for bit in 0..8 * tag.len() {
                 let mut other = tag.clone();
                 other[bit / 8] ^= 1 << (bit % 8);
@@ -359,32 +367,33 @@ mod tests {
 
     #[test]
     fn one_text_for_one_signature() {
-        assert_eq!(decode(Encoding::Hex, b"00ff"), Some(vec![0, 255]));
+        let bytes = |encoding, text| decode(encoding, text).map(Octets::into_vec);
+        assert_eq!(bytes(Encoding::Hex, b"00ff"), Some(vec![0, 255]));
         for bad in ["00FF", "00f", "00fg", " 00ff", "0x00ff"] {
-            assert_eq!(decode(Encoding::Hex, bad.as_bytes()), None, "{bad}");
+            assert_eq!(bytes(Encoding::Hex, bad.as_bytes()), None, "{bad}");
         }
-        assert_eq!(decode(Encoding::HexUpper, b"00FF"), Some(vec![0, 255]));
+        assert_eq!(bytes(Encoding::HexUpper, b"00FF"), Some(vec![0, 255]));
         for bad in ["00ff", "00Ff", "00F", "00FG", "00FF\n"] {
-            assert_eq!(decode(Encoding::HexUpper, bad.as_bytes()), None, "{bad}");
+            assert_eq!(bytes(Encoding::HexUpper, bad.as_bytes()), None, "{bad}");
         }
         for good in ["00FF", "00ff", "00fF"] {
-            let found = decode(Encoding::HexAny, good.as_bytes());
+            let found = bytes(Encoding::HexAny, good.as_bytes());
             assert_eq!(found, Some(vec![0, 255]), "{good}");
         }
         for bad in ["0f0", "0x00", "00 f"] {
-            assert_eq!(decode(Encoding::HexAny, bad.as_bytes()), None, "{bad}");
+            assert_eq!(bytes(Encoding::HexAny, bad.as_bytes()), None, "{bad}");
         }
-        assert_eq!(decode(Encoding::Text, b" a="), Some(b" a=".to_vec()));
-        assert_eq!(decode(Encoding::Base64, b"AA=="), Some(vec![0]));
+        assert_eq!(bytes(Encoding::Text, b" a="), Some(b" a=".to_vec()));
+        assert_eq!(bytes(Encoding::Base64, b"AA=="), Some(vec![0]));
         for bad in [
             "AA", "AA=", "AB==", "A A==", "AA==\n", "__8=", "AA==AA==", "AA==AAAA", "AAA==",
             "AAAA=", "AAAA==", "====",
         ] {
-            assert_eq!(decode(Encoding::Base64, bad.as_bytes()), None, "{bad}");
+            assert_eq!(bytes(Encoding::Base64, bad.as_bytes()), None, "{bad}");
         }
-        assert_eq!(decode(Encoding::Base64Url, b"__8"), Some(vec![255, 255]));
+        assert_eq!(bytes(Encoding::Base64Url, b"__8"), Some(vec![255, 255]));
         for bad in ["__8=", "//8", "__9"] {
-            assert_eq!(decode(Encoding::Base64Url, bad.as_bytes()), None, "{bad}");
+            assert_eq!(bytes(Encoding::Base64Url, bad.as_bytes()), None, "{bad}");
         }
     }
 }

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::clock::Timestamp;
 use crate::remote::{Pinned, RemoteAnswer, UrlPin};
 use crate::rule::Template;
@@ -33,9 +35,12 @@ pub enum Held<'k> {
     Fetched(Arc<Vec<Key>>, usize),
 }
 
+/// The keys of one verdict: nearly always one or two.
+pub type Keys<'k> = SmallVec<[Held<'k>; 2]>;
+
 /// Either keys, or what has to be fetched first.
 pub enum Resolved<'k> {
-    Keys(Vec<Held<'k>>),
+    Keys(Keys<'k>),
     Wanted(Want),
 }
 
@@ -72,7 +77,7 @@ impl<'k> Resolver<'k> {
         };
         let scheme = frame.scheme;
         let id = match &scheme.key_id {
-            Some(template) => match evaluate::text(template, scope)? {
+            Some(template) => match evaluate::short(template, scope)? {
                 Some(id) => Some(id),
                 None => {
                     return Err(Rejection::FieldMissing {
@@ -127,9 +132,9 @@ impl<'k> Resolver<'k> {
     }
 
     /// The source's own keys: all, or those with the id that the request names.
-    fn given(&self, given: &'k SchemeKeys, id: Option<&[u8]>) -> Result<Vec<Held<'k>>, Rejection> {
+    fn given(&self, given: &'k SchemeKeys, id: Option<&[u8]>) -> Result<Keys<'k>, Rejection> {
         let mut named = false;
-        let mut keys = Vec::with_capacity(given.keys.len());
+        let mut keys = Keys::new();
         for key in &given.keys {
             if id.is_none_or(|id| is_called(key, id)) {
                 named = true;
@@ -274,9 +279,9 @@ impl<'k> Resolver<'k> {
         &self,
         list: &Arc<Vec<Key>>,
         wanted: impl Fn(&Key) -> bool,
-    ) -> Result<Vec<Held<'k>>, Rejection> {
+    ) -> Result<Keys<'k>, Rejection> {
         let found = list.iter().enumerate().filter(|(_, key)| wanted(key));
-        let keys: Vec<Held<'k>> = found
+        let keys: Keys<'k> = found
             .filter(|(_, key)| key.not_after.is_none_or(|end| self.now < end))
             .map(|(index, _)| Held::Fetched(Arc::clone(list), index))
             .collect();
@@ -293,10 +298,10 @@ impl<'k> Resolver<'k> {
         chain: &[Vec<u8>],
         trust: Trust,
         policy: &Policy,
-    ) -> Result<Vec<Held<'k>>, Rejection> {
+    ) -> Result<Keys<'k>, Rejection> {
         let keys = certified(scheme, &given.anchors, chain, trust, policy, self.now)
             .map_err(|why| Rejection::KeyUntrusted { why })?;
-        let keys: Vec<Held<'k>> = keys
+        let keys: Keys<'k> = keys
             .into_iter()
             .filter(|key| key.not_after.is_none_or(|end| self.now < end))
             .map(|key| Held::Made(Box::new(key)))
@@ -314,11 +319,11 @@ impl<'k> Resolver<'k> {
         given: &'k SchemeKeys,
         rule: &SignedKey,
         scope: &Scope<'_, '_>,
-    ) -> Result<Vec<Held<'k>>, Rejection> {
+    ) -> Result<Keys<'k>, Rejection> {
         let untrusted = |why: &str| Rejection::KeyUntrusted {
             why: why.to_owned(),
         };
-        let candidates: Vec<Vec<u8>> = evaluate::all(&rule.value, scope)?
+        let candidates: Vec<primitive::Octets> = evaluate::all(&rule.value, scope)?
             .iter()
             .filter_map(|text| primitive::decode(rule.encoding, text))
             .collect();
@@ -359,7 +364,7 @@ impl<'k> Resolver<'k> {
         let loaded = public_key::load(algorithm, PublicForm::Pem, &key)
             .map_err(|fault| untrusted(&fault.to_string()))?;
         let key = Key::fetched(algorithm, loaded, None, "a signed key".to_owned());
-        Ok(vec![Held::Made(Box::new(key))])
+        Ok(smallvec![Held::Made(Box::new(key))])
     }
 }
 

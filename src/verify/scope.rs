@@ -4,21 +4,28 @@
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
 
+use smallvec::SmallVec;
+
 use crate::clock::Timestamp;
 use crate::rule::scheme::{Algorithm, HeaderGrammar, Scheme};
 use crate::rule::template::{Answered, Item, Pointer, Selector, Style};
 use crate::verify::document::Document;
-use crate::verify::header::Placed;
+use crate::verify::header::Items;
 use crate::verify::json::Json;
 use crate::verify::rejection::Rejection;
 use crate::verify::view::{View, only, scalar, written};
 use crate::verify::{evaluate, header, message, params};
 
+/// What a selector finds that may find several: nearly always one or two.
+pub type Found<'s> = SmallVec<[Cow<'s, [u8]>; 2]>;
+
 /// A scheme at work; its header is taken apart once.
 pub struct Frame<'s> {
     pub scheme: &'s Scheme,
     /// Where the items of its header stand.
-    items: OnceCell<Result<Vec<Placed>, Rejection>>,
+    items: OnceCell<Items>,
+    /// Which of its parameters count, in their order.
+    pub order: OnceCell<Result<Vec<usize>, Rejection>>,
     /// RFC 9421: which of several signatures a key has made, once that is known.
     pub fitted: Cell<Option<usize>>,
 }
@@ -57,6 +64,7 @@ impl<'s> Frame<'s> {
         Frame {
             scheme,
             items: OnceCell::new(),
+            order: OnceCell::new(),
             fitted: Cell::new(None),
         }
     }
@@ -138,8 +146,11 @@ impl<'s, 'r> Scope<'s, 'r> {
             Selector::Key => Ok(self.key.map(Cow::Borrowed)),
             Selector::KeyId => Ok(self.key_id.map(Cow::Borrowed)),
             Selector::Sig(_) | Selector::Headers(_) | Selector::HeaderNumbered(_) => {
-                let found = self.select_all(selector)?;
-                self.single(&found, selector)
+                let mut found = self.select_all(selector)?;
+                match found.len() {
+                    0 | 1 => Ok(found.pop()),
+                    _ => Err(repeated(selector)),
+                }
             }
             Selector::Params { without } => match self.frame.and_then(|f| f.scheme.params.as_ref())
             {
@@ -167,7 +178,7 @@ impl<'s, 'r> Scope<'s, 'r> {
     }
 
     /// Every value that a selector finds, where it may find several.
-    pub fn select_all(&self, selector: &Selector) -> Result<Vec<Cow<'s, [u8]>>, Rejection> {
+    pub fn select_all(&self, selector: &Selector) -> Result<Found<'s>, Rejection> {
         match selector {
             Selector::Sig(item) => self.signature_items(item),
             Selector::Headers(name) => Ok(self
@@ -179,7 +190,7 @@ impl<'s, 'r> Scope<'s, 'r> {
                 .map(|(_, value)| Cow::Borrowed(value))
                 .collect()),
             Selector::HeaderNumbered(base) => {
-                let mut found = Vec::new();
+                let mut found = Found::new();
                 for number in 1..=crate::rule::scheme::MOST_COMBINATIONS + 1 {
                     match self.view.header(&format!("{base}-{number}"))? {
                         Some(value) => found.push(Cow::Borrowed(value)),
@@ -193,7 +204,7 @@ impl<'s, 'r> Scope<'s, 'r> {
             }
             Selector::Item(pointer) if pointer.is_many() => match self.item {
                 Some(item) => texts(item.each(pointer), selector),
-                None => Ok(Vec::new()),
+                None => Ok(Found::new()),
             },
             Selector::Item(pointer) if self.item.is_none() => self.in_items(pointer),
             other => Ok(self.select(other)?.into_iter().collect()),
@@ -208,25 +219,12 @@ impl<'s, 'r> Scope<'s, 'r> {
         }
     }
 
-    fn in_items(&self, pointer: &Pointer) -> Result<Vec<Cow<'s, [u8]>>, Rejection> {
-        let mut found = Vec::new();
+    fn in_items(&self, pointer: &Pointer) -> Result<Found<'s>, Rejection> {
+        let mut found = Found::new();
         for item in self.items()? {
             found.extend(scalar(item.get(pointer), &Selector::Item(pointer.clone()))?);
         }
         Ok(found)
-    }
-
-    /// One value; of several that are all the same, that one.
-    fn single(
-        &self,
-        found: &[Cow<'s, [u8]>],
-        selector: &Selector,
-    ) -> Result<Option<Cow<'s, [u8]>>, Rejection> {
-        match found {
-            [] => Ok(None),
-            [one] => Ok(Some(one.clone())),
-            _ => Err(repeated(selector)),
-        }
     }
 
     fn basic(&self) -> Result<Option<Credentials<'s>>, Rejection> {
@@ -237,9 +235,9 @@ impl<'s, 'r> Scope<'s, 'r> {
         Ok(at.and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?))))
     }
 
-    fn signature_items(&self, item: &Item) -> Result<Vec<Cow<'s, [u8]>>, Rejection> {
+    fn signature_items(&self, item: &Item) -> Result<Found<'s>, Rejection> {
         let Some(frame) = self.frame else {
-            return Ok(Vec::new());
+            return Ok(Found::new());
         };
         if frame.scheme.algorithm == Algorithm::HttpSignature {
             return match item {
@@ -247,11 +245,11 @@ impl<'s, 'r> Scope<'s, 'r> {
                     .map(Cow::Owned)
                     .into_iter()
                     .collect()),
-                Item::AsConfigured(_) => Ok(Vec::new()),
+                Item::AsConfigured(_) => Ok(Found::new()),
             };
         }
         let Some(grammar) = frame.scheme.header.as_ref() else {
-            return Ok(Vec::new());
+            return Ok(Found::new());
         };
         let local = grammar_is_local(grammar) && self.item.is_some();
         let value = evaluate::one(&grammar.from, self)?.unwrap_or_default();
@@ -260,17 +258,14 @@ impl<'s, 'r> Scope<'s, 'r> {
             fresh = header::items(&value, grammar);
             &fresh
         } else {
-            let cell = frame
-                .items
-                .get_or_init(|| Ok(header::items(&value, grammar)));
-            cell.as_ref().map_err(Rejection::clone)?
+            frame.items.get_or_init(|| header::items(&value, grammar))
         };
         let wanted = match item {
             Item::Named(name) => Some(name),
             Item::AsConfigured(name) => self.view.rule.config.get(name),
         };
         let Some(wanted) = wanted else {
-            return Ok(Vec::new());
+            return Ok(Found::new());
         };
         Ok(placed
             .iter()
@@ -288,8 +283,8 @@ impl<'s, 'r> Scope<'s, 'r> {
 type Credentials<'s> = (&'s [u8], &'s [u8]);
 
 /// Several values, each once, with commas between them.
-fn listed(found: Vec<Cow<'_, [u8]>>) -> Option<Cow<'_, [u8]>> {
-    let mut distinct: Vec<Cow<'_, [u8]>> = Vec::new();
+fn listed(found: Found<'_>) -> Option<Cow<'_, [u8]>> {
+    let mut distinct = Found::new();
     for value in found {
         if !distinct.contains(&value) {
             distinct.push(value);
@@ -313,8 +308,8 @@ fn repeated(selector: &Selector) -> Rejection {
     }
 }
 
-fn texts<'a>(found: Vec<Json<'a>>, selector: &Selector) -> Result<Vec<Cow<'a, [u8]>>, Rejection> {
-    let mut texts = Vec::new();
+fn texts<'a>(found: Vec<Json<'a>>, selector: &Selector) -> Result<Found<'a>, Rejection> {
+    let mut texts = Found::new();
     for value in found {
         texts.extend(scalar(value.node(), selector)?);
     }

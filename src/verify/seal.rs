@@ -1,6 +1,8 @@
 //! Signatures, checked: candidates, keys and messages of one scheme, every combination whatever
 //! comes out, so that the time tells nothing (lint L6).
 
+use smallvec::SmallVec;
+
 use crate::clock::Timestamp;
 use crate::rule::Template;
 use crate::rule::scheme::{Algorithm, MOST_COMBINATIONS, Scheme};
@@ -8,9 +10,13 @@ use crate::verify::jws::Jws;
 use crate::verify::keys::Keyring;
 use crate::verify::rejection::Rejection;
 use crate::verify::resolve::{Held, Resolved, Resolver, of_algorithm, token};
-use crate::verify::scope::{Frame, Scope};
+use crate::verify::primitive::Octets;
+use crate::verify::scope::{Found, Frame, Scope};
 use crate::verify::want::{Known, Want};
 use crate::verify::{evaluate, message, primitive};
+
+/// Signatures that a request brings, decoded: nearly always one or two.
+pub type Candidates = SmallVec<[Octets; 2]>;
 
 /// What checking one scheme came to.
 pub enum Checked {
@@ -118,13 +124,13 @@ fn one(
         }
         Algorithm::Basic => {
             let found = scope.view.basic()?.ok_or(Rejection::SignatureMissing)?;
-            let candidates = vec![found.to_vec()];
+            let candidates = [Octets::from_slice(found)];
             let keys = match keys(scope)? {
                 Resolved::Keys(keys) => keys,
                 Resolved::Wanted(want) => return Ok(Checked::Wanted(want)),
             };
             let label = try_all(&[], &candidates, &keys, scope)?;
-            sealed(scheme, label.as_deref(), 1, keys.len())
+            sealed(scheme, label, 1, keys.len())
         }
         _ => {
             let candidates = candidates(scheme, scope)?;
@@ -140,7 +146,7 @@ fn one(
                 });
             }
             let label = try_all(&scheme.messages, &candidates, &keys, scope)?;
-            sealed(scheme, label.as_deref(), candidates.len(), keys.len())
+            sealed(scheme, label, candidates.len(), keys.len())
         }
     }
 }
@@ -199,10 +205,10 @@ pub fn present(scope: &Scope<'_, '_>) -> Result<(), Rejection> {
 
 /// The signatures that the request brings, decoded. Text that is none does not count, as long as
 /// there is one: providers send several kinds side by side.
-pub fn candidates(scheme: &Scheme, scope: &Scope<'_, '_>) -> Result<Vec<Vec<u8>>, Rejection> {
+pub fn candidates(scheme: &Scheme, scope: &Scope<'_, '_>) -> Result<Candidates, Rejection> {
     let found = match &scheme.value {
         Some(value) => evaluate::all(value, scope)?,
-        None => Vec::new(),
+        None => Found::new(),
     };
     if found.iter().all(|text| text.trim_ascii().is_empty()) {
         return Err(Rejection::SignatureMissing);
@@ -214,7 +220,7 @@ pub fn candidates(scheme: &Scheme, scope: &Scope<'_, '_>) -> Result<Vec<Vec<u8>>
             most,
         });
     }
-    let decoded: Vec<Vec<u8>> = found
+    let decoded: Candidates = found
         .iter()
         .filter_map(|text| primitive::decode(scheme.encoding, text))
         .collect();
@@ -226,13 +232,13 @@ pub fn candidates(scheme: &Scheme, scope: &Scope<'_, '_>) -> Result<Vec<Vec<u8>>
 
 /// The label of the first key that made one of the signatures. A scheme without messages compares
 /// the candidate with the key itself.
-fn try_all(
+fn try_all<'h>(
     messages: &[Template],
-    candidates: &[Vec<u8>],
-    keys: &[Held<'_>],
+    candidates: &[Octets],
+    keys: &'h [Held<'_>],
     scope: &Scope<'_, '_>,
-) -> Result<Option<String>, Rejection> {
-    let mut made_by: Option<&Held<'_>> = None;
+) -> Result<Option<&'h str>, Rejection> {
+    let mut made_by: Option<&'h Held<'_>> = None;
     let mut absent: Option<Rejection> = None;
     let mut tried = false;
     let mut variant = |message: Option<&Template>| -> Result<(), Rejection> {
@@ -272,7 +278,7 @@ fn try_all(
     if let (None, Some(fault), false) = (made_by, absent, tried) {
         return Err(fault);
     }
-    Ok(made_by.map(|key| key.label.clone()))
+    Ok(made_by.map(|key| key.label.as_str()))
 }
 
 /// How far a scheme came before it failed: the rejection that says most is the one that came

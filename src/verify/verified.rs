@@ -326,7 +326,7 @@ impl Verifier {
                         })?;
                         found.push(Primitive {
                             message,
-                            signature: candidate.clone(),
+                            signature: candidate.to_vec(),
                             key: &key.material,
                         });
                     }

@@ -191,6 +191,10 @@ impl Bench {
         &self.verifier
     }
 
+    pub fn into_verifier(self) -> Verifier {
+        self.verifier
+    }
+
     /// Makes the callback. A fresh id that spoils it (because it stands there twice) is left out.
     pub fn make(&self, wish: &Wish<'_>) -> Result<Made, Unsignable> {
         possible(&self.verifier.rule().provider)?;

@@ -3,6 +3,7 @@
 use crate::rule::scheme::{Algorithm, Scheme};
 use crate::verify::jws::Jws;
 use crate::verify::message::{self, Request};
+use crate::verify::primitive::Octets;
 use crate::verify::rejection::Rejection;
 use crate::verify::resolve::{Held, Resolved, Resolver, token};
 use crate::verify::scope::{Frame, Scope};
@@ -107,7 +108,7 @@ impl<'w> Walk<'w> {
                 "authorization",
                 if found.is_some() { SECRET } else { "none" },
             );
-            candidates.extend(found.map(<[u8]>::to_vec));
+            candidates.extend(found.map(Octets::from_slice));
         }
         if let Some(template) = &scheme.key_id {
             let id = evaluate::text(template, scope)?;
@@ -145,7 +146,7 @@ impl<'w> Walk<'w> {
         scheme: &Scheme,
         scope: &Scope<'_, '_>,
         keys: &[Held<'_>],
-        candidates: &[Vec<u8>],
+        candidates: &[Octets],
         notes: &mut Notes,
     ) -> bool {
         let mut any = false;
