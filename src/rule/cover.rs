@@ -386,8 +386,8 @@ fn set_covers(params: Option<&Params>, without: &[String], wanted: &Selector) ->
         && !without.contains(name)
         && !params.except.contains(name)
         && !starts(&params.except_prefix)
-        // Values alone, joined: which value belongs to which name is not fixed.
-        && (params.render.name || params.order == crate::rule::scheme::ParamsOrder::Listed)
+        // Values alone, joined: which value belongs to which name is not fixed, whatever the order.
+        && params.render.name
 }
 
 /// RFC 9421: the components that every signature must cover. `content-digest` is the body, since

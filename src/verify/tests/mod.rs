@@ -18,7 +18,10 @@ mod catalogue;
 mod identity;
 mod known_answers;
 mod mutation;
+mod params;
 mod public_keys;
+mod stand;
+mod transforms;
 mod wycheproof;
 
 fn provider(name: &str) -> Arc<Provider> {
