@@ -88,6 +88,7 @@ impl Cover<'_> {
                         Selector::Params { .. } => scheme.params.as_ref().is_some_and(|p| {
                             p.only.is_empty()
                                 && p.only_prefix.is_empty()
+                                && p.render.name
                                 && p.from != ParamsFrom::Query
                         }),
                         _ => false,

@@ -1,5 +1,7 @@
 //! `[[challenge]]`: questions that a provider asks to see who answers.
 
+use http::Method;
+
 use crate::rule::Template;
 use crate::rule::compile::lint::{self, Use};
 use crate::rule::compile::provider::{Reading, choice, table_error};
@@ -17,6 +19,7 @@ impl Reading<'_, '_> {
         &self,
         field: Option<&Field<'_>>,
         cover: &Cover<'_>,
+        methods: &[Method],
     ) -> Option<Vec<Challenge>> {
         let Some(field) = field else {
             return Some(Vec::new());
@@ -24,14 +27,19 @@ impl Reading<'_, '_> {
         let list: Vec<Option<Challenge>> = field
             .list()
             .iter()
-            .map(|f| self.challenge(f, cover))
+            .map(|f| self.challenge(f, cover, methods))
             .collect();
         list.into_iter().collect()
     }
 
     /// L12: of a request that is not signed, only few and harmless characters are sent back, under
     /// a type that nobody runs; never under a key that signs events, unless they can be none.
-    fn challenge(&self, field: &Field<'_>, cover: &Cover<'_>) -> Option<Challenge> {
+    fn challenge(
+        &self,
+        field: &Field<'_>,
+        cover: &Cover<'_>,
+        methods: &[Method],
+    ) -> Option<Challenge> {
         let table = field.table()?;
         let name = table.get("name").map_or(Some("challenge"), |f| f.text());
         let method = table
@@ -71,7 +79,9 @@ impl Reading<'_, '_> {
         let when = when?;
         // A question that looks like every event would swallow them all.
         let of_events = match &method {
-            Some(Some(method)) => *method == http::Method::POST || *method == http::Method::PUT,
+            Some(Some(method)) => {
+                [Method::POST, Method::PUT].contains(method) || methods.contains(method)
+            }
             Some(None) | None => true,
         };
         if when.is_empty() && (signed || of_events) {

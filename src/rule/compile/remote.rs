@@ -204,6 +204,18 @@ impl Reading<'_, '_> {
                     && f.template()?
                         .values()
                         .any(|v| v.selector == Selector::Signature);
+                // The type of an answer is one of a few, none of which a browser runs.
+                let typed = purpose == Use::Shown
+                    && ["content-type", "x-content-type-options"].contains(&name.as_str());
+                if typed {
+                    f.problems.error_with(
+                        f.key.clone(),
+                        "bad_value",
+                        "this field is written by us",
+                        "what the reply is goes into `content_type`",
+                    );
+                    return None;
+                }
                 if own.contains(&name.as_str()) && !signed {
                     f.problems.error_with(
                         f.key.clone(),
@@ -288,10 +300,7 @@ fn origin(field: &Field<'_>) -> Option<String> {
     field.parsed(|text| {
         let wrong = || value::Complaint::new("this must be `https://` and a host, nothing more");
         let host = text.strip_prefix("https://").ok_or_else(wrong)?;
-        HostPattern::parse(host)?;
-        if host.contains('*') {
-            return Err(wrong());
-        }
+        HostPattern::parse_exact(host)?;
         Ok(text.to_owned())
     })
 }

@@ -13,7 +13,10 @@ fn table(keys: &str) -> String {
         ("render", "\"k=v\""),
         ("join", "\"&\""),
     ] {
-        if !keys.lines().any(|line| line.starts_with(&format!("{key} ="))) {
+        if !keys
+            .lines()
+            .any(|line| line.starts_with(&format!("{key} =")))
+        {
             text += &format!("{key} = {usual}\n");
         }
     }
@@ -62,7 +65,10 @@ fn each_order_and_each_rendering() {
         ("order = \"key\"", "B=3&a=1&b=2&c="),
         ("order = \"value\"", "c=&a=1&b=2&B=3"),
         ("order = \"arrival\"", "b=2&a=1&c=&B=3"),
-        ("order = \"listed\"\nonly = [\"c\", \"b\", \"a\", \"z\"]", "c=&b=2&a=1"),
+        (
+            "order = \"listed\"\nonly = [\"c\", \"b\", \"a\", \"z\"]",
+            "c=&b=2&a=1",
+        ),
         ("render = \"kv\"\njoin = \"\"", "B3a1b2c"),
         ("render = \"k:v;\"\njoin = \"\"", "B:3;a:1;b:2;c:;"),
         ("render = \"k=\\\"v\\\"\"", "B=\"3\"&a=\"1\"&b=\"2\"&c=\"\""),
@@ -118,7 +124,9 @@ fn values_are_written_as_the_table_says() {
         gives(keys, body, wanted);
     }
     // Names are not encoded, and the charset is the provider's own: GBK here.
-    let gbk = canonical("", b"n%20m=%D6%D0+1&a=\xd6\xd0").unwrap().unwrap();
+    let gbk = canonical("", b"n%20m=%D6%D0+1&a=\xd6\xd0")
+        .unwrap()
+        .unwrap();
     assert_eq!(gbk, b"a=\xd6\xd0&n m=\xd6\xd0 1");
     let again = canonical("encode = \"percent\"", b"a=%D6%D0").unwrap();
     assert_eq!(again, Some(b"a=%D6%D0".to_vec()));
@@ -135,7 +143,11 @@ fn a_name_counts_once() {
     gives(sorted, "b=1&a=2&a=1&a=2", "a=1&a=2&b=1");
     gives(sorted, "a=10&a=9&a=", "a=&a=10&a=9");
     // Where nothing is repeated, the order of arrival stays.
-    gives(&format!("{sorted}\norder = \"arrival\""), "b=1&a=2", "b=1&a=2");
+    gives(
+        &format!("{sorted}\norder = \"arrival\""),
+        "b=1&a=2",
+        "b=1&a=2",
+    );
 }
 
 #[test]
@@ -163,10 +175,22 @@ fn every_place_that_parameters_come_from() {
     );
     let xml = "<xml><b>2</b><a><![CDATA[x&y]]></a><c/></xml>";
     gives(&from("xml"), xml, "a=x&y&b=2&c=");
-    fails(&from("xml"), "<xml><a><b>1</b></a></xml>", "field_malformed");
-    fails(&from("xml"), "<xml><a>1</a><a>1</a></xml>", "field_repeated");
+    fails(
+        &from("xml"),
+        "<xml><a><b>1</b></a></xml>",
+        "field_malformed",
+    );
+    fails(
+        &from("xml"),
+        "<xml><a>1</a><a>1</a></xml>",
+        "field_repeated",
+    );
     let within = |text: &str| serde_json::json!({ "doc": text }).to_string();
-    gives(&from("part:doc"), &within(json), r#"a=1.50&b=x&y&l=[1, 2]&n=&o={"z": 1}&t=true"#);
+    gives(
+        &from("part:doc"),
+        &within(json),
+        r#"a=1.50&b=x&y&l=[1, 2]&n=&o={"z": 1}&t=true"#,
+    );
     gives(&from("part:xml"), &within(xml), "a=x&y&b=2&c=");
     gives(&from("part:form"), &within("b=2&a=x+y"), "a=x y&b=2");
     fails(&from("part:text"), &within("b=2"), "field_malformed");
@@ -184,10 +208,17 @@ fn the_table_itself_is_checked() {
         ("order = \"listed\"", "bad_value"),
         ("order = \"listed\"\nonly_prefix = [\"a\"]", "bad_value"),
         // A value could take the place of one that is missing.
-        ("order = \"listed\"\nonly = [\"a\", \"b\"]\nrender = \"v\"", "bad_value"),
+        (
+            "order = \"listed\"\nonly = [\"a\", \"b\"]\nrender = \"v\"",
+            "bad_value",
+        ),
         ("sort = \"key\"", "unknown_key"),
     ] {
-        assert!(codes(&table(keys)).contains(&code), "{keys}: {:?}", codes(&table(keys)));
+        assert!(
+            codes(&table(keys)).contains(&code),
+            "{keys}: {:?}",
+            codes(&table(keys))
+        );
     }
     assert_eq!(codes(&table("order = \"listed\"\nonly = [\"a\"]")), [""; 0]);
 }

@@ -13,7 +13,7 @@ use crate::rule::provider::{Example, Provider};
 use crate::rule::{Rule, Template};
 use crate::verify::evaluate::text;
 use crate::verify::example::request;
-use crate::verify::identity::Identity;
+use crate::verify::identity::{Identity, identify};
 use crate::verify::judge::{Judgement, Step, judge};
 use crate::verify::payment::Payment;
 use crate::verify::scope::{Frame, Scope};
@@ -170,4 +170,18 @@ pub fn line(request: &Outbound) -> String {
         "{} https://{}{}",
         request.method, request.host, request.target
     )
+}
+
+impl Stand {
+    /// Who the event of a request is, whatever its signature.
+    pub fn identity(&self, request: &RawRequest) -> Identity {
+        let secrets = Default::default();
+        let view = View::new(request, &self.rule, &secrets);
+        let frame = self.rule.provider.schemes.first().map(Frame::new);
+        let scope = Scope {
+            frame: frame.as_ref(),
+            ..Scope::of(&view)
+        };
+        identify(&self.rule, &scope).unwrap()
+    }
 }

@@ -65,7 +65,11 @@ const TABLE: &[(&str, &[u8], Gives)] = &[
     ("from_base64url", b"Zm9v YmFy", Malformed),
     ("from_base64url", b"Zh", Malformed),
     // Python's urllib.parse.quote(…, safe='').
-    ("percent_encode", b"a b+c&d=e/~*-._\xff", Text("a%20b%2Bc%26d%3De%2F~%2A-._%FF")),
+    (
+        "percent_encode",
+        b"a b+c&d=e/~*-._\xff",
+        Text("a%20b%2Bc%26d%3De%2F~%2A-._%FF"),
+    ),
     ("percent_encode", b"", Text("")),
     ("percent_decode", b"a%20b+c%2B%fF", Bytes(b"a b+c+\xff")),
     ("percent_decode", b"%2541", Text("%41")),
@@ -74,7 +78,11 @@ const TABLE: &[(&str, &[u8], Gives)] = &[
     ("percent_decode", b"%zz", Malformed),
     ("percent_decode", b"%+1", Malformed),
     // The URL standard, §1.3: the form set leaves `*-._` as they are.
-    ("form_encode", b"a b+c&d=e/~*-._\xff", Text("a+b%2Bc%26d%3De%2F%7E*-._%FF")),
+    (
+        "form_encode",
+        b"a b+c&d=e/~*-._\xff",
+        Text("a+b%2Bc%26d%3De%2F%7E*-._%FF"),
+    ),
     ("form_encode", b"", Text("")),
     ("form_decode", b"a+b%2Bc%20", Text("a b+c ")),
     ("form_decode", b"", Text("")),
@@ -118,47 +126,115 @@ const TABLE: &[(&str, &[u8], Gives)] = &[
     ("unquote", b"'a'", Text("'a'")),
     ("unquote", b"", Text("")),
     // Python's json.dumps(…, ensure_ascii=False).
-    ("json_text", "a\"b\\/\n\u{1}é☃".as_bytes(), Text("a\\\"b\\\\/\\n\\u0001é☃")),
+    (
+        "json_text",
+        "a\"b\\/\n\u{1}é☃".as_bytes(),
+        Text("a\\\"b\\\\/\\n\\u0001é☃"),
+    ),
     ("json_text", b"", Text("")),
     // FIPS 180-4, FIPS 202, RFC 1321, and the digests of Ethereum, for "abc" and for nothing.
     ("md5|hex", b"abc", Text("900150983cd24fb0d6963f7d28e17f72")),
     ("md5|hex", b"", Text("d41d8cd98f00b204e9800998ecf8427e")),
-    ("sha1|hex", b"abc", Text("a9993e364706816aba3e25717850c26c9cd0d89d")),
-    ("sha1|hex", b"", Text("da39a3ee5e6b4b0d3255bfef95601890afd80709")),
-    ("sha256|hex", b"abc", Text("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")),
-    ("sha256|hex", b"", Text("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")),
+    (
+        "sha1|hex",
+        b"abc",
+        Text("a9993e364706816aba3e25717850c26c9cd0d89d"),
+    ),
+    (
+        "sha1|hex",
+        b"",
+        Text("da39a3ee5e6b4b0d3255bfef95601890afd80709"),
+    ),
+    (
+        "sha256|hex",
+        b"abc",
+        Text("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+    ),
+    (
+        "sha256|hex",
+        b"",
+        Text("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+    ),
     ("sha384|hex", b"abc", Text(ABC_384)),
     ("sha384|hex", b"", Text(NONE_384)),
     ("sha512|hex", b"abc", Text(ABC_512)),
     ("sha512|hex", b"", Text(NONE_512)),
     ("sha3_512|hex", b"abc", Text(ABC_SHA3)),
     ("sha3_512|hex", b"", Text(NONE_SHA3)),
-    ("keccak256|hex", b"abc", Text("4e03657aea45a94fc7d47ba826c8d667c0d1e6e33a64a036ec44f58fa12d6c45")),
-    ("keccak256|hex", b"", Text("c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470")),
+    (
+        "keccak256|hex",
+        b"abc",
+        Text("4e03657aea45a94fc7d47ba826c8d667c0d1e6e33a64a036ec44f58fa12d6c45"),
+    ),
+    (
+        "keccak256|hex",
+        b"",
+        Text("c5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470"),
+    ),
     // The check value of CRC-32, and Python's zlib.crc32.
     ("crc32", b"123456789", Text("3421780262")),
     ("crc32", b"", Text("0")),
     ("len32le", b"abc", Bytes(b"\x03\x00\x00\x00abc")),
     ("len32le", b"", Bytes(b"\x00\x00\x00\x00")),
-    ("hmac_sha1|hex", JEFE, Text("effcdf6ae5eb2fa2d27416d5f184df9c259a7c79")),
-    ("hmac_sha1|hex", b"", Text("09d9e59d72239e62a8155c583d52743de9b7231a")),
-    ("hmac_sha256|hex", JEFE, Text("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843")),
-    ("hmac_sha256|hex", b"", Text("923598ca6d64af2a5dba79dcd021a8a0fe5c5f557519adaaf0ad532d4506dd30")),
+    (
+        "hmac_sha1|hex",
+        JEFE,
+        Text("effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"),
+    ),
+    (
+        "hmac_sha1|hex",
+        b"",
+        Text("09d9e59d72239e62a8155c583d52743de9b7231a"),
+    ),
+    (
+        "hmac_sha256|hex",
+        JEFE,
+        Text("5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"),
+    ),
+    (
+        "hmac_sha256|hex",
+        b"",
+        Text("923598ca6d64af2a5dba79dcd021a8a0fe5c5f557519adaaf0ad532d4506dd30"),
+    ),
     ("hmac_sha512|hex", JEFE, Text(JEFE_512)),
-    ("json_without:/sign", b"{\"a\":1, \"sign\" : \"x\" ,\"b\":[ 2]}", Text("{\"a\":1 ,\"b\":[ 2]}")),
-    ("json_without:/sign", b"{\"sign\":\"x\", \"a\":1}", Text("{\"a\":1}")),
+    (
+        "json_without:/sign",
+        b"{\"a\":1, \"sign\" : \"x\" ,\"b\":[ 2]}",
+        Text("{\"a\":1 ,\"b\":[ 2]}"),
+    ),
+    (
+        "json_without:/sign",
+        b"{\"sign\":\"x\", \"a\":1}",
+        Text("{\"a\":1}"),
+    ),
     ("json_without:/sign", b"{\"sign\":\"x\"}", Text("{}")),
-    ("json_without:/sign", b"{\"a\":{\"sign\":1}}", Text("{\"a\":{\"sign\":1}}")),
+    (
+        "json_without:/sign",
+        b"{\"a\":{\"sign\":1}}",
+        Text("{\"a\":{\"sign\":1}}"),
+    ),
     // An escaped spelling of the name is the same name.
-    ("json_without:/sign", b"{\"a\":1,\"si\\u0067n\":2}", Text("{\"a\":1}")),
+    (
+        "json_without:/sign",
+        b"{\"a\":1,\"si\\u0067n\":2}",
+        Text("{\"a\":1}"),
+    ),
     ("json_without:/sign", b"[1]", Malformed),
     ("json_without:/sign", b"", Malformed),
     ("json_without:/sign", b"{\"a\":1,\"a\":2}", Malformed),
-    ("json_sorted", b" {\"b\" : 1.50, \"a\" : {\"d\":null,\"c\":[ \"x y\" , true]}} ", Text("{\"a\":{\"c\":[\"x y\",true],\"d\":null},\"b\":1.50}")),
+    (
+        "json_sorted",
+        b" {\"b\" : 1.50, \"a\" : {\"d\":null,\"c\":[ \"x y\" , true]}} ",
+        Text("{\"a\":{\"c\":[\"x y\",true],\"d\":null},\"b\":1.50}"),
+    ),
     ("json_sorted", b"{}", Text("{}")),
     ("json_sorted", b"{\"a\":1", Malformed),
     ("json_sorted", b"", Malformed),
-    ("json_escape_slashes", b"{\"u\":\"https://a/b\\/c\"}", Text("{\"u\":\"https:\\/\\/a\\/b\\/c\"}")),
+    (
+        "json_escape_slashes",
+        b"{\"u\":\"https://a/b\\/c\"}",
+        Text("{\"u\":\"https:\\/\\/a\\/b\\/c\"}"),
+    ),
     ("json_escape_slashes", b"", Text("")),
     ("first:2", b"abc", Text("ab")),
     ("first:9", b"abc", Text("abc")),
@@ -179,8 +255,16 @@ const TABLE: &[(&str, &[u8], Gives)] = &[
     ("float_trim", b".0", Text(".0")),
     ("float_trim", b"", Text("")),
     // In a row, from left to right.
-    ("lower|sha256|base64", b"ABC", Text("ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=")),
-    ("md5|hex|upper|base64", b"ABC", Text("OTAyRkJERDJCMURGMEM0RjcwQjRBNUQyMzUyNUU5MzI=")),
+    (
+        "lower|sha256|base64",
+        b"ABC",
+        Text("ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0="),
+    ),
+    (
+        "md5|hex|upper|base64",
+        b"ABC",
+        Text("OTAyRkJERDJCMURGMEM0RjcwQjRBNUQyMzUyNUU5MzI="),
+    ),
     ("from_hex|reverse|hex", b"0a0b0c", Text("0c0b0a")),
     ("strip_prefix:v1,|from_base64", b"v1,Zm9v", Text("foo")),
     ("strip_prefix:v1,|from_base64", b"v2,Zm9v", Missing),
@@ -188,9 +272,17 @@ const TABLE: &[(&str, &[u8], Gives)] = &[
     // What is missing stays so whatever follows, until something stands in for it.
     ("after:=|upper|default:none|hex", b"abc", Text("6e6f6e65")),
     ("after:=|upper|default:none|hex", b"a=bc", Text("4243")),
-    ("before:,|trim|unquote|percent_decode", b" \"a%2Cb\" , c", Text("a,b")),
+    (
+        "before:,|trim|unquote|percent_decode",
+        b" \"a%2Cb\" , c",
+        Text("a,b"),
+    ),
     ("skip:9|sha256|hex", b"abc", Missing),
-    ("first:4|from_hex|len32le|hex", b"0a0b0c", Text("020000000a0b")),
+    (
+        "first:4|from_hex|len32le|hex",
+        b"0a0b0c",
+        Text("020000000a0b"),
+    ),
 ];
 
 fn stand() -> Stand {
@@ -272,6 +364,10 @@ fn an_optional_segment_goes_whole_and_only_for_what_is_missing() {
         let got = got
             .map(|got| got.map(|bytes| String::from_utf8(bytes).unwrap()))
             .map_err(|_| ());
-        assert_eq!(got, found.map(|f: Option<&str>| f.map(str::to_owned)), "{template} {body}");
+        assert_eq!(
+            got,
+            found.map(|f: Option<&str>| f.map(str::to_owned)),
+            "{template} {body}"
+        );
     }
 }
