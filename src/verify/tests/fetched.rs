@@ -14,7 +14,7 @@ use crate::remote::RemoteAnswer;
 use crate::verify::want::{Known, Want};
 use crate::verify::{Judgement, Rejection, Verifier};
 
-const JWS: &str = "[signature]\nalgorithm = \"jws\"\nvalue = \"{body}\"\n\
+pub const JWS: &str = "[signature]\nalgorithm = \"jws\"\nvalue = \"{body}\"\n\
     jws_algorithms = [\"EdDSA\"]\nkey_id = \"{part:t/header/kid}\"\n\
     [parts]\nt = { from = \"{body}\", as = \"jws\" }\n\
     [key]\nshared = false\njwks = { url = \"https://keys.example.com/set?v=1\", refresh = \"2h\" }\n\
@@ -23,8 +23,8 @@ const JWS: &str = "[signature]\nalgorithm = \"jws\"\nvalue = \"{body}\"\n\
 /// The key of RFC 8037, appendix A.
 const X: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
 /// `{"alg":"EdDSA","kid":"one"}` and "two" over `{"id":"evt_9"}`.
-const ONE: &str = "eyJhbGciOiJFZERTQSIsImtpZCI6Im9uZSJ9.eyJpZCI6ImV2dF85In0.2TUfhWc06OceH5aLmPdsL7o6IiEt9XSB2FDXoq4FM2fYpEcUFEaa6GJW8cRpeaoi_ykxrQkJYa9WDfa9ZWKqDA";
-const TWO: &str = "eyJhbGciOiJFZERTQSIsImtpZCI6InR3byJ9.eyJpZCI6ImV2dF85In0.Qy-zdjl99LsnYVDwKFiX4KTrT_U7SXDBb1KTRdagu8eb_b5Oi5ydF3np5OlT4GmVNWLKovIzmG37s1PScjIOCA";
+pub const ONE: &str = "eyJhbGciOiJFZERTQSIsImtpZCI6Im9uZSJ9.eyJpZCI6ImV2dF85In0.2TUfhWc06OceH5aLmPdsL7o6IiEt9XSB2FDXoq4FM2fYpEcUFEaa6GJW8cRpeaoi_ykxrQkJYa9WDfa9ZWKqDA";
+pub const TWO: &str = "eyJhbGciOiJFZERTQSIsImtpZCI6InR3byJ9.eyJpZCI6ImV2dF85In0.Qy-zdjl99LsnYVDwKFiX4KTrT_U7SXDBb1KTRdagu8eb_b5Oi5ydF3np5OlT4GmVNWLKovIzmG37s1PScjIOCA";
 /// Signed by the same key under a header that names another algorithm; the last is an HMAC with the
 /// public key as its secret.
 const OTHER_ALGORITHMS: [(&str, &str); 4] = [
@@ -46,7 +46,7 @@ const OTHER_ALGORITHMS: [(&str, &str); 4] = [
     ),
 ];
 
-fn jwk(kid: &str) -> Value {
+pub fn jwk(kid: &str) -> Value {
     json!({ "kty": "OKP", "crv": "Ed25519", "x": X, "kid": kid })
 }
 

@@ -25,6 +25,7 @@ mod mutation;
 mod params;
 mod public_keys;
 mod questions;
+mod refresh;
 mod second_source;
 mod stand;
 mod transforms;
