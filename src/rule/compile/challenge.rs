@@ -14,6 +14,9 @@ use crate::rule::words;
 
 const LONGEST: u64 = 512;
 
+const ONLY_SIGNED: &str =
+    "only what is signed is sent back; an unsigned challenge says `signed = false`";
+
 impl Reading<'_, '_> {
     pub(super) fn challenges(
         &self,
@@ -73,6 +76,9 @@ impl Reading<'_, '_> {
             }
             Some((url?, pin?))
         });
+        if signed && charset.is_none() && headers.is_some() {
+            self.headers_are_signed(&table, cover);
+        }
         // Where the key is only a token, nothing is covered: then what is sent back is narrowed.
         let reply = self.reply(&table, signed && charset.is_none(), cover);
         table.finish();
@@ -137,10 +143,17 @@ impl Reading<'_, '_> {
         };
         let template = self.template(&field, Use::Reply)?;
         if signed {
-            let why =
-                "only what is signed is sent back; an unsigned challenge says `signed = false`";
-            lint::covered(cover, &field, &template, "challenge_unsigned", why);
+            lint::covered(cover, &field, &template, "challenge_unsigned", ONLY_SIGNED);
         }
         Some(template)
+    }
+
+    fn headers_are_signed(&self, table: &Table<'_>, cover: &Cover<'_>) {
+        let headers = table.get("headers").and_then(|field| field.table());
+        for (_, field) in headers.iter().flat_map(Table::entries) {
+            if let Some(template) = field.template() {
+                lint::covered(cover, &field, &template, "challenge_unsigned", ONLY_SIGNED);
+            }
+        }
     }
 }

@@ -26,6 +26,7 @@ mod params;
 mod public_keys;
 mod questions;
 mod refresh;
+mod repeated;
 mod second_source;
 mod stand;
 mod transforms;

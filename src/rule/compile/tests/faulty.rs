@@ -124,6 +124,21 @@ fn faults() -> Vec<(&'static str, Vec<Diagnostic>)> {
         ("L5: anybody's host", certificate("*.com", "host")),
         ("L5: a number for a host", certificate("127.0.0.1", "host")),
         (
+            "L5: no path",
+            of_provider(&provider(
+                "algorithm = \"rsa-sha256\"\nmessage = \"{body}\"",
+                "[key]\nshared = false\n[key.certificate_url]\nurl = \"{header:x-cert}\"\n\
+                     hosts = [\"api.example.com\"]\npath = \"\"\ntrust = \"host\"\n",
+            )),
+        ),
+        (
+            "L5: no path for tokens",
+            beside(&format!(
+                "{ASKS}host = \"https://api.example.com\"\n\
+                 auth = {{ kind = \"oauth2\", path = \".example.net/token\", user = \"u\", password = \"p\" }}\n"
+            )),
+        ),
+        (
             "L5: anybody's certificate",
             certificate("api.example.com", "web"),
         ),
@@ -176,6 +191,20 @@ fn faults() -> Vec<(&'static str, Vec<Diagnostic>)> {
             beside(
                 "[[challenge]]\nmethod = \"GET\"\nsigned = false\ncharset = \"printable\"\n\
                  reply = \"{query:c|hmac_sha256|hex}\"\n",
+            ),
+        ),
+        (
+            "L12: a header that is not signed",
+            beside(
+                "[[challenge]]\nwhen = [{ is = \"{json:/type}\", equals = \"ping\" }]\n\
+                 headers = { \"X-Signed\" = \"{json:/a}\", \"X-Echo\" = \"{header:x-echo}\" }\n",
+            ),
+        ),
+        (
+            "L12: a type of its own",
+            beside(
+                "[[challenge]]\nmethod = \"GET\"\nsigned = false\nreply = \"<b>\"\n\
+                 headers = { \"Content-Type\" = \"text/html\" }\n",
             ),
         ),
         (
