@@ -176,9 +176,7 @@ fn whatever_is_wrong_with_it_looks_the_same() {
             );
         }
         if !case.nonce.is_empty() {
-            let mut other = case.nonce.to_owned().into_bytes();
-            other[0] ^= 0x80 ^ 0xff;
-            let other: String = other.iter().map(|b| char::from(b & 0x7f)).collect();
+            let other: String = case.nonce.chars().rev().collect();
             alike(
                 &stand,
                 case.body(case.data, &other, case.aad),
@@ -211,9 +209,7 @@ fn whatever_is_wrong_with_it_looks_the_same() {
             "short",
             KEY.repeat(2).as_str(),
         ] {
-            if key.len() == case.key.len() || key != case.key {
-                alike(&case.stand("json", keyed(key)), case.good(), key);
-            }
+            alike(&case.stand("json", keyed(key)), case.good(), key);
         }
     }
 }

@@ -28,7 +28,7 @@ fn echo(charset: &str, more: &str) -> Stand {
     Stand::with_token(&text, |_| {})
 }
 
-fn text(answer: &Answer) -> String {
+fn told(answer: &Answer) -> String {
     String::from_utf8(answer.body.to_vec()).unwrap()
 }
 
@@ -123,7 +123,7 @@ fn the_length_and_the_charset_are_of_what_was_sent_not_of_what_is_made_of_it() {
     };
     // SHA-256 of "abc".
     assert_eq!(
-        super::questions::text(&of("abc").unwrap()),
+        told(&of("abc").unwrap()),
         "{\"hash\":\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"}"
     );
     assert!(of("abcd").is_none() && of("a%3C").is_none());
@@ -140,7 +140,7 @@ fn no_answer_is_ever_a_page() {
         let stand = echo("printable", more);
         let answer = answered(&stand, &asks(&stand, "hello")).unwrap();
         assert_eq!(
-            (answer.status.as_u16(), text(&answer).as_str()),
+            (answer.status.as_u16(), told(&answer).as_str()),
             (200, "hello")
         );
         assert_eq!(answer.headers.only("content-type"), Some(kind.as_bytes()));
@@ -254,7 +254,7 @@ fn a_signed_question_is_answered_after_its_signature() {
         });
         let request = stand.post(body.to_owned());
         match stand.judge(&request) {
-            Ok(Judgement::Challenge(answer)) => super::questions::text(&answer),
+            Ok(Judgement::Challenge(answer)) => told(&answer),
             other => super::said(&other).to_owned(),
         }
     };
