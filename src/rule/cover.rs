@@ -88,6 +88,7 @@ impl Cover<'_> {
                         Selector::Params { .. } => scheme.params.as_ref().is_some_and(|p| {
                             p.only.is_empty()
                                 && p.only_prefix.is_empty()
+                                && p.render.name
                                 && p.from != ParamsFrom::Query
                         }),
                         _ => false,
@@ -386,8 +387,8 @@ fn set_covers(params: Option<&Params>, without: &[String], wanted: &Selector) ->
         && !without.contains(name)
         && !params.except.contains(name)
         && !starts(&params.except_prefix)
-        // Values alone, joined: which value belongs to which name is not fixed.
-        && (params.render.name || params.order == crate::rule::scheme::ParamsOrder::Listed)
+        // Values alone, joined: which value belongs to which name is not fixed, whatever the order.
+        && params.render.name
 }
 
 /// RFC 9421: the components that every signature must cover. `content-digest` is the body, since

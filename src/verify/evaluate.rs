@@ -294,10 +294,10 @@ fn escape_slashes(bytes: &[u8]) -> Vec<u8> {
 
 /// A decimal number without the zeros at the end of its fraction.
 pub fn float_trim(bytes: &[u8]) -> &[u8] {
-    let number = bytes
-        .iter()
-        .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-'));
-    if !number || !bytes.contains(&b'.') {
+    let digits = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    let unsigned = bytes.strip_prefix(b"-").unwrap_or(bytes);
+    let mut halves = unsigned.splitn(2, |byte| *byte == b'.');
+    if !halves.next().is_some_and(digits) || !halves.next().is_some_and(digits) {
         return bytes;
     }
     let zeros = bytes.iter().rev().take_while(|byte| **byte == b'0').count();

@@ -1,5 +1,7 @@
 //! `[[challenge]]`: questions that a provider asks to see who answers.
 
+use http::Method;
+
 use crate::rule::Template;
 use crate::rule::compile::lint::{self, Use};
 use crate::rule::compile::provider::{Reading, choice, table_error};
@@ -12,11 +14,15 @@ use crate::rule::words;
 
 const LONGEST: u64 = 512;
 
+const ONLY_SIGNED: &str =
+    "only what is signed is sent back; an unsigned challenge says `signed = false`";
+
 impl Reading<'_, '_> {
     pub(super) fn challenges(
         &self,
         field: Option<&Field<'_>>,
         cover: &Cover<'_>,
+        methods: &[Method],
     ) -> Option<Vec<Challenge>> {
         let Some(field) = field else {
             return Some(Vec::new());
@@ -24,14 +30,19 @@ impl Reading<'_, '_> {
         let list: Vec<Option<Challenge>> = field
             .list()
             .iter()
-            .map(|f| self.challenge(f, cover))
+            .map(|f| self.challenge(f, cover, methods))
             .collect();
         list.into_iter().collect()
     }
 
     /// L12: of a request that is not signed, only few and harmless characters are sent back, under
     /// a type that nobody runs; never under a key that signs events, unless they can be none.
-    fn challenge(&self, field: &Field<'_>, cover: &Cover<'_>) -> Option<Challenge> {
+    fn challenge(
+        &self,
+        field: &Field<'_>,
+        cover: &Cover<'_>,
+        methods: &[Method],
+    ) -> Option<Challenge> {
         let table = field.table()?;
         let name = table.get("name").map_or(Some("challenge"), |f| f.text());
         let method = table
@@ -65,13 +76,18 @@ impl Reading<'_, '_> {
             }
             Some((url?, pin?))
         });
+        if signed && charset.is_none() && headers.is_some() {
+            self.headers_are_signed(&table, cover);
+        }
         // Where the key is only a token, nothing is covered: then what is sent back is narrowed.
         let reply = self.reply(&table, signed && charset.is_none(), cover);
         table.finish();
         let when = when?;
         // A question that looks like every event would swallow them all.
         let of_events = match &method {
-            Some(Some(method)) => *method == http::Method::POST || *method == http::Method::PUT,
+            Some(Some(method)) => {
+                [Method::POST, Method::PUT].contains(method) || methods.contains(method)
+            }
             Some(None) | None => true,
         };
         if when.is_empty() && (signed || of_events) {
@@ -127,10 +143,17 @@ impl Reading<'_, '_> {
         };
         let template = self.template(&field, Use::Reply)?;
         if signed {
-            let why =
-                "only what is signed is sent back; an unsigned challenge says `signed = false`";
-            lint::covered(cover, &field, &template, "challenge_unsigned", why);
+            lint::covered(cover, &field, &template, "challenge_unsigned", ONLY_SIGNED);
         }
         Some(template)
+    }
+
+    fn headers_are_signed(&self, table: &Table<'_>, cover: &Cover<'_>) {
+        let headers = table.get("headers").and_then(|field| field.table());
+        for (_, field) in headers.iter().flat_map(Table::entries) {
+            if let Some(template) = field.template() {
+                lint::covered(cover, &field, &template, "challenge_unsigned", ONLY_SIGNED);
+            }
+        }
     }
 }

@@ -52,7 +52,8 @@ impl Reading<'_, '_> {
         let small_rsa = table.get("small_rsa").map(|f| f.text().map(str::to_owned));
         let shortest = table.get("shortest").map(|f| f.integer(8..=64));
         let source = self.key_source(&table);
-        let remote = !matches!(source, Some(KeySource::Given) | None);
+        // A source that cannot be read is one all the same: nothing else is missing.
+        let remote = !matches!(source, Some(KeySource::Given));
         let codec = table.get("codec");
         let kind = match &codec {
             Some(field) => choice(field, &words::CODECS),
@@ -327,7 +328,7 @@ fn jwks_source(field: &Field<'_>) -> Option<KeySource> {
                     || value::Complaint::new("this must be `https://` and a host, with a path");
                 let rest = text.strip_prefix("https://").ok_or_else(wrong)?;
                 let (host, path) = rest.split_once('/').ok_or_else(wrong)?;
-                crate::rule::url::HostPattern::parse(host)?;
+                crate::rule::url::HostPattern::parse_exact(host)?;
                 let path =
                     Template::parse(&format!("/{}", path.replace('{', "{{").replace('}', "}}")));
                 Ok((format!("https://{host}"), path.map_err(|_| wrong())?))

@@ -88,7 +88,8 @@ pub(super) fn compile(name: &str, problems: &Problems) -> Option<Provider> {
     let freshness = root.get("freshness").map(|f| reading.freshness(&f, &cover));
     let event = reading.event(root.get("event").as_ref(), &cover);
     let payment = payment_field.as_ref().map(|f| reading.payment(f, &cover));
-    let challenges = reading.challenges(root.get("challenge").as_ref(), &cover);
+    let callbacks = head.as_ref().map_or(&[][..], |head| &head.methods);
+    let challenges = reading.challenges(root.get("challenge").as_ref(), &cover, callbacks);
     let answer_field = root.get("answer");
     let answers = answer::answers(answer_field.as_ref());
     let contract = root

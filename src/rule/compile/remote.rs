@@ -204,6 +204,18 @@ impl Reading<'_, '_> {
                     && f.template()?
                         .values()
                         .any(|v| v.selector == Selector::Signature);
+                // The type of an answer is one of a few, none of which a browser runs.
+                let typed = purpose == Use::Shown
+                    && ["content-type", "x-content-type-options"].contains(&name.as_str());
+                if typed {
+                    f.problems.error_with(
+                        f.key.clone(),
+                        "bad_value",
+                        "this field is written by us",
+                        "what the reply is goes into `content_type`",
+                    );
+                    return None;
+                }
                 if own.contains(&name.as_str()) && !signed {
                     f.problems.error_with(
                         f.key.clone(),
@@ -236,7 +248,7 @@ impl Reading<'_, '_> {
             },
             2 => {
                 let path = table.need("path", "where tokens are given out, at the same host");
-                let path = path.and_then(|f| f.text()).map(str::to_owned);
+                let path = path.and_then(|f| absolute(&f));
                 match (path, needed("user"), needed("password")) {
                     (Some(path), Some(user), Some(password)) => Some(Auth::OAuth2 {
                         path,
@@ -283,15 +295,20 @@ fn table_has_no_path_value(request: Option<&RemoteRequest>) -> bool {
     })
 }
 
+/// A path that is written in the file, without templates.
+fn absolute(field: &Field<'_>) -> Option<String> {
+    field.parsed(|text| match text.starts_with('/') {
+        true => Ok(text.to_owned()),
+        false => Err(value::Complaint::new("a path begins with `/`")),
+    })
+}
+
 /// `https://host`, without anything behind it.
 fn origin(field: &Field<'_>) -> Option<String> {
     field.parsed(|text| {
         let wrong = || value::Complaint::new("this must be `https://` and a host, nothing more");
         let host = text.strip_prefix("https://").ok_or_else(wrong)?;
-        HostPattern::parse(host)?;
-        if host.contains('*') {
-            return Err(wrong());
-        }
+        HostPattern::parse_exact(host)?;
         Ok(text.to_owned())
     })
 }
@@ -312,11 +329,11 @@ pub(super) fn pin(table: &Table<'_>) -> Option<UrlPin> {
     };
     let path = table
         .need("path", "what its path begins with, at least `/`")
-        .and_then(|f| f.text());
+        .and_then(|f| absolute(&f));
     let suffix = table.get("suffix").map_or(Some(""), |f| f.text());
     Some(UrlPin {
         hosts: hosts?,
-        path: path?.to_owned(),
+        path: path?,
         suffix: suffix?.to_owned(),
     })
 }

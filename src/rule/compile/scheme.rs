@@ -514,6 +514,16 @@ pub(super) fn params(field: &Field<'_>) -> Option<Params> {
     {
         table_error(field, "`listed` needs the list: `only = [\"…\"]`");
     }
+    // Of two values of which one may be missing, the other could be either.
+    if order == Some(ParamsOrder::Listed)
+        && render.as_ref().is_some_and(|render| !render.name)
+        && let Some(field) = &order_field
+    {
+        table_error(
+            field,
+            "values without their names can change places: write `k` in `render`, or each value into the message",
+        );
+    }
     Some(Params {
         from: from?,
         only,

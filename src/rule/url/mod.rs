@@ -42,6 +42,15 @@ impl HostPattern {
         }
     }
 
+    /// One host, without anything that stands for others: where requests of our own go.
+    pub fn parse_exact(text: &str) -> Result<Self, Complaint> {
+        let host = HostPattern::parse(text)?;
+        match text.split('.').all(is_label) {
+            true => Ok(host),
+            false => Err(Complaint::new(format!("`{text}` is more than one host"))),
+        }
+    }
+
     pub fn matches(&self, host: &str) -> bool {
         let mut labels = host.split('.');
         let fits = self.0.split('.').all(|wanted| match labels.next() {

@@ -15,10 +15,21 @@ use crate::verify::{Judgement, Rejection, Verifier};
 
 mod candidates;
 mod catalogue;
+mod fetched;
 mod identity;
+mod inside;
+mod key_names;
 mod known_answers;
+mod meaning;
 mod mutation;
+mod params;
 mod public_keys;
+mod questions;
+mod refresh;
+mod repeated;
+mod second_source;
+mod stand;
+mod transforms;
 mod wycheproof;
 
 fn provider(name: &str) -> Arc<Provider> {

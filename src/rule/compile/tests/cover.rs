@@ -95,3 +95,53 @@ fn the_address_in_a_message_signature_is_the_sources_own() {
     let own = "\"@path\", \"@query\", \"content-digest\"";
     assert!(covers(own, "{query:id}{path_segment:2}") && !covers(own, "{header:x-id}"));
 }
+
+/// Which value belongs to which name is part of what is said.
+#[test]
+fn parameters_are_covered_by_their_names_and_not_by_their_values_alone() {
+    let set = |keys: &str| format!("[params]\nfrom = \"form\"\njoin = \"&\"\n{keys}\n");
+    let of = |keys: &str, field: &str| {
+        // Where all of them are signed, so is the body, and it may not be said that it is not.
+        let open = match keys.contains("render = \"k") && !keys.contains("only") {
+            true => "",
+            false => OPEN,
+        };
+        covers(
+            &format!("message = \"{{params}}\"\n{open}"),
+            &set(keys),
+            field,
+        )
+    };
+    for (keys, a, b) in [
+        (
+            "order = \"key\"\nrender = \"k=v\"\nexcept = [\"b\"]",
+            true,
+            false,
+        ),
+        (
+            "order = \"key\"\nrender = \"kv\"\nexcept_prefix = [\"b\"]",
+            true,
+            false,
+        ),
+        (
+            "order = \"arrival\"\nrender = \"k=v\"\nonly = [\"a\"]",
+            true,
+            false,
+        ),
+        (
+            "order = \"listed\"\nrender = \"k=v\"\nonly = [\"a\"]",
+            true,
+            false,
+        ),
+        (
+            "order = \"value\"\nrender = \"k=v\"\nonly_prefix = [\"a\"]",
+            true,
+            false,
+        ),
+        ("order = \"arrival\"\nrender = \"v\"", false, false),
+        ("order = \"value\"\nrender = \"=v\"", false, false),
+    ] {
+        let found = (of(keys, "{form:a}"), of(keys, "{form:b}"));
+        assert_eq!(found, (a, b), "{keys}");
+    }
+}

@@ -47,6 +47,7 @@ fn codes(text: &str) -> Vec<&'static str> {
 }
 
 mod cover;
+mod faulty;
 mod lints;
 
 const STRIPE: &str = r#"
