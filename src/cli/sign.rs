@@ -282,8 +282,15 @@ fn selector(place: &str, body: &[u8]) -> Result<Value, String> {
 
 /// The key pair to sign with, where the provider's keys are public.
 fn pair(provider: &Provider, example: &Example, what: &What) -> Result<Option<Pair>, u8> {
-    let (Some(algorithm), Some(file)) = (craft::pair_algorithm(provider), &what.key) else {
-        return Pair::new(provider, example).map_err(fail);
+    let (algorithm, file) = match (craft::pair_algorithm(provider), &what.key) {
+        (Some(algorithm), Some(file)) => (algorithm, file),
+        (None, Some(_)) => {
+            return Err(fail(
+                "`--key` is for providers that sign with a private key; this one shares a secret, \
+                 and what the source's `keys` name is signed with",
+            ));
+        }
+        (_, None) => return Pair::new(provider, example).map_err(fail),
     };
     let public_file = beside(file);
     let shown = |path: &Path, error: &dyn std::fmt::Display| {

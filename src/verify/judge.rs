@@ -333,12 +333,6 @@ fn confirmed(query: &QueryBack, scope: &Scope<'_, '_>) -> Result<(), Rejection> 
                 what: format!("the second source answered {status}"),
             });
         }
-        // Nor does one that does not know who asks: that is our own credentials' fault.
-        if status == "401" && query.request.auth.is_some() {
-            return Err(Rejection::Unready {
-                what: "the second source does not take our credentials".to_owned(),
-            });
-        }
         return Err(Rejection::NotConfirmed {
             why: format!("status {status}"),
         });

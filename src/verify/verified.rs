@@ -259,10 +259,13 @@ impl Verifier {
                     ..
                 } => {
                     let answer = answers(&outbound).ok_or_else(nobody)?;
-                    if is_ill(&answer) {
-                        return Err(unready("the host is not well"));
-                    }
                     let needed = id.as_deref().filter(|_| !again);
+                    if answer.status != 200 {
+                        let fault = RemoteFault::Status {
+                            status: answer.status,
+                        };
+                        return Err(not_fetched(&fault, needed));
+                    }
                     let keys = self
                         .0
                         .read(request, scheme, needed, &answer, now)
@@ -532,10 +535,6 @@ fn not_fetched(fault: &RemoteFault, id: Option<&[u8]>) -> Rejection {
         // provider that is right must be able to try again.
         other => asked(other),
     }
-}
-
-fn is_ill(answer: &RemoteAnswer) -> bool {
-    answer.status >= 500 || answer.status == 429
 }
 
 fn visited(answer: &RemoteAnswer) -> Result<bool, Rejection> {

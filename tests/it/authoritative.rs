@@ -263,3 +263,13 @@ fn a_key_pair_of_ones_own_is_made_once_and_signs_what_its_source_takes() {
         assert_eq!(std::fs::read(site.path("none.pem")).unwrap(), b"no key");
     }
 }
+
+#[test]
+fn a_private_key_for_a_provider_that_shares_a_secret_is_refused() {
+    let site = Site::new();
+    let arguments = ["sign", "--provider", "github", "--key", "own.pem"];
+    let (code, made, error) = output(site.command(&arguments));
+    assert_eq!((code, made.len()), (1, 0), "{error}");
+    assert!(error.contains("shares a secret"), "{error}");
+    assert!(!site.path("own.pem").exists());
+}

@@ -106,6 +106,23 @@ fn a_key_is_looked_for_by_its_name_and_the_set_asked_for_once_more() {
 }
 
 #[test]
+fn a_set_that_is_not_given_out_says_nothing_of_the_request() {
+    for status in [204, 301, 404, 429, 500] {
+        let stand = Stand::new(JWS, |_| {});
+        let request = stand.post(ONE.to_owned());
+        let verifier = Verifier::new(Arc::new(stand.rule), stand.keys);
+        let judged = verifier.judge_with(&request, Timestamp::from_secs(NOW), &mut |_| {
+            Some(RemoteAnswer {
+                status,
+                body: Bytes::from(json!({ "keys": [jwk("one")] }).to_string()),
+                max_age: None,
+            })
+        });
+        assert_eq!(said(&judged), "unready", "{status}");
+    }
+}
+
+#[test]
 fn a_token_that_names_another_algorithm_makes_nobody_ask() {
     let set = [json!([jwk("one")])];
     for (token, code) in OTHER_ALGORITHMS {
