@@ -77,20 +77,41 @@ fn joined(pieces: &[Piece], scope: &Scope<'_, '_>) -> Result<Option<Vec<u8>>, Re
 /// What one value of a template gives; none when it is missing.
 pub fn one<'s>(value: &Value, scope: &Scope<'s, '_>) -> Result<Option<Cow<'s, [u8]>>, Rejection> {
     let found = scope.select(&value.selector)?;
+    if value.transforms.is_empty() {
+        return Ok(found);
+    }
     transformed(value, found, scope)
 }
 
 /// The same for a value that may stand there several times. What is missing does not count.
 pub fn all<'s>(value: &Value, scope: &Scope<'s, '_>) -> Result<Found<'s>, Rejection> {
+    let mut found = Found::new();
+    each(value, scope, &mut |bytes| found.push(bytes))?;
+    Ok(found)
+}
+
+/// The same, one after the other.
+pub fn each<'s>(
+    value: &Value,
+    scope: &Scope<'s, '_>,
+    visit: &mut dyn FnMut(Cow<'s, [u8]>),
+) -> Result<(), Rejection> {
     // Something in the items of a request is found in each of them.
     if !value.selector.is_many() && !matches!(value.selector, Selector::Item(_)) {
-        return Ok(one(value, scope)?.into_iter().collect());
+        if let Some(found) = one(value, scope)? {
+            visit(found);
+        }
+        return Ok(());
     }
-    let mut results = Found::new();
+    if value.transforms.is_empty() {
+        return scope.select_each(&value.selector, visit);
+    }
     for found in scope.select_all(&value.selector)? {
-        results.extend(transformed(value, Some(found), scope)?);
+        if let Some(found) = transformed(value, Some(found), scope)? {
+            visit(found);
+        }
     }
-    Ok(results)
+    Ok(())
 }
 
 pub fn missing(value: &Value) -> Rejection {

@@ -34,59 +34,50 @@ impl Placed {
 /// Items in their order; repeated names are kept, and so are names that nobody asks for: a
 /// provider may add schemes, and an unknown one is never enough.
 pub fn items(value: &[u8], grammar: &HeaderGrammar) -> Items {
-    split(value, 0..value.len(), grammar.items.as_bytes())
-        .filter_map(|item| {
-            let item = trim(value, item);
-            let Some(pair) = &grammar.pair else {
-                return Some(Placed {
-                    name: None,
-                    value: item,
-                });
-            };
-            let name = split(value, item.clone(), pair.as_bytes()).next()?;
-            let rest = name.end + pair.len()..item.end;
+    let mut items = Items::new();
+    let mut at = 0;
+    while let Some(rest) = value.get(at..) {
+        let end = find(rest, grammar.items.as_bytes()).map_or(value.len(), |off| at + off);
+        let item = trim(value, at..end);
+        match &grammar.pair {
+            None => items.push(Placed {
+                name: None,
+                value: item,
+            }),
             // An item without the separator has no value.
-            value.get(rest.clone())?;
-            Some(Placed {
-                name: Some(trim(value, name)),
-                value: trim(value, rest),
-            })
-        })
-        .collect()
+            Some(pair) => {
+                let within = value.get(item.clone()).unwrap_or_default();
+                if let Some(off) = find(within, pair.as_bytes()) {
+                    let name = item.start..item.start + off;
+                    let behind = name.end + pair.len()..item.end;
+                    items.push(Placed {
+                        name: Some(trim(value, name)),
+                        value: trim(value, behind),
+                    });
+                }
+            }
+        }
+        at = end + grammar.items.len().max(1);
+        if end == value.len() {
+            break;
+        }
+    }
+    items
 }
 
 fn trim(text: &[u8], within: Range<usize>) -> Range<usize> {
     let bytes = text.get(within.clone()).unwrap_or_default();
-    let front = bytes.len() - bytes.trim_ascii_start().len();
-    let length = bytes.trim_ascii().len();
-    within.start + front..within.start + front + length
+    let front = bytes.trim_ascii_start();
+    let start = within.end - front.len();
+    start..start + front.trim_ascii_end().len()
 }
 
-/// The stretches between a separator of one or more bytes.
-fn split<'a>(
-    text: &'a [u8],
-    within: Range<usize>,
-    separator: &'a [u8],
-) -> impl Iterator<Item = Range<usize>> + 'a {
-    let mut rest = Some(within);
-    std::iter::from_fn(move || {
-        let within = rest.take()?;
-        let bytes = text.get(within.clone())?;
-        let found = match separator {
-            // Nearly always one byte, and then many times as fast.
-            [one] => bytes.iter().position(|byte| byte == one),
-            _ => bytes
-                .windows(separator.len().max(1))
-                .position(|window| window == separator),
-        };
-        match found {
-            Some(at) => {
-                rest = Some(within.start + at + separator.len()..within.end);
-                Some(within.start..within.start + at)
-            }
-            None => Some(within),
-        }
-    })
+/// Where a separator of one or more bytes stands.
+fn find(text: &[u8], separator: &[u8]) -> Option<usize> {
+    match separator {
+        [one] => memchr::memchr(*one, text),
+        _ => memchr::memmem::find(text, separator),
+    }
 }
 
 #[cfg(test)]

@@ -146,11 +146,15 @@ impl<'s, 'r> Scope<'s, 'r> {
             Selector::Key => Ok(self.key.map(Cow::Borrowed)),
             Selector::KeyId => Ok(self.key_id.map(Cow::Borrowed)),
             Selector::Sig(_) | Selector::Headers(_) | Selector::HeaderNumbered(_) => {
-                let mut found = self.select_all(selector)?;
-                match found.len() {
-                    0 | 1 => Ok(found.pop()),
-                    _ => Err(repeated(selector)),
+                let (mut first, mut more) = (None, false);
+                self.select_each(selector, &mut |found| match first {
+                    Some(_) => more = true,
+                    None => first = Some(found),
+                })?;
+                if more {
+                    return Err(repeated(selector));
                 }
+                Ok(first)
             }
             Selector::Params { without } => match self.frame.and_then(|f| f.scheme.params.as_ref())
             {
@@ -179,35 +183,52 @@ impl<'s, 'r> Scope<'s, 'r> {
 
     /// Every value that a selector finds, where it may find several.
     pub fn select_all(&self, selector: &Selector) -> Result<Found<'s>, Rejection> {
+        let mut found = Found::new();
+        self.select_each(selector, &mut |value| found.push(value))?;
+        Ok(found)
+    }
+
+    /// The same, one after the other.
+    pub fn select_each(
+        &self,
+        selector: &Selector,
+        visit: &mut dyn FnMut(Cow<'s, [u8]>),
+    ) -> Result<(), Rejection> {
         match selector {
-            Selector::Sig(item) => self.signature_items(item),
-            Selector::Headers(name) => Ok(self
-                .view
-                .request
-                .headers
-                .iter()
-                .filter(|(other, _)| *other == name.as_bytes())
-                .map(|(_, value)| Cow::Borrowed(value))
-                .collect()),
+            Selector::Sig(item) => self.signature_items(item, visit),
+            Selector::Headers(name) => {
+                let fields = self.view.request.headers.iter();
+                fields
+                    .filter(|(other, _)| *other == name.as_bytes())
+                    .for_each(|(_, value)| visit(Cow::Borrowed(value)));
+                Ok(())
+            }
             Selector::HeaderNumbered(base) => {
-                let mut found = Found::new();
                 for number in 1..=crate::rule::scheme::MOST_COMBINATIONS + 1 {
                     match self.view.header(&format!("{base}-{number}"))? {
-                        Some(value) => found.push(Cow::Borrowed(value)),
+                        Some(value) => visit(Cow::Borrowed(value)),
                         None => break,
                     }
                 }
-                Ok(found)
+                Ok(())
             }
             Selector::Json(pointer) if pointer.is_many() => {
-                texts(self.view.json()?.each(pointer), selector)
+                texts(self.view.json()?.each(pointer), selector, visit)
             }
             Selector::Item(pointer) if pointer.is_many() => match self.item {
-                Some(item) => texts(item.each(pointer), selector),
-                None => Ok(Found::new()),
+                Some(item) => texts(item.each(pointer), selector, visit),
+                None => Ok(()),
             },
-            Selector::Item(pointer) if self.item.is_none() => self.in_items(pointer),
-            other => Ok(self.select(other)?.into_iter().collect()),
+            Selector::Item(pointer) if self.item.is_none() => {
+                self.in_items(pointer)?.into_iter().for_each(visit);
+                Ok(())
+            }
+            other => {
+                if let Some(found) = self.select(other)? {
+                    visit(found);
+                }
+                Ok(())
+            }
         }
     }
 
@@ -235,21 +256,24 @@ impl<'s, 'r> Scope<'s, 'r> {
         Ok(at.and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?))))
     }
 
-    fn signature_items(&self, item: &Item) -> Result<Found<'s>, Rejection> {
+    fn signature_items(
+        &self,
+        item: &Item,
+        visit: &mut dyn FnMut(Cow<'s, [u8]>),
+    ) -> Result<(), Rejection> {
         let Some(frame) = self.frame else {
-            return Ok(Found::new());
+            return Ok(());
         };
         if frame.scheme.algorithm == Algorithm::HttpSignature {
-            return match item {
-                Item::Named(name) => Ok(message::parameter(self, name)?
-                    .map(Cow::Owned)
-                    .into_iter()
-                    .collect()),
-                Item::AsConfigured(_) => Ok(Found::new()),
-            };
+            if let Item::Named(name) = item
+                && let Some(found) = message::parameter(self, name)?
+            {
+                visit(Cow::Owned(found));
+            }
+            return Ok(());
         }
         let Some(grammar) = frame.scheme.header.as_ref() else {
-            return Ok(Found::new());
+            return Ok(());
         };
         let local = grammar_is_local(grammar) && self.item.is_some();
         let value = evaluate::one(&grammar.from, self)?.unwrap_or_default();
@@ -265,9 +289,9 @@ impl<'s, 'r> Scope<'s, 'r> {
             Item::AsConfigured(name) => self.view.rule.config.get(name),
         };
         let Some(wanted) = wanted else {
-            return Ok(Found::new());
+            return Ok(());
         };
-        Ok(placed
+        placed
             .iter()
             .enumerate()
             .filter(|(index, placed)| placed.is_called(wanted.as_bytes(), *index, &value))
@@ -275,7 +299,8 @@ impl<'s, 'r> Scope<'s, 'r> {
                 Cow::Borrowed(value) => value.get(placed.value.clone()).map(Cow::Borrowed),
                 Cow::Owned(value) => Some(Cow::Owned(value.get(placed.value.clone())?.to_vec())),
             })
-            .collect())
+            .for_each(visit);
+        Ok(())
     }
 }
 
@@ -308,12 +333,17 @@ fn repeated(selector: &Selector) -> Rejection {
     }
 }
 
-fn texts<'a>(found: Vec<Json<'a>>, selector: &Selector) -> Result<Found<'a>, Rejection> {
-    let mut texts = Found::new();
+fn texts<'a>(
+    found: Vec<Json<'a>>,
+    selector: &Selector,
+    visit: &mut dyn FnMut(Cow<'a, [u8]>),
+) -> Result<(), Rejection> {
     for value in found {
-        texts.extend(scalar(value.node(), selector)?);
+        if let Some(text) = scalar(value.node(), selector)? {
+            visit(text);
+        }
     }
-    Ok(texts)
+    Ok(())
 }
 
 /// A moment as a template writes it.

@@ -11,7 +11,7 @@ use crate::verify::keys::Keyring;
 use crate::verify::rejection::Rejection;
 use crate::verify::resolve::{Held, Resolved, Resolver, of_algorithm, token};
 use crate::verify::primitive::Octets;
-use crate::verify::scope::{Found, Frame, Scope};
+use crate::verify::scope::{Frame, Scope};
 use crate::verify::want::{Known, Want};
 use crate::verify::{evaluate, message, primitive};
 
@@ -206,24 +206,24 @@ pub fn present(scope: &Scope<'_, '_>) -> Result<(), Rejection> {
 /// The signatures that the request brings, decoded. Text that is none does not count, as long as
 /// there is one: providers send several kinds side by side.
 pub fn candidates(scheme: &Scheme, scope: &Scope<'_, '_>) -> Result<Candidates, Rejection> {
-    let found = match &scheme.value {
-        Some(value) => evaluate::all(value, scope)?,
-        None => Found::new(),
-    };
-    if found.iter().all(|text| text.trim_ascii().is_empty()) {
+    let most = MOST_COMBINATIONS;
+    let (mut found, mut blank) = (0, true);
+    let mut decoded = Candidates::new();
+    if let Some(value) = &scheme.value {
+        evaluate::each(value, scope, &mut |text| {
+            found += 1;
+            blank &= text.trim_ascii().is_empty();
+            if found <= most {
+                decoded.extend(primitive::decode(scheme.encoding, &text));
+            }
+        })?;
+    }
+    if blank {
         return Err(Rejection::SignatureMissing);
     }
-    let most = MOST_COMBINATIONS;
-    if found.len() > most {
-        return Err(Rejection::TooManyCandidates {
-            found: found.len(),
-            most,
-        });
+    if found > most {
+        return Err(Rejection::TooManyCandidates { found, most });
     }
-    let decoded: Candidates = found
-        .iter()
-        .filter_map(|text| primitive::decode(scheme.encoding, text))
-        .collect();
     if decoded.is_empty() {
         return Err(Rejection::SignatureMalformed);
     }

@@ -48,12 +48,10 @@ impl<'r> View<'r> {
             query: OnceCell::new(),
             xml: OnceCell::new(),
             basic: OnceCell::new(),
-            parts: rule
-                .provider
-                .parts
-                .iter()
-                .map(|_| OnceCell::new())
-                .collect(),
+            parts: match rule.provider.parts.len() {
+                0 => Vec::new(),
+                parts => (0..parts).map(|_| OnceCell::new()).collect(),
+            },
             plain: OnceCell::new(),
         }
     }
