@@ -7,7 +7,7 @@ use std::sync::Arc;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::signature::ParsedPublicKey;
 use aws_lc_rs::{digest, hmac as wide};
-use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD};
+use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE, HEXUPPER};
 use hmac::{Hmac, KeyInit, Mac as _, SimpleHmac};
 use sha1::Sha1;
 use sha2::Sha256;
@@ -227,22 +227,13 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 /// The bytes of a written signature. Strict: no other text gives the same bytes, but for `HexAny`.
 pub fn decode(encoding: Encoding, text: &[u8]) -> Option<Octets> {
     match encoding {
-        Encoding::Hex => hex(text, |text, out| base16ct::lower::decode(text, out)),
-        Encoding::HexUpper => hex(text, |text, out| base16ct::upper::decode(text, out)),
-        Encoding::HexAny => hex(text, |text, out| base16ct::mixed::decode(text, out)),
+        Encoding::Hex => decoded(&HEXLOWER, text),
+        Encoding::HexUpper => decoded(&HEXUPPER, text),
+        Encoding::HexAny => decoded(&HEXLOWER_PERMISSIVE, text),
         Encoding::Base64 => base64(text),
         Encoding::Base64Url => decoded(&BASE64URL_NOPAD, text),
         Encoding::Text => Some(Octets::from_slice(text)),
     }
-}
-
-/// Writes the bytes of a text behind it.
-type Unhex = for<'b> fn(&[u8], &'b mut [u8]) -> Result<&'b [u8], base16ct::Error>;
-
-fn hex(text: &[u8], decode: Unhex) -> Option<Octets> {
-    let mut bytes = Octets::from_elem(0, text.len() / 2);
-    let length = decode(text, &mut bytes).ok()?.len();
-    (length * 2 == text.len()).then_some(bytes)
 }
 
 fn decoded(encoding: &data_encoding::Encoding, text: &[u8]) -> Option<Octets> {
