@@ -21,7 +21,9 @@ impl Placed {
     /// True when this item, the `index`-th from 0, goes by `wanted`: its name, or its place from 1.
     pub fn is_called(&self, wanted: &[u8], index: usize, text: &[u8]) -> bool {
         match &self.name {
-            Some(name) => text.get(name.clone()) == Some(wanted),
+            Some(name) => {
+                name.len() == wanted.len() && text.get(name.clone()).is_some_and(|n| n == wanted)
+            }
             // Its place, as a number without leading zeros.
             None => match wanted {
                 [digit @ b'1'..=b'9'] => usize::from(digit - b'0') == index + 1,
@@ -47,7 +49,12 @@ pub fn items(value: &[u8], grammar: &HeaderGrammar) -> Items {
             // An item without the separator has no value.
             Some(pair) => {
                 let within = value.get(item.clone()).unwrap_or_default();
-                if let Some(off) = find(within, pair.as_bytes()) {
+                // Names are short: a step at a time is there first.
+                let off = match pair.as_bytes() {
+                    [one] => within.iter().position(|byte| byte == one),
+                    pair => find(within, pair),
+                };
+                if let Some(off) = off {
                     let name = item.start..item.start + off;
                     let behind = name.end + pair.len()..item.end;
                     items.push(Placed {
@@ -67,6 +74,9 @@ pub fn items(value: &[u8], grammar: &HeaderGrammar) -> Items {
 
 fn trim(text: &[u8], within: Range<usize>) -> Range<usize> {
     let bytes = text.get(within.clone()).unwrap_or_default();
+    if let (Some(b'!'..), Some(b'!'..)) = (bytes.first(), bytes.last()) {
+        return within;
+    }
     let front = bytes.trim_ascii_start();
     let start = within.end - front.len();
     start..start + front.trim_ascii_end().len()
@@ -76,7 +86,11 @@ fn trim(text: &[u8], within: Range<usize>) -> Range<usize> {
 fn find(text: &[u8], separator: &[u8]) -> Option<usize> {
     match separator {
         [one] => memchr::memchr(*one, text),
-        _ => memchr::memmem::find(text, separator),
+        _ => {
+            let first = *separator.first()?;
+            let mut places = memchr::memchr_iter(first, text);
+            places.find(|at| text.get(*at..).is_some_and(|t| t.starts_with(separator)))
+        }
     }
 }
 

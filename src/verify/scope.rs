@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
+use std::ops::Range;
 
 use smallvec::SmallVec;
 
@@ -145,6 +146,7 @@ impl<'s, 'r> Scope<'s, 'r> {
             },
             Selector::Key => Ok(self.key.map(Cow::Borrowed)),
             Selector::KeyId => Ok(self.key_id.map(Cow::Borrowed)),
+            Selector::Sig(item) if self.of_grammar() => self.signature_item(item, selector),
             Selector::Sig(_) | Selector::Headers(_) | Selector::HeaderNumbered(_) => {
                 let (mut first, mut more) = (None, false);
                 self.select_each(selector, &mut |found| match first {
@@ -205,7 +207,7 @@ impl<'s, 'r> Scope<'s, 'r> {
             }
             Selector::HeaderNumbered(base) => {
                 for number in 1..=crate::rule::scheme::MOST_COMBINATIONS + 1 {
-                    match self.view.header(&format!("{base}-{number}"))? {
+                    match self.view.numbered(base, number)? {
                         Some(value) => visit(Cow::Borrowed(value)),
                         None => break,
                     }
@@ -275,32 +277,76 @@ impl<'s, 'r> Scope<'s, 'r> {
         let Some(grammar) = frame.scheme.header.as_ref() else {
             return Ok(());
         };
-        let local = grammar_is_local(grammar) && self.item.is_some();
         let value = evaluate::one(&grammar.from, self)?.unwrap_or_default();
-        let fresh;
-        let placed = if local {
-            fresh = header::items(&value, grammar);
-            &fresh
-        } else {
-            frame.items.get_or_init(|| header::items(&value, grammar))
+        self.placed(frame, grammar, item, &value, |at| {
+            visit(match &value {
+                Cow::Borrowed(value) => Cow::Borrowed(value.get(at).unwrap_or_default()),
+                Cow::Owned(value) => Cow::Owned(value.get(at).unwrap_or_default().to_vec()),
+            });
+        });
+        Ok(())
+    }
+
+    /// True where the items of a signature stand in a header by a grammar.
+    fn of_grammar(&self) -> bool {
+        self.frame.is_some_and(|frame| {
+            frame.scheme.header.is_some() && frame.scheme.algorithm != Algorithm::HttpSignature
+        })
+    }
+
+    /// The one item of a name.
+    fn signature_item(
+        &self,
+        item: &Item,
+        selector: &Selector,
+    ) -> Result<Option<Cow<'s, [u8]>>, Rejection> {
+        let Some((frame, grammar)) = self.frame.and_then(|f| Some((f, f.scheme.header.as_ref()?)))
+        else {
+            return Ok(None);
         };
+        let value = evaluate::one(&grammar.from, self)?.unwrap_or_default();
+        let (mut first, mut more) = (None, false);
+        self.placed(frame, grammar, item, &value, |at| match first {
+            None => first = Some(at),
+            Some(_) => more = true,
+        });
+        if more {
+            return Err(repeated(selector));
+        }
+        Ok(first.map(|at| match value {
+            Cow::Borrowed(value) => Cow::Borrowed(value.get(at).unwrap_or_default()),
+            Cow::Owned(value) => Cow::Owned(value.get(at).unwrap_or_default().to_vec()),
+        }))
+    }
+
+    /// Where in `value` the items of a name stand.
+    fn placed(
+        &self,
+        frame: &Frame<'_>,
+        grammar: &HeaderGrammar,
+        item: &Item,
+        value: &[u8],
+        mut visit: impl FnMut(Range<usize>),
+    ) {
         let wanted = match item {
             Item::Named(name) => Some(name),
             Item::AsConfigured(name) => self.view.rule.config.get(name),
         };
         let Some(wanted) = wanted else {
-            return Ok(());
+            return;
         };
-        placed
-            .iter()
-            .enumerate()
-            .filter(|(index, placed)| placed.is_called(wanted.as_bytes(), *index, &value))
-            .filter_map(|(_, placed)| match &value {
-                Cow::Borrowed(value) => value.get(placed.value.clone()).map(Cow::Borrowed),
-                Cow::Owned(value) => Some(Cow::Owned(value.get(placed.value.clone())?.to_vec())),
-            })
-            .for_each(visit);
-        Ok(())
+        let fresh;
+        let placed = if grammar_is_local(grammar) && self.item.is_some() {
+            fresh = header::items(value, grammar);
+            &fresh
+        } else {
+            frame.items.get_or_init(|| header::items(value, grammar))
+        };
+        for (index, placed) in placed.iter().enumerate() {
+            if placed.is_called(wanted.as_bytes(), index, value) {
+                visit(placed.value.clone());
+            }
+        }
     }
 }
 

@@ -74,6 +74,27 @@ impl<'r> View<'r> {
         Ok(first)
     }
 
+    /// The field of a name with a number behind it: `x-signature-1`.
+    pub fn numbered(&self, base: &str, number: usize) -> Result<Option<&'r [u8]>, Rejection> {
+        let called = |field: &[u8]| {
+            let rest = field.strip_prefix(base.as_bytes());
+            match rest.and_then(|rest| rest.strip_prefix(b"-")) {
+                Some([digit @ b'1'..=b'9']) => usize::from(digit - b'0') == number,
+                Some(digits) => digits == number.to_string().as_bytes(),
+                None => false,
+            }
+        };
+        let fields = self.request.headers.iter();
+        let mut found = fields.filter(|(name, _)| called(name)).map(|(_, v)| v);
+        let first = found.next();
+        if found.next().is_some() {
+            return Err(Rejection::HeaderRepeated {
+                name: format!("{base}-{number}"),
+            });
+        }
+        Ok(first)
+    }
+
     /// Every field of a name.
     pub fn headers<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'r [u8]> + 's {
         let fields = self.request.headers.iter();
