@@ -119,6 +119,43 @@ impl fmt::Debug for SourceName {
     }
 }
 
+/// The name of a destination within its source.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DestinationName(Arc<str>);
+
+impl DestinationName {
+    /// The destination of a source's `forward`.
+    pub const MAIN: &'static str = "main";
+
+    pub fn new(name: &str) -> Self {
+        DestinationName(Arc::from(name))
+    }
+
+    pub fn main() -> Self {
+        DestinationName::new(Self::MAIN)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn is_main(&self) -> bool {
+        &*self.0 == Self::MAIN
+    }
+}
+
+impl fmt::Display for DestinationName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for DestinationName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
 /// Header fields as received: names in lower case (they are case-insensitive, RFC 9110 §5.1),
 /// values byte for byte, repeated fields kept apart and in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -316,7 +316,7 @@ pub async fn sources(Extract(state): Extract<State>) -> Result<Json<serde_json::
             name: rule.name.to_string(),
             provider: rule.provider.name.clone(),
             path: rule.path.clone(),
-            forward: rule.forward.to_string(),
+            forward: rule.relay.main.forward.to_string(),
             verified: !rule.keys.is_empty(),
             keys: rule.keys.iter().map(|key| key.label.clone()).collect(),
             next_due: state

@@ -21,7 +21,7 @@ use crate::inbox::store::Pending;
 use crate::relay::error::AttemptError;
 use crate::relay::pool::{Connection, IDLE_MAX, Pool};
 use crate::relay::request::Outgoing;
-use crate::rule::Destination;
+use crate::rule::Address;
 
 /// So much of an answer's body is read, so that its connection can be used again. After more the
 /// connection is closed; that the body is long says nothing against the status before it.
@@ -47,7 +47,7 @@ pub struct Answered {
 pub trait Transport: Send + Sync + 'static {
     fn send<'a>(
         &'a self,
-        destination: &'a Destination,
+        destination: &'a Address,
         request: Outgoing,
         within: Duration,
     ) -> Pending<'a, Result<Answered, AttemptError>>;
@@ -78,7 +78,7 @@ impl HttpClient {
 
     async fn exchange(
         &self,
-        destination: &Destination,
+        destination: &Address,
         mut request: Outgoing,
         within: Duration,
     ) -> Result<Answered, AttemptError> {
@@ -105,7 +105,7 @@ impl HttpClient {
 
     async fn open(
         &self,
-        destination: &Destination,
+        destination: &Address,
         within: Duration,
     ) -> Result<Connection, AttemptError> {
         let stream = connect::tcp(&destination.host, destination.port, within).await?;
@@ -120,7 +120,7 @@ impl HttpClient {
     /// Reads the body, and keeps the connection if it came to its end.
     async fn read(
         &self,
-        destination: &Destination,
+        destination: &Address,
         mut connection: Connection,
         response: Response<Incoming>,
     ) -> Result<Answered, AttemptError> {
@@ -150,7 +150,7 @@ impl HttpClient {
 impl Transport for HttpClient {
     fn send<'a>(
         &'a self,
-        destination: &'a Destination,
+        destination: &'a Address,
         request: Outgoing,
         within: Duration,
     ) -> Pending<'a, Result<Answered, AttemptError>> {
@@ -241,9 +241,9 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    fn to(port: u16) -> Destination {
+    fn to(port: u16) -> Address {
         let host = "127.0.0.1".to_owned();
-        Destination {
+        Address {
             https: false,
             authority: format!("{host}:{port}"),
             host,
@@ -253,7 +253,7 @@ mod tests {
     }
 
     /// A connection that waits in the pool, and its other end.
-    async fn waiting(client: &HttpClient, to: &Destination) -> tokio::io::DuplexStream {
+    async fn waiting(client: &HttpClient, to: &Address) -> tokio::io::DuplexStream {
         let (ours, theirs) = tokio::io::duplex(1 << 16);
         let mut connection = start(TokioIo::new(ours)).await.unwrap();
         connection.sender.ready().await.unwrap();

@@ -84,7 +84,7 @@ impl Delivery {
         };
         let now = self.relay.clock.now();
         let outcome = outcome(&tried.result, now);
-        let policy = &self.active.route.rule.relay.retry;
+        let policy = &self.active.route.rule.relay.main.retry;
         let next = retry::decide(policy, &self.lease, now, outcome, &*self.relay.random);
         self.observe(&tried, outcome, &next);
         let attempt = Attempt {
@@ -117,7 +117,7 @@ impl Delivery {
         let route = &self.active.route;
         let started_at = self.relay.clock.now();
         let begun = Instant::now();
-        let destination = &route.rule.forward;
+        let destination = &route.rule.relay.main.forward;
         let sign_with = route.sign_with.as_ref();
         let request = request::build(
             &event,
@@ -130,7 +130,7 @@ impl Delivery {
         drop(event);
         let result = match request {
             Ok(request) => {
-                let within = route.rule.relay.timeout;
+                let within = route.rule.relay.main.timeout;
                 let sent = timeout(within, self.transport.send(destination, request, within)).await;
                 sent.unwrap_or(Err(AttemptError::Timeout))
             }

@@ -133,7 +133,10 @@ impl Relay {
     /// that is gone stays in the store, and goes out when the source comes back. Reads the
     /// machine's roots from disk the first time a destination is https.
     pub fn set_routes(&self, routes: Vec<Route>) {
-        if routes.iter().any(|route| route.rule.forward.https) {
+        if routes
+            .iter()
+            .any(|route| route.rule.relay.main.forward.https)
+        {
             self.tls.prepare();
         }
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -146,7 +149,7 @@ impl Relay {
             let lane = lanes
                 .entry(name.clone())
                 .or_insert_with(|| Arc::new(Lane::new(name.clone())));
-            lane.set_limit(route.rule.relay.concurrency);
+            lane.set_limit(route.rule.relay.main.concurrency);
             table.insert(
                 name,
                 Arc::new(Active {

@@ -13,7 +13,7 @@ use crate::message::EventId;
 use crate::random::Random;
 use crate::relay::error::AttemptError;
 use crate::relay::{fields, sign, trace};
-use crate::rule::Destination;
+use crate::rule::Address;
 use crate::secret::Secret;
 
 pub type Outgoing = Request<Full<Bytes>>;
@@ -39,7 +39,7 @@ pub mod name {
 pub fn build(
     event: &StoredEvent,
     lease: &Lease,
-    destination: &Destination,
+    destination: &Address,
     sign_with: Option<&Secret>,
     now: Timestamp,
     random: &dyn Random,
@@ -71,7 +71,7 @@ pub fn build(
 }
 
 /// The destination's path and query, and the provider's query. The provider's path is never used.
-fn target(destination: &Destination, provider: &str) -> String {
+fn target(destination: &Address, provider: &str) -> String {
     let query = provider.split_once('?').map_or("", |(_, query)| query);
     match (query.is_empty(), destination.path.contains('?')) {
         (true, _) => destination.path.clone(),

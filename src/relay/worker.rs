@@ -148,7 +148,9 @@ impl Worker {
             }
             let asked = permits.len();
             let now = self.relay.clock.now();
-            let until = now.plus(active.route.rule.relay.timeout).plus(LEASE_MARGIN);
+            let until = now
+                .plus(active.route.rule.relay.main.timeout)
+                .plus(LEASE_MARGIN);
             let leases = match self.relay.store.lease(name, now, until, asked).await {
                 Ok(leases) => leases,
                 Err(error) => break self.store_failed(name, &error),

@@ -5,7 +5,7 @@ use http::Method;
 
 use crate::rule::provider::{Action, Charset, Derive, FetchedForm, KeyKind, Trust, Unit};
 use crate::rule::scheme::{Encoding, Nested, ParamsEncode, ParamsOrder, PartForm, TimeFormat};
-use crate::rule::{GuardMode, Jitter};
+use crate::rule::{GuardMode, Jitter, OnDead};
 
 /// Words and what each stands for.
 pub type Words<T, const N: usize> = [(&'static str, T); N];
@@ -157,5 +157,8 @@ pub const ACTIONS: Words<Action, 3> = [
 
 pub const GUARD_MODES: Words<GuardMode, 2> =
     [("enforce", GuardMode::Enforce), ("log", GuardMode::Log)];
+
+/// What becomes of the deliveries behind a dead letter.
+pub const ON_DEAD: Words<OnDead, 2> = [("continue", OnDead::Continue), ("hold", OnDead::Hold)];
 
 pub const JITTERS: Words<Jitter, 2> = [("full", Jitter::Full), ("none", Jitter::None)];

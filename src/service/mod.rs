@@ -379,7 +379,11 @@ impl Gateway {
                 .iter()
                 .map(|key| &key.from)
                 .chain(rule.secrets.values())
-                .chain(&rule.relay.sign_with);
+                .chain(
+                    rule.relay
+                        .destinations()
+                        .filter_map(|to| to.sign_with.as_ref()),
+                );
             paths.extend(secrets.filter_map(|secret| match secret {
                 SecretRef::File(path) => Some(path.clone()),
                 SecretRef::Env(_) => None,

@@ -68,7 +68,7 @@ pub fn prepare(
                 }));
             }
         }
-        let sign_with = rule.relay.sign_with.as_ref().map(|secret| {
+        let sign_with = rule.relay.main.sign_with.as_ref().map(|secret| {
             let loaded = secret.load().map_err(|error| error.to_string());
             let key = loaded.and_then(|text| {
                 relay::sign::key_from_secret(&text).map_err(|error| error.to_string())

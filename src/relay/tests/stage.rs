@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use crate::clock::{Clock, Timestamp};
 use crate::inbox::store::plain::{PlainStore, verified_event};
 use crate::inbox::store::{Attempt, Pending, Row, Store, StoredEvent};
-use crate::message::{Answer, EventId, Headers, SourceName};
+use crate::message::{Answer, DestinationName, EventId, Headers, SourceName};
 use crate::random::SeededRandom;
 use crate::relay::client::{Answered, Transport};
 use crate::relay::error::AttemptError;
@@ -21,7 +21,8 @@ use crate::relay::request::Outgoing;
 use crate::relay::{Relay, Route, Waker};
 use crate::rule::provider::{Category, Contract, EventIdentity, Evidence, Provider};
 use crate::rule::{
-    Answers, Destination, GuardMode, GuardRule, InboxRule, Jitter, RelayRule, RetryPolicy, Rule,
+    Address, Answers, Destination, GuardMode, GuardRule, InboxRule, Jitter, OnDead, RelayRule,
+    RetryPolicy, Rule,
 };
 use crate::telemetry::Metrics;
 
@@ -77,7 +78,6 @@ pub fn rule(name: &str) -> Rule {
         config: BTreeMap::new(),
         keys: Vec::new(),
         secrets: BTreeMap::new(),
-        forward: destination(3000),
         guard: GuardRule {
             allow: None,
             mode: GuardMode::Enforce,
@@ -92,24 +92,33 @@ pub fn rule(name: &str) -> Rule {
             keep: Duration::from_secs(7 * 24 * 3600),
         },
         relay: RelayRule {
-            timeout: Duration::from_secs(10),
-            concurrency: 16,
-            retry: RetryPolicy {
-                first: Duration::from_secs(5),
-                factor: 2.0,
-                max: Duration::from_secs(3600),
-                give_up_after: Duration::from_secs(72 * 3600),
-                jitter: Jitter::None,
+            main: Destination {
+                name: DestinationName::main(),
+                forward: destination(3000),
+                timeout: Duration::from_secs(10),
+                concurrency: 16,
+                rate: None,
+                retry: RetryPolicy {
+                    first: Duration::from_secs(5),
+                    factor: 2.0,
+                    max: Duration::from_secs(3600),
+                    give_up_after: Duration::from_secs(72 * 3600),
+                    jitter: Jitter::None,
+                },
+                sign_with: None,
+                when: None,
+                order_by: None,
+                on_dead: OnDead::Continue,
             },
-            sign_with: None,
+            more: Vec::new(),
             query_as_received: false,
         },
         file: None,
     }
 }
 
-pub fn destination(port: u16) -> Destination {
-    Destination {
+pub fn destination(port: u16) -> Address {
+    Address {
         https: false,
         host: "127.0.0.1".into(),
         port,
@@ -271,7 +280,7 @@ impl Scripted {
 impl Transport for Scripted {
     fn send<'a>(
         &'a self,
-        _destination: &'a Destination,
+        _destination: &'a Address,
         request: Outgoing,
         _within: Duration,
     ) -> Pending<'a, Result<Answered, AttemptError>> {

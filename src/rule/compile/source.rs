@@ -74,13 +74,13 @@ fn rule(
             "forward",
             "where the events go, e.g. `http://127.0.0.1:3000/webhooks/stripe`",
         )
-        .and_then(|f| f.parsed(value::destination));
+        .and_then(|f| f.parsed(value::address));
     let url = url(root, known);
     let config = config(root, known);
     let secrets = secrets(root, folder, known);
     let guard = guard(root, known);
     let tolerance = tolerance(root, known);
-    let relay = relay(root, folder);
+    let relay = relay(root, folder, known, forward);
     let inbox = inbox(root, known, tolerance.flatten(), relay.as_ref());
     Some(Rule {
         name: SourceName::new(&file.name),
@@ -89,7 +89,6 @@ fn rule(
         config: config?,
         keys: keys?,
         secrets: secrets?,
-        forward: forward?,
         guard: guard?,
         tolerance: tolerance?,
         inbox: inbox?,
@@ -283,7 +282,10 @@ fn inbox(
 ) -> Option<InboxRule> {
     let window = tolerance.map(|tolerance| tolerance.saturating_mul(2));
     let horizon = provider.and_then(|p| p.contract.horizon);
-    let give_up = relay.map(|relay| relay.retry.give_up_after);
+    let give_up = relay.and_then(|relay| {
+        let tried = relay.destinations().map(|to| to.retry.give_up_after);
+        tried.max()
+    });
     // Whoever knows an object that exists can have it confirmed again: it is remembered for long.
     let asked_only = provider.is_some_and(|p| p.schemes.is_empty() && p.query_back.is_some());
     let usual = if asked_only { KEEP_ASKED } else { KEEP_DEFAULT };

@@ -71,11 +71,34 @@ fn inbox() -> Shape {
 
 fn relay() -> Shape {
     Shape::new("relay", "How events go to the application.")
+        .with(settings())
+        .may(
+            "query",
+            words(&known::RELAY_QUERIES),
+            "What is passed on of the query: only what is verified (without it), or all of it.",
+        )
+        .tables("to", to())
+}
+
+fn to() -> Shape {
+    Shape::new("to", "A further destination, at most seven: every event goes there as well. What it does not say is as in `[relay]`.")
+        .need("name", TEXT, "What log, metrics and admin port call it; `main` is the destination of `forward`.")
+        .need("forward", Kind::Text(Form::Web), "Address of the application that takes the events there.")
+        .with(settings())
+}
+
+/// What every destination has.
+fn settings() -> Shape {
+    let rate = Kind::Either(vec![Kind::Text(Form::Rate), Kind::Table(rate())]);
+    Shape::new("settings", "How events go to a destination.")
         .may("timeout", DURATION, "One attempt, from connecting to the end of the answer; `10s` without it.")
         .may("concurrency", Kind::Integer(1, 1024), "Attempts under way at once; 16 without it.")
+        .may("rate", rate, "Attempts begun in any such period, e.g. `100/s`; no limit but `concurrency` without it.")
         .table("retry", retry())
         .may("sign_with", Kind::Text(Form::Secret), "Where the key of the Standard Webhooks signature to the application lies: `env:NAME` or `file:PATH`.")
-        .may("query", words(&known::RELAY_QUERIES), "What is passed on of the query: only what is verified (without it), or all of it.")
+        .may("when", TEXT, "A condition in CEL, e.g. `event.type == \"paid\"`: what does not fit is kept and acknowledged, and not sent. Everything without it.")
+        .may("order_by", TEMPLATE, "Events with the same value go out one after the other, as they were accepted; in no order without it.")
+        .may("on_dead", words(&known::ON_DEAD), "What is behind a dead letter in that order: `continue` (without it), or `hold` until someone redrives or discards it.")
 }
 
 fn retry() -> Shape {
