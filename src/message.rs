@@ -22,9 +22,34 @@ pub struct EventId {
     pub tag: u64,
 }
 
+/// Deliveries of one event at most. Records lie on multiples of this in the journal, so that the
+/// low bits of an offset are free: they number the deliveries of the event that lies there.
+pub const DELIVERIES: u32 = 8;
+
 const CROCKFORD: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 impl EventId {
+    /// The id of the event that this is a delivery of; the first delivery has the event's own.
+    pub fn event(self) -> EventId {
+        EventId {
+            offset: self.offset & !(DELIVERIES - 1),
+            ..self
+        }
+    }
+
+    /// Which delivery of its event this is, from 0.
+    pub fn delivery(self) -> u32 {
+        self.offset & (DELIVERIES - 1)
+    }
+
+    /// The id of a delivery of the same event; `number` is below [`DELIVERIES`].
+    pub fn of_delivery(self, number: u32) -> EventId {
+        EventId {
+            offset: self.event().offset | (number & (DELIVERIES - 1)),
+            ..self
+        }
+    }
+
     fn as_u128(self) -> u128 {
         (u128::from(self.segment) << 96) | (u128::from(self.offset) << 64) | u128::from(self.tag)
     }
@@ -153,6 +178,36 @@ impl fmt::Display for DestinationName {
 impl fmt::Debug for DestinationName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// One queue of deliveries: those of one source to one destination.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneName {
+    pub source: SourceName,
+    pub destination: DestinationName,
+}
+
+impl LaneName {
+    pub fn new(source: &SourceName, destination: &DestinationName) -> Self {
+        LaneName {
+            source: source.clone(),
+            destination: destination.clone(),
+        }
+    }
+
+    pub fn main(source: &SourceName) -> Self {
+        LaneName::new(source, &DestinationName::main())
+    }
+}
+
+/// `shop`, or `shop to ledger`.
+impl fmt::Display for LaneName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.destination.is_main() {
+            return f.write_str(self.source.as_str());
+        }
+        write!(f, "{} to {}", self.source, self.destination)
     }
 }
 

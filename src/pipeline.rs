@@ -101,8 +101,17 @@ impl Pipeline {
                     Acceptance::New(_) => "accepted",
                     Acceptance::Conflict { .. } => "conflict",
                     Acceptance::Duplicate(_) => "duplicate",
+                    Acceptance::Dropped { .. } => "conflict_dropped",
+                    Acceptance::Refused { .. } => "rejected",
                 };
-                (verdict, "", Some(accepted.id()), String::new())
+                let reason = match accepted.acceptance() {
+                    Acceptance::Dropped { .. } => CONFLICT_DROPPED,
+                    Acceptance::Refused { .. } => CONFLICT_REJECTED,
+                    Acceptance::New(_) | Acceptance::Conflict { .. } | Acceptance::Duplicate(_) => {
+                        ""
+                    }
+                };
+                (verdict, reason, Some(accepted.id()), String::new())
             }
             Outcome::Challenge(_) => ("challenge", "", None, String::new()),
             Outcome::Refused(refusal) => ("refused", refusal.code(), None, String::new()),
@@ -114,7 +123,9 @@ impl Pipeline {
         if let (Outcome::Accepted(accepted), Some(rule)) = (&outcome, rule) {
             match accepted.acceptance() {
                 Acceptance::New(_) | Acceptance::Conflict { .. } => self.waker.wake(&rule.name),
-                Acceptance::Duplicate(_) => {}
+                Acceptance::Duplicate(_)
+                | Acceptance::Dropped { .. }
+                | Acceptance::Refused { .. } => {}
             }
         }
         let answer = answer(rule, outcome);
@@ -232,6 +243,10 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// Reasons of what a source's `on_conflict` decided.
+pub const CONFLICT_DROPPED: &str = "conflict_dropped";
+pub const CONFLICT_REJECTED: &str = "conflict_rejected";
+
 fn log(
     rule: Option<&Arc<Rule>>,
     verdict: &str,
@@ -268,7 +283,11 @@ fn answer(rule: Option<&Arc<Rule>>, outcome: Outcome) -> Answer {
             Acceptance::New(_) | Acceptance::Conflict { .. } => {
                 own(|a| &a.accepted, StatusCode::OK)
             }
-            Acceptance::Duplicate(_) => own(|a| &a.duplicate, StatusCode::OK),
+            // The source's own rule: the first event with a key wins.
+            Acceptance::Duplicate(_) | Acceptance::Dropped { .. } => {
+                own(|a| &a.duplicate, StatusCode::OK)
+            }
+            Acceptance::Refused { .. } => own(|a| &a.rejected, StatusCode::UNAUTHORIZED),
         },
         // Nothing is known of it yet: the provider is to try again.
         Outcome::Rejected(Rejection::Unready { .. }) => with_retry_after(

@@ -15,6 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 /// Names of log fields, so that every line says the same thing with the same word.
 pub mod field {
     pub const EVENT: &str = "event";
+    pub const DESTINATION: &str = "destination";
     pub const SOURCE: &str = "source";
     pub const VERDICT: &str = "verdict";
     pub const REASON: &str = "reason";

@@ -12,7 +12,7 @@ use crate::admin::problem::Problem;
 use crate::admin::token::Role;
 use crate::clock::Timestamp;
 use crate::inbox::store::{self, Attempt, Filter, Operated, Row};
-use crate::message::{EventId, SourceName};
+use crate::message::{DestinationName, EventId, LaneName, SourceName};
 use crate::refusals::Refused;
 use crate::telemetry::field;
 
@@ -26,7 +26,8 @@ const PAGE_MAX: usize = 500;
 #[serde(deny_unknown_fields)]
 pub struct EventsQuery {
     source: Option<String>,
-    /// `owed`, `delivered`, `dead`, `discarded`.
+    destination: Option<String>,
+    /// `owed`, `delivered`, `dead`, `discarded`, `filtered`, `superseded`.
     state: Option<String>,
     #[serde(rename = "type")]
     kind: Option<String>,
@@ -49,8 +50,12 @@ pub struct EventsPage {
 
 #[derive(Debug, Serialize)]
 pub struct EventJson {
+    /// Of the delivery; that to `main` has the event's own.
     id: String,
+    /// Of the event.
+    event: String,
     source: String,
+    destination: String,
     provider: String,
     key: String,
     #[serde(rename = "type")]
@@ -71,6 +76,8 @@ impl From<Row> for EventJson {
     fn from(row: Row) -> Self {
         EventJson {
             id: row.id.to_string(),
+            event: row.id.event().to_string(),
+            destination: row.destination.to_string(),
             source: row.source.to_string(),
             provider: row.provider,
             key: row.event_key,
@@ -153,10 +160,14 @@ pub async fn events(
     let wanted = |text: &String| {
         let found = store::State::ALL.into_iter().find(|s| s.as_str() == text);
         found.ok_or_else(|| {
-            Problem::bad_parameter("state", "one of owed, delivered, dead, discarded")
+            Problem::bad_parameter(
+                "state",
+                "one of owed, delivered, dead, discarded, filtered, superseded",
+            )
         })
     };
     let filter = Filter {
+        destination: query.destination.as_deref().map(DestinationName::new),
         source: query.source.as_deref().map(SourceName::new),
         state: query.state.as_ref().map(wanted).transpose()?,
         event_type: query.kind.clone(),
@@ -321,10 +332,13 @@ pub async fn sources(Extract(state): Extract<State>) -> Result<Json<serde_json::
             keys: rule.keys.iter().map(|key| key.label.clone()).collect(),
             next_due: state
                 .store
-                .next_due(&rule.name)
+                .next_due(&LaneName::main(&rule.name))
                 .await?
                 .map(|due| due.to_string()),
-            under_way: state.relay.under_way(&rule.name).unwrap_or(0),
+            under_way: state
+                .relay
+                .under_way(&LaneName::main(&rule.name))
+                .unwrap_or(0),
         });
     }
     let digest = data_encoding::HEXLOWER.encode(&loaded.rules.digest);

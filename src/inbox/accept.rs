@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::inbox::store::{Acceptance, Claim, NewEvent, Store, StoreError, StoredEvent};
+use crate::inbox::store::{
+    Acceptance, Claim, NewEvent, OnConflict, Plan, Store, StoreError, StoredEvent,
+};
 use crate::message::EventId;
 use crate::verify::Verified;
 
@@ -52,6 +54,8 @@ fn new_event(verified: Verified) -> NewEvent {
         key: identity.key,
         body: identity.content,
         keep: rule.inbox.keep,
+        business: None,
+        on_conflict: OnConflict::KeepBoth,
     };
     let target = request.target();
     let event = StoredEvent {
@@ -68,5 +72,5 @@ fn new_event(verified: Verified) -> NewEvent {
         verified: seal,
         conflict_of: None,
     };
-    NewEvent::new(event, claim)
+    NewEvent::new(event, claim, Plan::main())
 }

@@ -4,12 +4,13 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::Timestamp;
-use crate::inbox::store::{Attempt, Lease, Next, StoreError, StoredEvent};
-use crate::message::SourceName;
+use crate::inbox::store::{Attempt, Lease, Next, Response, StoreError, StoredEvent};
+use crate::message::{LaneName, SourceName};
 use crate::relay::client::{Answered, Transport};
 use crate::relay::error::AttemptError;
 use crate::relay::lane::Permit;
@@ -43,7 +44,7 @@ pub struct Delivery {
 
 /// What the worker must know of an attempt that ended.
 pub struct Ended {
-    pub source: SourceName,
+    pub lane: LaneName,
     /// When the next attempt is due, if one is.
     pub retry_at: Option<Timestamp>,
 }
@@ -62,9 +63,9 @@ impl Delivery {
             Some(Next::Retry { at }) => Some(at),
             Some(Next::Delivered | Next::Dead { .. }) | None => None,
         };
-        let source = self.source().clone();
+        let lane = self.active.route.lane();
         drop(self.permit);
-        Ended { source, retry_at }
+        Ended { lane, retry_at }
     }
 
     fn source(&self) -> &SourceName {
@@ -84,7 +85,7 @@ impl Delivery {
         };
         let now = self.relay.clock.now();
         let outcome = outcome(&tried.result, now);
-        let policy = &self.active.route.rule.relay.main.retry;
+        let policy = &self.active.route.to.retry;
         let next = retry::decide(policy, &self.lease, now, outcome, &*self.relay.random);
         self.observe(&tried, outcome, &next);
         let attempt = Attempt {
@@ -93,6 +94,7 @@ impl Delivery {
             took: tried.took,
             status: status(&tried.result).map(|status| status.as_u16()),
             error: code(outcome).to_owned(),
+            response: tried.result.ok().map(|answered| kept(answered.response)),
         };
         self.settle(attempt, next).await
     }
@@ -117,7 +119,7 @@ impl Delivery {
         let route = &self.active.route;
         let started_at = self.relay.clock.now();
         let begun = Instant::now();
-        let destination = &route.rule.relay.main.forward;
+        let destination = &route.to.forward;
         let sign_with = route.sign_with.as_ref();
         let request = request::build(
             &event,
@@ -130,7 +132,7 @@ impl Delivery {
         drop(event);
         let result = match request {
             Ok(request) => {
-                let within = route.rule.relay.main.timeout;
+                let within = route.to.timeout;
                 let sent = timeout(within, self.transport.send(destination, request, within)).await;
                 sent.unwrap_or(Err(AttemptError::Timeout))
             }
@@ -185,6 +187,7 @@ impl Delivery {
         tracing::warn!(
             { field::EVENT } = %self.lease.id,
             { field::SOURCE } = %self.source(),
+            { field::DESTINATION } = %self.active.route.to.name,
             { field::ATTEMPT } = self.lease.attempt,
             { field::REASON } = error.code(),
             "{what}: {error}"
@@ -216,6 +219,7 @@ impl Delivery {
         tracing::info!(
             { field::EVENT } = %self.lease.id,
             { field::SOURCE } = %self.source(),
+            { field::DESTINATION } = %self.active.route.to.name,
             { field::ATTEMPT } = self.lease.attempt,
             { field::VERDICT } = verdict,
             { field::STATUS } = status(&tried.result).map(|status| status.as_u16()),
@@ -267,6 +271,17 @@ fn outcome(result: &Result<Answered, AttemptError>, now: Timestamp) -> Outcome {
         .as_ref()
         .and_then(|value| retry::retry_after(value, now));
     Outcome::Failed { error, retry_after }
+}
+
+/// So much of an answer's body is written down.
+const BODY_KEPT: usize = 4 << 10;
+
+fn kept(mut response: Response) -> Response {
+    if response.body.len() > BODY_KEPT {
+        response.body = Bytes::copy_from_slice(response.body.get(..BODY_KEPT).unwrap_or_default());
+        response.cut = true;
+    }
+    response
 }
 
 /// Stable code of what went wrong; empty when nothing did.

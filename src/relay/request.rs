@@ -53,13 +53,14 @@ pub fn build(
     // Always, also for an empty body: how long it is must not depend on how the other side guesses.
     fields.add("content-length", event.body.len().to_string().as_bytes())?;
     fields.add_ours(event, lease)?;
-    let trace = trace::context(&event.headers, lease.id, random);
+    let id = lease.id.event();
+    let trace = trace::context(&event.headers, id, random);
     fields.add(name::TRACE_PARENT, trace.parent.as_bytes())?;
     if let Some(state) = trace.state {
         fields.add(name::TRACE_STATE, state.as_bytes())?;
     }
     if let Some(key) = sign_with {
-        fields.add_signature(key, lease.id, now, &event.body)?;
+        fields.add_signature(key, id, now, &event.body)?;
     }
 
     let mut request = Request::new(Full::new(event.body.clone()));
@@ -113,7 +114,8 @@ impl Fields {
     }
 
     fn add_ours(&mut self, event: &StoredEvent, lease: &Lease) -> Result<(), AttemptError> {
-        self.add(name::EVENT, lease.id.to_string().as_bytes())?;
+        // The same for all destinations: each of them knows the event by it.
+        self.add(name::EVENT, lease.id.event().to_string().as_bytes())?;
         self.add_text(name::SOURCE, event.source.as_str())?;
         self.add_text(name::PROVIDER, &event.provider)?;
         self.add(name::ATTEMPT, lease.attempt.to_string().as_bytes())?;

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::clock::Timestamp;
 use crate::inbox::store::StoreError;
-use crate::message::SourceName;
+use crate::message::{DestinationName, LaneName, SourceName};
 use crate::relay::client::Transport;
 use crate::relay::delivery::{Delivery, Ended, LEASE_MARGIN, backoff};
 use crate::relay::lane::{Signals, Waker};
@@ -35,7 +35,7 @@ pub struct Worker {
     signals: Arc<Signals>,
     /// The routes as this worker saw them last.
     table: Arc<Table>,
-    views: HashMap<SourceName, View>,
+    views: HashMap<LaneName, View>,
     attempts: JoinSet<Ended>,
     tidied: Instant,
 }
@@ -104,13 +104,15 @@ impl Worker {
         if reloaded || self.next_look(now) <= now {
             for (name, active) in table.iter() {
                 let due = self.views.get(name).is_none_or(|view| view.look_at <= now);
-                if due || reloaded || woken.contains(name) {
+                if due || reloaded || woken.contains(&name.source) {
                     self.look(name, active).await;
                 }
             }
         } else {
-            for (name, active) in woken.iter().filter_map(|name| table.get_key_value(name)) {
-                self.look(name, active).await;
+            for source in &woken {
+                for (name, active) in of_source(&table, source) {
+                    self.look(name, active).await;
+                }
             }
         }
         self.wait().await;
@@ -137,25 +139,31 @@ impl Worker {
     }
 
     /// Begins as many attempts of a source as its permits allow, and notes when to look again.
-    async fn look(&mut self, name: &SourceName, active: &Arc<Active>) {
+    async fn look(&mut self, name: &LaneName, active: &Arc<Active>) {
         let pause = loop {
             if !self.relay.store_writes() {
                 break LOOK_MAX;
             }
-            let permits = active.lane.take(BATCH, &self.signals);
+            let mut permits = active.lane.take(BATCH, &self.signals);
             if permits.is_empty() {
                 break LOOK_MAX;
             }
+            match active.lane.begin(permits.len()) {
+                Ok(count) => permits.truncate(count),
+                Err(pause) => break pause.min(LOOK_MAX),
+            }
             let asked = permits.len();
             let now = self.relay.clock.now();
-            let until = now
-                .plus(active.route.rule.relay.main.timeout)
-                .plus(LEASE_MARGIN);
+            let until = now.plus(active.route.to.timeout).plus(LEASE_MARGIN);
             let leases = match self.relay.store.lease(name, now, until, asked).await {
                 Ok(leases) => leases,
-                Err(error) => break self.store_failed(name, &error),
+                Err(error) => {
+                    active.lane.not_begun(asked);
+                    break self.store_failed(name, &error);
+                }
             };
             let leased = leases.len();
+            active.lane.not_begun(asked.saturating_sub(leased));
             for (lease, permit) in leases.into_iter().zip(permits) {
                 let (relay, transport, active) =
                     (self.relay.clone(), self.transport.clone(), active.clone());
@@ -181,7 +189,7 @@ impl Worker {
     }
 
     /// All that was due is leased: how long until more is.
-    async fn until_due(&mut self, name: &SourceName, leased: bool) -> Duration {
+    async fn until_due(&mut self, name: &LaneName, leased: bool) -> Duration {
         let due = match self.relay.store.next_due(name).await {
             Ok(due) => due,
             Err(error) => return self.store_failed(name, &error),
@@ -206,12 +214,13 @@ impl Worker {
         }
     }
 
-    fn store_failed(&mut self, name: &SourceName, error: &StoreError) -> Duration {
+    fn store_failed(&mut self, name: &LaneName, error: &StoreError) -> Duration {
         let view = self.view(name);
         let pause = backoff(view.failures);
         view.failures = view.failures.saturating_add(1);
         tracing::warn!(
-            { field::SOURCE } = %name,
+            { field::SOURCE } = %name.source,
+            { field::DESTINATION } = %name.destination,
             { field::REASON } = error.code(),
             "the store does not say what is due: {error}"
         );
@@ -221,9 +230,9 @@ impl Worker {
     fn ended(&mut self, ended: Result<Ended, JoinError>) {
         match ended {
             Ok(Ended {
-                source,
+                lane,
                 retry_at: Some(at),
-            }) => self.look_at(&source, at),
+            }) => self.look_at(&lane, at),
             Ok(Ended { retry_at: None, .. }) => {}
             // Its permit came back as it unwound, and its lease runs out.
             // What the panic says is not ours to log: it may quote what it choked on.
@@ -233,15 +242,15 @@ impl Worker {
     }
 
     /// A delivery falls due at `at`: look then, if not before.
-    fn look_at(&mut self, source: &SourceName, at: Timestamp) {
+    fn look_at(&mut self, lane: &LaneName, at: Timestamp) {
         let pause = at.since(self.relay.clock.now()).min(LOOK_MAX);
         let look_at = Instant::now() + pause;
-        if let Some(view) = self.views.get_mut(source) {
+        if let Some(view) = self.views.get_mut(lane) {
             view.look_at = view.look_at.min(look_at);
         }
     }
 
-    fn view(&mut self, name: &SourceName) -> &mut View {
+    fn view(&mut self, name: &LaneName) -> &mut View {
         let fresh = || View {
             look_at: Instant::now(),
             failures: 0,
@@ -259,4 +268,15 @@ impl Worker {
             tracing::warn!("{cut} attempts were still under way at the end; they stay owed");
         }
     }
+}
+
+/// All lanes of a source, which lie together in the table.
+fn of_source<'t>(
+    table: &'t Table,
+    source: &'t SourceName,
+) -> impl Iterator<Item = (&'t LaneName, &'t Arc<Active>)> {
+    let first = LaneName::new(source, &DestinationName::new(""));
+    table
+        .range(first..)
+        .take_while(move |(name, _)| name.source == *source)
 }

@@ -6,8 +6,9 @@
 
 use sha2::Sha256;
 
-use super::Claim;
-use super::record::{ClaimHashes, Place};
+use super::record::{ClaimHashes, Conflicts, Meta, Place};
+use super::{BusinessClaim, Claim};
+use crate::message::SourceName;
 
 /// Hashes idempotency keys with the store's own secret.
 #[derive(Clone)]
@@ -24,6 +25,31 @@ impl ClaimKey {
             key: self.mac(&[&[1], &claim.key]),
             key_and_body: self.mac(&[&[2], &claim.body, &claim.key]),
         }
+    }
+
+    /// Of a business key: never the same as that of an event's own.
+    pub fn business(&self, claim: &BusinessClaim) -> ClaimHashes {
+        ClaimHashes {
+            key: self.mac(&[&[3], &claim.key]),
+            key_and_body: self.mac(&[&[4], &claim.content, &claim.key]),
+        }
+    }
+
+    /// What deliveries of a source are in order by.
+    pub fn order(&self, source: &SourceName, value: &[u8]) -> u64 {
+        self.short(5, source, value)
+    }
+
+    /// What events of a source are about.
+    pub fn version(&self, source: &SourceName, key: &[u8]) -> u64 {
+        self.short(6, source, key)
+    }
+
+    fn short(&self, what: u8, source: &SourceName, value: &[u8]) -> u64 {
+        let source = source.as_str().as_bytes();
+        let length = u64::try_from(source.len()).unwrap_or(u64::MAX);
+        let mac = self.mac(&[&[what], &length.to_be_bytes(), source, value]);
+        u64::from_le_bytes(first(&mac))
     }
 
     fn mac(&self, parts: &[&[u8]]) -> [u8; 16] {
@@ -54,6 +80,25 @@ pub type Check = [u8; 6];
 
 pub fn check_of(hashes: &ClaimHashes) -> Check {
     first(&hashes.key_and_body)
+}
+
+/// What an event takes: its key and its business key, each together with its content where the key
+/// alone was taken.
+pub fn claims_of(
+    meta: &Meta,
+    conflicts: Conflicts,
+) -> impl Iterator<Item = ([u8; 16], Check)> + use<> {
+    let one = |hashes: &ClaimHashes, conflict: bool| {
+        let hash = if conflict {
+            hashes.key_and_body
+        } else {
+            hashes.key
+        };
+        (hash, check_of(hashes))
+    };
+    let business = meta.business.as_ref();
+    std::iter::once(one(&meta.claim, conflicts.key))
+        .chain(business.map(|hashes| one(hashes, conflicts.business)))
 }
 
 /// The claims that are remembered. A claim lives until its segment is removed.
@@ -263,6 +308,8 @@ mod tests {
             key: key.to_vec(),
             body: [body; 32],
             keep: Duration::ZERO,
+            business: None,
+            on_conflict: Default::default(),
         };
         let a = ClaimKey::new(&[1; 32]);
         let b = ClaimKey::new(&[2; 32]);

@@ -70,6 +70,9 @@ impl Writer {
         let group = &mut self.group;
         self.shared
             .committed(self.file.number(), self.head, &group.accepted, &group.steps);
+        for (place, word) in &group.words {
+            self.shared.words.put(*place, word);
+        }
         for outcome in group.outcomes.drain(..) {
             outcome.tell(None);
         }
@@ -106,8 +109,11 @@ impl Writer {
 
     /// Nothing of the group happened.
     fn undo(&mut self, why: &StoreError) {
-        for (hash, place) in &self.group.claimed {
-            self.claims.remove(hash, *place);
+        for (hash, place, before) in self.group.claimed.iter().rev() {
+            match before {
+                Some(before) => self.claims.put(hash, *before),
+                None => self.claims.remove(hash, *place),
+            }
         }
         self.shared.owed.release(self.group.staged.keys().copied());
         for outcome in std::mem::take(&mut self.group.outcomes) {
@@ -201,17 +207,21 @@ impl Writer {
             let _ = self.rotate(false);
         }
         self.carry_forward(now);
-        let removed = {
-            let mut inner = self.shared.catalog.lock();
-            let numbers = inner.expired(now);
-            inner.remove(&numbers)
+        let numbers = self.shared.catalog.lock().expired(now);
+        // What operators did stays; without room for it, so do the segments.
+        let removed = if self.carry_words(&numbers, now) {
+            self.shared.catalog.lock().remove(&numbers)
+        } else {
+            Vec::new()
         };
         if !removed.is_empty() {
             for segment in &removed {
                 self.live.remove(&segment.file.number());
             }
             let live = &self.live;
-            self.shared.owed.forget(|segment| !live.contains(&segment));
+            let gone = |segment: u32| !live.contains(&segment);
+            self.shared.owed.forget(gone);
+            self.shared.versions.forget(gone);
             self.sweep = Some(0);
             // Here, and not by whoever asked: that one may go away before it hears.
             self.shared
@@ -264,17 +274,35 @@ impl Writer {
         }
     }
 
+    /// Writes down anew what operators did, as far as it stands in segments that go. False when it
+    /// could not be made durable.
+    fn carry_words(&mut self, segments: &[u32], now: Timestamp) -> bool {
+        for (_, place) in self.shared.words.leaving(segments, now) {
+            let word = match self.shared.word(place) {
+                Ok(Some(word)) => word,
+                // Damaged: nobody can read it any more.
+                Ok(None) => continue,
+                Err(_) => return false,
+            };
+            if !self.fits_word() && !(self.commit() && self.rotate(false).is_ok()) {
+                return false;
+            }
+            self.word(word);
+        }
+        self.commit()
+    }
+
     /// Writes the last step of an event down once more. False when there is no room, or when what
     /// was written before could not be made durable.
     fn carry(&mut self, place: Place, last: Place) -> bool {
-        let room = self.fits_step() || (self.commit() && self.rotate(false).is_ok());
-        if !room {
-            return false;
-        }
         // What cannot be read now tells nobody anything later either.
         let (Some(tag), Ok(Some(step))) = (self.tag_at(place), self.shared.step(last)) else {
             return true;
         };
+        let room = self.fits_step(&step) || (self.commit() && self.rotate(false).is_ok());
+        if !room {
+            return false;
+        }
         match self.stands(place.with_tag(tag)) {
             Ok(Some((open, granted))) => self.step(open, open, granted, &step),
             Ok(None) => {}

@@ -19,15 +19,16 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::catalog::RowState;
 use super::checkpoint;
 use super::claims::ClaimKey;
 use super::disk::{Disk, DiskFile, RealDisk};
 use super::index::{Index, index_path};
 use super::open::{self, Parts};
 pub use super::open::{EmbeddedConfig, IndexUse, OpenError, Report};
-use super::queue::{Answered, Command, End, Offer, Queue, Reply};
-use super::record::{ClaimHashes, Meta, Place, encode_accepted, frame_span};
+use super::queue::{Answered, Asked, Command, End, Offer, Queue, Reply};
+use super::record::{
+    Added, ClaimHashes, Meta, Order, Place, Planned, Version, encode_accepted, frame_span,
+};
 use super::segment::{HEADER, MetaRead};
 use super::shared::{Shared, reading};
 use super::writer::Writer;
@@ -196,47 +197,80 @@ impl Embedded {
         blocking(move || read(&shared)).await?
     }
 
-    fn offer(&self, event: &StoredEvent, claim: &Claim) -> Result<Offer, StoreError> {
+    fn offer(&self, event: &StoredEvent, claim: &Claim, plan: &Plan) -> Result<Offer, StoreError> {
         let too_large = || StoreError::Unavailable(Unavailable::TooLarge);
         let tag = self.random.next_u64();
         let hashes = self.claim_key.hash(claim);
-        let meta = Meta::of(event, tag, hashes, claim.keep).ok_or_else(too_large)?;
+        let key = &self.claim_key;
+        let business = claim.business.as_ref().map(|claim| key.business(claim));
+        let planned = |delivery: &PlannedDelivery| Planned {
+            destination: delivery.destination.as_str().to_owned(),
+            state: if delivery.wanted {
+                State::Owed
+            } else {
+                State::Filtered
+            },
+            order: delivery.order.as_ref().map(|order| Order {
+                hash: key.order(&event.source, &order.value),
+                hold: order.hold,
+            }),
+        };
+        let added = Added {
+            tag,
+            claim: hashes,
+            business,
+            keep: claim.keep,
+            deliveries: plan.deliveries.iter().map(planned).collect(),
+            version: plan.version.as_ref().map(|version| Version {
+                key: key.version(&event.source, &version.key),
+                stamp: version.stamp,
+            }),
+        };
+        let meta = Meta::of(event, added).ok_or_else(too_large)?;
         let payload = encode_accepted(&meta, &event.headers, &event.body).ok_or_else(too_large)?;
         let length = u32::try_from(payload.len()).map_err(|_| too_large())?;
         let span = frame_span(length)
             .filter(|span| *span <= self.largest)
             .ok_or_else(too_large)?;
-        let source = self.shared.sources.number(&event.source);
+        let nowhere = Place {
+            segment: 0,
+            offset: 0,
+        };
         Ok(Offer {
             payload_crc: crc32fast::hash(&payload),
             payload,
             span,
             hashes,
+            business,
+            on_conflict: claim.on_conflict,
             tag,
-            row: RowState::of(&meta, 0, source),
-            keep: claim.keep,
+            rows: self.shared.rows_of_meta(nowhere, &meta),
             instead_of: Vec::new(),
         })
     }
 
     async fn accept_event(&self, new: NewEvent) -> Result<Acceptance, StoreError> {
-        let (event, claim) = new.into_parts();
+        let (event, claim, plan) = new.into_parts();
         let mut instead_of = Vec::new();
         loop {
-            let mut offer = self.offer(&event, &claim)?;
-            let hashes = offer.hashes;
+            let mut offer = self.offer(&event, &claim, &plan)?;
+            let (hashes, by_business) = (offer.hashes, offer.business);
             offer.instead_of.clone_from(&instead_of);
-            let place = match self
+            let (place, business) = match self
                 .ask(|reply| Command::Accept(Box::new(offer), reply))
                 .await?
             {
                 Answered::New(id) => return Ok(Acceptance::New(id)),
                 Answered::Conflict { id, of } => return Ok(Acceptance::Conflict { id, of }),
-                Answered::Duplicate(place) => place,
+                Answered::Dropped { of } => return Ok(Acceptance::Dropped { of }),
+                Answered::Refused { of } => return Ok(Acceptance::Refused { of }),
+                Answered::Duplicate { place, business } => {
+                    (place, business.then_some(by_business).flatten())
+                }
             };
             // The original is durable; its tag stands in it.
             if let Some(id) = self
-                .look(move |shared| original(shared, place, hashes))
+                .look(move |shared| original(shared, place, hashes, business))
                 .await?
             {
                 return Ok(Acceptance::Duplicate(id));
@@ -292,12 +326,18 @@ fn original(
     shared: &Shared,
     place: Place,
     hashes: ClaimHashes,
+    business: Option<ClaimHashes>,
 ) -> Result<Option<EventId>, StoreError> {
     let Some(file) = shared.catalog.file(place.segment) else {
         return Ok(None);
     };
     match file.read_meta(place.offset).map_err(reading)? {
-        MetaRead::Good(meta, _) if meta.claim == hashes => Ok(Some(place.with_tag(meta.tag))),
+        MetaRead::Good(meta, _)
+            if (business.is_none() && meta.claim == hashes)
+                || (business.is_some() && meta.business == business) =>
+        {
+            Ok(Some(place.with_tag(meta.tag)))
+        }
         MetaRead::Good(..) | MetaRead::Damaged | MetaRead::NoEvent => Ok(None),
     }
 }
@@ -447,14 +487,17 @@ impl Store for Embedded {
 
     fn lease<'a>(
         &'a self,
-        source: &'a SourceName,
+        lane: &'a LaneName,
         now: Timestamp,
         until: Timestamp,
         max: usize,
     ) -> Pending<'a, Result<Vec<Lease>, StoreError>> {
         Box::pin(async move {
             self.usable()?;
-            let number = self.shared.sources.known(source);
+            if self.shared.words.paused(lane) {
+                return Ok(Vec::new());
+            }
+            let number = self.shared.lanes.known(lane);
             Ok(number.map_or_else(Vec::new, |number| {
                 self.shared.owed.lease(number, now, until, max)
             }))
@@ -463,14 +506,17 @@ impl Store for Embedded {
 
     fn next_due<'a>(
         &'a self,
-        source: &'a SourceName,
+        lane: &'a LaneName,
     ) -> Pending<'a, Result<Option<Timestamp>, StoreError>> {
         Box::pin(async move {
             self.usable()?;
+            if self.shared.words.paused(lane) {
+                return Ok(None);
+            }
             Ok(self
                 .shared
-                .sources
-                .known(source)
+                .lanes
+                .known(lane)
                 .and_then(|number| self.shared.owed.next_due(number)))
         })
     }
@@ -488,17 +534,45 @@ impl Store for Embedded {
         Box::pin(self.ask(move |reply| Command::Settle(Box::new((lease, attempt, next)), reply)))
     }
 
-    fn redrive(&self, id: EventId, now: Timestamp) -> Pending<'_, Result<Operated, StoreError>> {
-        Box::pin(self.ask(move |reply| Command::Redrive(id, now, reply)))
-    }
-
-    fn discard(
+    fn operate(
         &self,
         id: EventId,
+        word: Operation,
         now: Timestamp,
-        reason: String,
+        by: Option<String>,
     ) -> Pending<'_, Result<Operated, StoreError>> {
-        Box::pin(self.ask(move |reply| Command::Discard(id, now, reason, reply)))
+        let asked = Box::new(Asked { id, word, now, by });
+        Box::pin(self.ask(move |reply| Command::Operate(asked, reply)))
+    }
+
+    fn record(&self, deed: Deed) -> Pending<'_, Result<u64, StoreError>> {
+        let deed = Box::new(deed);
+        Box::pin(self.ask(move |reply| Command::Record(deed, reply)))
+    }
+
+    fn audit(&self, after: Option<u64>, limit: usize) -> Pending<'_, Result<Audit, StoreError>> {
+        Box::pin(self.look(move |shared| shared.audit_page(after, limit)))
+    }
+
+    fn paused(&self, lane: &LaneName) -> bool {
+        self.shared.words.paused(lane)
+    }
+
+    fn overtaken(&self, id: EventId) -> Pending<'_, Result<Option<EventId>, StoreError>> {
+        Box::pin(self.look(move |shared| shared.overtaken_by(id)))
+    }
+
+    fn supersede(&self, lease: Lease, by: EventId) -> Pending<'_, Result<(), StoreError>> {
+        Box::pin(self.ask(move |reply| Command::Supersede(Box::new((lease, by)), reply)))
+    }
+
+    fn count<'a>(
+        &'a self,
+        filter: &'a Filter,
+        after: Option<EventId>,
+    ) -> Pending<'a, Result<Counted, StoreError>> {
+        let filter = filter.clone();
+        Box::pin(self.look(move |shared| shared.count_rows(&filter, after)))
     }
 
     fn list<'a>(

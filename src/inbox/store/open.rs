@@ -7,18 +7,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::State;
-use super::catalog::{RowState, Rows, Segment, is_open};
+use super::catalog::{Rows, Segment, is_open};
 use super::checkpoint;
-use super::claims::{Claims, Taken, check_of};
+use super::claims::{Claims, Taken, claims_of};
 use super::disk::{self, Disk, DiskFile};
 use super::index::{Index, IndexError, index_path};
 use super::owed::{Open, Owed};
-use super::record::{ClaimHashes, Kind, Meta, Place, Step};
+use super::record::{Conflicts, Kind, Meta, Place, Step, Word};
 use super::room::{Room, RoomSettings, segment_number, segment_path};
-use super::segment::{Found, Gap, HEADER, Header, HeaderRead, Identity, SegmentFile, Tail, Walk};
-use super::shared::{Flags, NewRow, Shared, Stepped};
+use super::segment::{
+    FORMAT, Found, FrameRead, Gap, HEADER, Header, HeaderRead, Identity, SegmentFile, Tail, Walk,
+};
+use super::shared::{Flags, Shared, Stepped};
 use crate::clock::Clock;
-use crate::message::SourceName;
 use crate::random::Random;
 
 const LOCK: &str = "store.lock";
@@ -287,7 +288,11 @@ pub fn open(config: &EmbeddedConfig, parts: &Parts) -> Result<Opened, OpenError>
         .chain(unreadable.iter().copied())
         .max()
         .unwrap_or(0);
-    if files.last().is_none_or(|last| last.number() != highest) {
+    // What was written in an older format is read, and nothing is added to it.
+    if files
+        .last()
+        .is_none_or(|last| last.number() != highest || last.header.format != FORMAT)
+    {
         let taken = shared()
             .room
             .first(highest + 1)
@@ -333,7 +338,9 @@ fn new_shared(
         journal,
         catalog: Default::default(),
         owed: Owed::new(random.next_u64()),
-        sources: Default::default(),
+        lanes: Default::default(),
+        versions: Default::default(),
+        words: Default::default(),
         room: Room::new(
             Arc::clone(disk),
             Arc::clone(clock),
@@ -433,6 +440,7 @@ fn identity(
     };
     let new = directory.join(NEW_ID);
     let header = Header {
+        format: FORMAT,
         number: 0,
         identity,
         created_at: parts.clock.now(),
@@ -550,8 +558,8 @@ impl Replay {
         let next = index
             .checkpoint(&shared.identity.id)?
             .ok_or(IndexError::Broken("it has no checkpoint"))?;
-        for name in index.sources()? {
-            shared.sources.number(&SourceName::new(&name));
+        for lane in index.lanes()? {
+            shared.lanes.number(&lane);
         }
         let stored = index.segments()?;
         {
@@ -605,6 +613,24 @@ impl Replay {
                     },
                 );
             })?;
+            for stored in index.versions(number, &segment)? {
+                let at = Place {
+                    segment: number,
+                    offset: stored.offset,
+                };
+                shared.versions.put(stored.version, at.with_tag(stored.tag));
+            }
+            for offset in index.words(number, &segment)? {
+                let at = Place {
+                    segment: number,
+                    offset,
+                };
+                if let FrameRead::Good(_, payload) = file.read_frame(offset)?
+                    && let Some(word) = Word::decode(&payload)
+                {
+                    shared.words.put(at, &word);
+                }
+            }
             // Whether one of them is a conflict is not stored; looking twice costs little.
             self.conflicts = true;
             let mut inner = shared.catalog.lock();
@@ -649,8 +675,19 @@ impl Replay {
             self.segment(file)?;
             let bytes = file.file.length()?;
             let sealed = file.number() != newest;
-            if sealed && self.tail.dirty_to > self.tail.end {
-                let Tail { end, dirty_to } = self.tail;
+            let Tail { end, dirty_to } = self.tail;
+            // The end of the log of an older version, behind which this one goes on in a segment of
+            // its own: what a crash had cut off there was never acknowledged.
+            let last_of_old = file.header.format < FORMAT
+                && files
+                    .iter()
+                    .find(|next| next.number() > file.number())
+                    .is_some_and(|next| next.header.format == FORMAT);
+            if sealed && last_of_old && dirty_to > end {
+                self.report.torn_bytes += u64::from(dirty_to - end);
+                disk::write_zeros(&*file.file, u64::from(end), u64::from(dirty_to))?;
+                file.file.sync_data()?;
+            } else if sealed && dirty_to > end {
                 self.report.damage.push(Gap {
                     segment: file.number(),
                     from: end,
@@ -703,7 +740,13 @@ impl Replay {
                     match head.kind {
                         Kind::Accepted => {
                             if let Ok(Some(meta)) = Meta::from_payload(&payload) {
-                                self.accepted(at, &meta, head.subject.is_some());
+                                self.accepted(at, &meta, head.conflicts);
+                            }
+                        }
+                        Kind::Word => {
+                            if let Some(word) = Word::decode(&payload) {
+                                self.report.replayed_steps += 1;
+                                self.shared.words.put(at, &word);
                             }
                         }
                         Kind::Step => {
@@ -719,27 +762,14 @@ impl Replay {
         Ok(())
     }
 
-    fn accepted(&mut self, at: Place, meta: &Meta, conflict: bool) {
+    fn accepted(&mut self, at: Place, meta: &Meta, conflicts: Conflicts) {
         self.report.replayed_events += 1;
-        self.conflicts |= conflict;
-        let ClaimHashes { key, key_and_body } = &meta.claim;
-        let hash = if conflict { key_and_body } else { key };
-        self.claims.put(
-            hash,
-            Taken {
-                place: at,
-                check: check_of(&meta.claim),
-            },
-        );
-        let source = self.shared.sources.number(&SourceName::new(&meta.source));
-        let row = RowState::of(meta, at.offset, source);
-        let row = NewRow {
-            segment: at.segment,
-            tag: meta.tag,
-            row,
-            keep: meta.keep,
-        };
-        self.shared.committed(at.segment, at.offset, &[row], &[]);
+        self.conflicts |= conflicts.key || conflicts.business;
+        for (hash, check) in claims_of(meta, conflicts) {
+            self.claims.put(&hash, Taken { place: at, check });
+        }
+        let rows = self.shared.rows_of_meta(at, meta);
+        self.shared.committed(at.segment, at.offset, &rows, &[]);
     }
 
     fn step(&mut self, at: Place, place: Place, tag: u64, step: &Step) -> Result<(), IndexError> {
@@ -747,8 +777,8 @@ impl Replay {
         let known = self.shared.owed.get(place);
         let mut delivery = step.delivery;
         delivery.last = Some(at);
-        let source = match known {
-            Some(open) => open.source,
+        let (lane, order) = match known {
+            Some(open) => (open.lane, open.order),
             None if is_open(delivery.state) => {
                 self.in_index = true;
                 let row = self
@@ -758,16 +788,17 @@ impl Replay {
                 self.in_index = false;
                 // Its segment is gone, or what was accepted there is damaged.
                 let Some(row) = row else { return Ok(()) };
-                row.source
+                (row.lane, self.shared.order_of(place))
             }
-            // It was ended before and is now: nobody asks for its source.
-            None => 0,
+            // It was ended before and is now: nobody asks for its lane.
+            None => (0, None),
         };
         let was = known.map_or(State::Delivered, |open| open.delivery.state);
         let open = Open {
             place,
             tag,
-            source,
+            lane,
+            order,
             delivery,
         };
         self.shared.committed(

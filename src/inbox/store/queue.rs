@@ -4,9 +4,10 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::catalog::{RowState, Segment};
+use super::catalog::Segment;
 use super::record::{ClaimHashes, Place};
-use super::{Attempt, Lease, Next, Operated, StoreError, Unavailable};
+use super::shared::NewRow;
+use super::{Attempt, Deed, Lease, Next, OnConflict, Operated, Operation, StoreError, Unavailable};
 use crate::clock::Timestamp;
 use crate::message::EventId;
 
@@ -15,10 +16,21 @@ pub type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 pub enum Command {
     Accept(Box<Offer>, Reply<Answered>),
     Settle(Box<(Lease, Attempt, Next)>, Reply<()>),
-    Redrive(EventId, Timestamp, Reply<Operated>),
-    Discard(EventId, Timestamp, String, Reply<Operated>),
+    /// The lease ends: a later event says it all.
+    Supersede(Box<(Lease, EventId)>, Reply<()>),
+    Operate(Box<Asked>, Reply<Operated>),
+    Record(Box<Deed>, Reply<u64>),
     /// Takes expired segments out of sight; the caller removes their files.
     Expire(Timestamp, Reply<Vec<Segment>>),
+}
+
+/// An operator's word on a delivery.
+pub struct Asked {
+    pub id: EventId,
+    pub word: Operation,
+    pub now: Timestamp,
+    /// Who it goes into the audit under.
+    pub by: Option<String>,
 }
 
 /// An event on its way into the journal, encoded by the caller.
@@ -28,10 +40,11 @@ pub struct Offer {
     /// What the event takes in a segment.
     pub span: u32,
     pub hashes: ClaimHashes,
+    pub business: Option<ClaimHashes>,
+    pub on_conflict: OnConflict,
     pub tag: u64,
-    /// Its offset is not known yet.
-    pub row: RowState,
-    pub keep: std::time::Duration,
+    /// Its deliveries. Their place is not known yet.
+    pub rows: Vec<NewRow>,
     /// Claims that hold no longer: what they stand for was found damaged. All of them, since a key
     /// and the key with this body may lead to two places.
     pub instead_of: Vec<Place>,
@@ -41,8 +54,21 @@ pub struct Offer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answered {
     New(EventId),
-    Conflict { id: EventId, of: EventId },
-    Duplicate(Place),
+    Conflict {
+        id: EventId,
+        of: EventId,
+    },
+    /// `business`: it is its business key that says so.
+    Duplicate {
+        place: Place,
+        business: bool,
+    },
+    Dropped {
+        of: EventId,
+    },
+    Refused {
+        of: EventId,
+    },
 }
 
 /// Bounded for events, which can be refused with "try again". Steps of deliveries are bounded by
@@ -150,6 +176,7 @@ pub enum Outcome {
     Accept(Reply<Answered>, Answered),
     Settle(Reply<()>, Result<(), StoreError>),
     Operate(Reply<Operated>, Operated),
+    Record(Reply<u64>, u64),
 }
 
 impl Outcome {
@@ -158,6 +185,8 @@ impl Outcome {
             (Outcome::Accept(reply, answered), None) => answer(reply, Ok(answered)),
             (Outcome::Settle(reply, result), None) => answer(reply, result),
             (Outcome::Operate(reply, operated), None) => answer(reply, Ok(operated)),
+            (Outcome::Record(reply, number), None) => answer(reply, Ok(number)),
+            (Outcome::Record(reply, _), Some(e)) => answer(reply, Err(e.clone())),
             (Outcome::Accept(reply, _), Some(e)) => answer(reply, Err(e.clone())),
             (Outcome::Settle(reply, _), Some(e)) => answer(reply, Err(e.clone())),
             (Outcome::Operate(reply, _), Some(e)) => answer(reply, Err(e.clone())),

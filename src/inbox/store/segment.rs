@@ -17,8 +17,11 @@ use crate::message::EventId;
 pub const HEADER: u32 = 2 * COPY;
 const COPY: u32 = 4096;
 const MAGIC: &[u8; 16] = b"callseal journal";
-/// Of the file format. A newer one is refused, never guessed at.
-pub const FORMAT: u32 = 1;
+/// Of the file format. A newer one is refused, never guessed at. Format 1 had only records of
+/// version 1, and is read; nothing is added to a segment of it, so that the program that wrote it
+/// sees by the next one that it no longer understands the journal.
+pub const FORMAT: u32 = 2;
+const OLDEST: u32 = 1;
 
 /// Who this store is: its id, and the key with which it hashes idempotency keys.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,6 +40,7 @@ impl std::fmt::Debug for Identity {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
+    pub format: u32,
     pub number: u32,
     pub identity: Identity,
     pub created_at: Timestamp,
@@ -56,7 +60,7 @@ pub enum HeaderRead {
 impl Header {
     fn encode(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
-        record::put_u32(&mut out, FORMAT);
+        record::put_u32(&mut out, self.format);
         record::put_u32(&mut out, self.number);
         out.extend_from_slice(&self.identity.id);
         out.extend_from_slice(&self.identity.key);
@@ -72,13 +76,14 @@ impl Header {
         if r.array::<16>().as_ref() != Some(MAGIC) {
             return HeaderRead::Broken;
         }
-        match r.u32() {
-            Some(FORMAT) => {}
+        let format = match r.u32() {
+            Some(known @ OLDEST..=FORMAT) => known,
             Some(newer) if newer > FORMAT && newer < 1 << 16 => return HeaderRead::Newer(newer),
             Some(_) | None => return HeaderRead::Broken,
-        }
+        };
         let header = (|| {
             Some(Header {
+                format,
                 number: r.u32()?,
                 identity: Identity {
                     id: r.array()?,
@@ -224,7 +229,7 @@ impl SegmentFile {
             };
             match head.kind {
                 Kind::Accepted => {}
-                Kind::Step => return Ok(MetaRead::NoEvent),
+                Kind::Step | Kind::Word => return Ok(MetaRead::NoEvent),
             }
             match Meta::from_payload(bytes.get(FRAME_HEAD..).unwrap_or_default()) {
                 Ok(Some(meta)) => return Ok(MetaRead::Good(meta, head.subject)),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::contract::{self, Bench, at, attempt, contract_tests, event, source};
-use super::embedded::{Embedded, EmbeddedConfig, OpenError};
+use super::contract::{self, Bench, at, attempt, contract_tests, event, lane};
+use super::embedded::{Embedded, EmbeddedConfig, IndexUse, OpenError};
 use super::faulty::FaultyDisk;
 use super::*;
 use crate::clock::ManualClock;
@@ -16,6 +16,7 @@ use crate::telemetry::Metrics;
 mod crash;
 mod damage;
 mod model;
+mod old;
 mod reopen;
 mod space;
 

@@ -13,10 +13,10 @@ use super::catalog::Segment;
 use super::claims::{Claims, Taken, check_of};
 use super::owed::{Granted, Open};
 use super::queue::{Answered, Command, End, Offer, Outcome, Queue, Reply, answer};
-use super::record::{FrameHead, Kind, Place};
+use super::record::{ClaimHashes, Conflicts, FrameHead, Kind, Place, Word};
 use super::segment::{MetaRead, SegmentFile};
 use super::shared::{NewRow, Shared, Stepped};
-use super::{StoreError, Unavailable};
+use super::{OnConflict, StoreError, Unavailable};
 use crate::message::EventId;
 use crate::telemetry::Metrics;
 
@@ -53,9 +53,10 @@ pub struct Writer {
 pub struct Group {
     pub bytes: Vec<u8>,
     pub accepted: Vec<NewRow>,
-    /// Keys that were taken, to be given back if the write fails.
-    pub claimed: Vec<([u8; 16], Place)>,
+    /// Keys that were taken, and who had them, to be given back if the write fails.
+    pub claimed: Vec<([u8; 16], Place, Option<Taken>)>,
     pub steps: Vec<Stepped>,
+    pub words: Vec<(Place, Word)>,
     /// How deliveries stand after the steps of this group, and the leases that still hold.
     pub staged: HashMap<Place, (Open, Option<Granted>)>,
     pub outcomes: Vec<Outcome>,
@@ -91,37 +92,36 @@ impl Writer {
                 let (lease, attempt, next) = *what;
                 self.settle(lease, attempt, next, reply);
             }
-            Command::Redrive(id, now, reply) => self.redrive(id, now, reply),
-            Command::Discard(id, now, reason, reply) => self.discard(id, now, reason, reply),
+            Command::Supersede(what, reply) => self.supersede(what.0, what.1, reply),
+            Command::Operate(asked, reply) => self.operate(*asked, reply),
+            Command::Record(deed, reply) => self.record(*deed, reply),
             Command::Expire(now, reply) => self.expire(now, reply),
         }
     }
 
     fn accept(&mut self, offer: Offer, reply: Reply<Answered>) {
-        let (hash, conflict_of) = loop {
+        let (conflicts, conflict_of) = loop {
             if self.shared.failed() {
                 return answer(
                     reply,
                     Err(StoreError::Unavailable(Unavailable::WriteFailed)),
                 );
             }
-            let (hash, conflict_of) = match self.judge(&offer) {
-                Verdict::Duplicate(place) if self.in_group(place) => {
-                    self.group
-                        .outcomes
-                        .push(Outcome::Accept(reply, Answered::Duplicate(place)));
+            let (conflicts, conflict_of) = match self.judge(&offer) {
+                Judged::Known(place, answered) if self.in_group(place) => {
+                    // Only with the group is it known that the other one is durable.
+                    self.group.outcomes.push(Outcome::Accept(reply, answered));
                     return;
                 }
-                Verdict::Duplicate(place) => return answer(reply, Ok(Answered::Duplicate(place))),
-                Verdict::New => (offer.hashes.key, None),
-                Verdict::Conflict(of) => (offer.hashes.key_and_body, Some(of)),
+                Judged::Known(_, answered) => return answer(reply, Ok(answered)),
+                Judged::Accept(conflicts, of) => (conflicts, of),
             };
             if !self.shared.room.above_low_water() {
                 return answer(reply, Err(StoreError::Unavailable(Unavailable::DiskLow)));
             }
             // The end of a segment is left to what follows from deliveries.
             if self.fits(offer.span, self.reserve()) {
-                break (hash, conflict_of);
+                break (conflicts, conflict_of);
             }
             self.commit();
             if let Err(why) = self.rotate(false) {
@@ -136,26 +136,31 @@ impl Writer {
             payload_crc: offer.payload_crc,
             kind: Kind::Accepted,
             first_of_commit: self.group.bytes.is_empty(),
+            conflicts,
             subject: conflict_of,
         };
         let place = self.append(&head, &offer.payload);
         self.conflicts |= conflict_of.is_some();
-        self.claims.put(
-            &hash,
-            Taken {
-                place,
-                check: check_of(&offer.hashes),
-            },
-        );
-        self.group.claimed.push((hash, place));
-        let mut row = offer.row;
-        row.offset = place.offset;
-        self.group.accepted.push(NewRow {
-            segment: place.segment,
-            tag: offer.tag,
-            row,
-            keep: offer.keep,
-        });
+        let business = offer.business.as_ref();
+        let taken = std::iter::once((&offer.hashes, conflicts.key))
+            .chain(business.map(|hashes| (hashes, conflicts.business)));
+        for (hashes, conflict) in taken {
+            let hash = if conflict {
+                hashes.key_and_body
+            } else {
+                hashes.key
+            };
+            let check = check_of(hashes);
+            let before = self.claims.get(&hash);
+            self.claims.put(&hash, Taken { place, check });
+            self.group.claimed.push((hash, place, before));
+        }
+        self.group.accepted.extend(offer.rows.iter().map(|new| {
+            let mut new = *new;
+            new.segment = place.segment;
+            new.row.offset += place.offset;
+            new
+        }));
         let id = place.with_tag(offer.tag);
         let answered = match conflict_of {
             None => Answered::New(id),
@@ -164,16 +169,54 @@ impl Writer {
         self.group.outcomes.push(Outcome::Accept(reply, answered));
     }
 
-    fn judge(&self, offer: &Offer) -> Verdict {
+    /// What is known of an offer's keys: of its own first, and of its business key when its own is
+    /// new.
+    fn judge(&self, offer: &Offer) -> Judged {
+        let mut conflicts = Conflicts::default();
+        let mut of = None;
+        let levels = std::iter::once((&offer.hashes, false))
+            .chain(offer.business.as_ref().map(|hashes| (hashes, true)));
+        for (hashes, business) in levels {
+            match self.judge_one(offer, hashes) {
+                Verdict::New => {}
+                Verdict::Duplicate(place) if of.is_none() => {
+                    return Judged::Known(place, Answered::Duplicate { place, business });
+                }
+                // An event of its own by its id, and known by its business key: then that key is
+                // as taken as it was.
+                Verdict::Duplicate(_) => conflicts.business = true,
+                Verdict::Conflict(other) => {
+                    match offer.on_conflict {
+                        OnConflict::KeepBoth => {}
+                        OnConflict::FirstWins => {
+                            let answered = Answered::Dropped { of: other };
+                            return Judged::Known(Place::of(other), answered);
+                        }
+                        OnConflict::Reject => {
+                            let answered = Answered::Refused { of: other };
+                            return Judged::Known(Place::of(other), answered);
+                        }
+                    }
+                    of = of.or(Some(other));
+                    if business {
+                        conflicts.business = true;
+                    } else {
+                        conflicts.key = true;
+                    }
+                }
+            }
+        }
+        Judged::Accept(conflicts, of)
+    }
+
+    fn judge_one(&self, offer: &Offer, hashes: &ClaimHashes) -> Verdict {
         let valid = |taken: &Taken| {
             self.live.contains(&taken.place.segment) && !offer.instead_of.contains(&taken.place)
         };
-        let exact = || self.claims.get(&offer.hashes.key_and_body).filter(valid);
-        match self.claims.get(&offer.hashes.key).filter(valid) {
-            Some(taken) if taken.check == check_of(&offer.hashes) => {
-                Verdict::Duplicate(taken.place)
-            }
-            Some(taken) => match (exact(), self.tag_at(taken.place)) {
+        let exact = || self.claims.get(&hashes.key_and_body).filter(valid);
+        match self.claims.get(&hashes.key).filter(valid) {
+            Some(taken) if taken.check == check_of(hashes) => Verdict::Duplicate(taken.place),
+            Some(taken) => match (exact(), self.holder(taken.place, hashes)) {
                 (Some(exact), _) => Verdict::Duplicate(exact.place),
                 (None, Some(tag)) => Verdict::Conflict(taken.place.with_tag(tag)),
                 // What it would conflict with is damaged: it is as good as not there.
@@ -192,20 +235,43 @@ impl Writer {
         place.segment == self.file.number() && place.offset >= self.head
     }
 
-    pub(super) fn tag_at(&self, place: Place) -> Option<u64> {
+    /// The tag of the event at a place, when it really has this key: memory knows shortened hashes.
+    fn holder(&self, place: Place, hashes: &ClaimHashes) -> Option<u64> {
         if self.in_group(place) {
-            return self
-                .group
-                .accepted
-                .iter()
-                .find(|row| row.row.offset == place.offset)
-                .map(|row| row.tag);
+            let mut claimed = self.group.claimed.iter();
+            return claimed
+                .any(|(hash, at, _)| *at == place && *hash == hashes.key)
+                .then(|| self.tag_at(place))
+                .flatten();
         }
         match self
             .shared
             .catalog
             .file(place.segment)?
             .read_meta(place.offset)
+        {
+            Ok(MetaRead::Good(meta, _)) => {
+                let business = meta.business.is_some_and(|own| own.key == hashes.key);
+                (meta.claim.key == hashes.key || business).then_some(meta.tag)
+            }
+            Ok(MetaRead::Damaged | MetaRead::NoEvent) | Err(_) => None,
+        }
+    }
+
+    pub(super) fn tag_at(&self, place: Place) -> Option<u64> {
+        if self.in_group(place) {
+            return self
+                .group
+                .accepted
+                .iter()
+                .find(|row| row.row.offset == place.event().offset)
+                .map(|row| row.tag);
+        }
+        match self
+            .shared
+            .catalog
+            .file(place.segment)?
+            .read_meta(place.event().offset)
         {
             Ok(MetaRead::Good(meta, _)) => Some(meta.tag),
             Ok(MetaRead::Damaged | MetaRead::NoEvent) | Err(_) => None,
@@ -278,6 +344,13 @@ impl Writer {
         self.steps_only = steps_only;
         self.shared.checkpoint.ring(|work| work.checkpoint = true);
     }
+}
+
+enum Judged {
+    /// With which claims in conflict, and with which event.
+    Accept(Conflicts, Option<EventId>),
+    /// Not to be stored, because of what lies at this place.
+    Known(Place, Answered),
 }
 
 enum Verdict {

@@ -142,7 +142,12 @@ async fn a_lost_lease_is_not_fought_over() {
         (stage.row(id).await.state, stage.scripted.seen().len()),
         (State::Discarded, 1)
     );
-    assert_eq!(stage.relay.under_way(&SourceName::new("shop")), Some(0));
+    assert_eq!(
+        stage
+            .relay
+            .under_way(&crate::message::LaneName::main(&SourceName::new("shop"))),
+        Some(0)
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -77,7 +77,12 @@ async fn a_drain_that_takes_too_long_is_cut_and_the_delivery_stays_owed() {
     stage.workers.remove(0).await.unwrap();
     assert_eq!(stage.elapsed(), secs(21));
     assert_eq!(stage.row(id).await.state, State::Owed);
-    assert_eq!(stage.relay.under_way(&SourceName::new("shop")), Some(0));
+    assert_eq!(
+        stage
+            .relay
+            .under_way(&crate::message::LaneName::main(&SourceName::new("shop"))),
+        Some(0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,18 +118,43 @@ async fn a_reload_changes_the_limit_and_forgets_no_attempt_under_way() {
     let shop = SourceName::new("shop");
     // Not when a timer goes off: the reload itself must be heard.
     sleep(millis(1300)).await;
-    assert_eq!(stage.relay.under_way(&shop), Some(2));
+    assert_eq!(
+        stage
+            .relay
+            .under_way(&crate::message::LaneName::main(&shop)),
+        Some(2)
+    );
     stage.relay.set_routes(vec![limited(5)]);
     sleep(millis(1)).await;
-    assert_eq!(stage.relay.under_way(&shop), Some(5));
+    assert_eq!(
+        stage
+            .relay
+            .under_way(&crate::message::LaneName::main(&shop)),
+        Some(5)
+    );
     // Gone and back: what is under way still counts.
     stage.relay.set_routes(vec![]);
-    assert_eq!(stage.relay.under_way(&shop), None);
+    assert_eq!(
+        stage
+            .relay
+            .under_way(&crate::message::LaneName::main(&shop)),
+        None
+    );
     stage.relay.set_routes(vec![limited(3)]);
     sleep(millis(1)).await;
-    assert_eq!(stage.relay.under_way(&shop), Some(5));
+    assert_eq!(
+        stage
+            .relay
+            .under_way(&crate::message::LaneName::main(&shop)),
+        Some(5)
+    );
     sleep(secs(3)).await;
-    assert_eq!(stage.relay.under_way(&shop), Some(3));
+    assert_eq!(
+        stage
+            .relay
+            .under_way(&crate::message::LaneName::main(&shop)),
+        Some(3)
+    );
     assert_eq!(stage.scripted.most("shop"), 5);
 }
 
@@ -253,6 +283,7 @@ impl crate::relay::client::Transport for Taker {
         Box::pin(async {
             tokio::task::yield_now().await;
             Ok(crate::relay::client::Answered {
+                response: Default::default(),
                 status: http::StatusCode::OK,
                 retry_after: None,
             })

@@ -157,9 +157,9 @@ async fn no_more_are_under_way_than_the_limit_over_all_workers_and_no_permit_lie
     assert!(stage.elapsed() <= millis(4905), "{:?}", stage.elapsed());
     sleep(millis(200)).await;
     assert_eq!(
-        stage
-            .relay
-            .under_way(&crate::message::SourceName::new("shop")),
+        stage.relay.under_way(&crate::message::LaneName::main(
+            &crate::message::SourceName::new("shop")
+        )),
         Some(0)
     );
 }

@@ -113,7 +113,9 @@ async fn scenario(seed: u64) {
             "seed {seed}: {source}"
         );
         assert_eq!(
-            stage.relay.under_way(&SourceName::new(source)),
+            stage
+                .relay
+                .under_way(&crate::message::LaneName::main(&SourceName::new(source))),
             Some(0),
             "seed {seed}"
         );

@@ -127,11 +127,25 @@ pub fn destination(port: u16) -> Address {
     }
 }
 
+/// The route to the first destination.
 pub fn route(rule: Rule) -> Route {
+    let to = Arc::new(rule.relay.main.clone());
     Route {
         rule: Arc::new(rule),
+        to,
         sign_with: None,
     }
+}
+
+/// Routes to all destinations.
+pub fn routes(rule: Rule) -> Vec<Route> {
+    let rule = Arc::new(rule);
+    let each = rule.relay.destinations().map(|to| Route {
+        rule: rule.clone(),
+        to: Arc::new(to.clone()),
+        sign_with: None,
+    });
+    each.collect()
 }
 
 pub fn event(source: &str) -> StoredEvent {
@@ -289,6 +303,7 @@ impl Transport for Scripted {
             let answered = |status: u16| Answered {
                 status: StatusCode::from_u16(status).unwrap(),
                 retry_after: None,
+                response: Default::default(),
             };
             match reply {
                 Reply::Status(status) => Ok(answered(status)),
@@ -353,7 +368,7 @@ impl Stage {
         let (store, metrics) = (Arc::new(PlainStore::new()), Metrics::new());
         let random = Arc::new(SeededRandom::new(1));
         let relay = Relay::new(store.clone(), clock.clone(), random, metrics.clone());
-        relay.set_routes(rules.into_iter().map(route).collect());
+        relay.set_routes(rules.into_iter().flat_map(routes).collect());
         let scripted = Arc::new(Scripted {
             clock: clock.clone(),
             state: Mutex::default(),

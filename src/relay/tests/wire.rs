@@ -32,6 +32,7 @@ async fn what_arrives_is_a_fresh_request_byte_for_byte() {
     rule.relay.main.forward.path = "/webhooks/stripe?from=callseal".into();
     let sign_with = Some(Secret::new(b"a key of the hop".to_vec()));
     let route = Route {
+        to: Arc::new(rule.relay.main.clone()),
         rule: Arc::new(rule),
         sign_with,
     };

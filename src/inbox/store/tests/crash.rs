@@ -71,12 +71,7 @@ impl Known {
             }
         }
         let leases = store
-            .lease(
-                &source(),
-                at(5),
-                at(10_000),
-                (random.next_u64() % 4) as usize,
-            )
+            .lease(&lane(), at(5), at(10_000), (random.next_u64() % 4) as usize)
             .await;
         for lease in leases.unwrap_or_default() {
             let id = lease.id;
@@ -325,7 +320,7 @@ async fn a_failed_sync_ends_the_store() {
     // Let the segment that is made ahead be done: the next sync is the writer's.
     wait_for(|| settled(&store)).await;
     let lease = store
-        .lease(&source(), at(1), at(60), 1)
+        .lease(&lane(), at(1), at(60), 1)
         .await
         .unwrap()
         .remove(0);
@@ -363,7 +358,7 @@ async fn a_failed_write_is_undone() {
     let first = accept(&store, "first", "1").await;
     wait_for(|| settled(&store)).await;
     let lease = store
-        .lease(&source(), at(1), at(60), 1)
+        .lease(&lane(), at(1), at(60), 1)
         .await
         .unwrap()
         .remove(0);
@@ -380,7 +375,7 @@ async fn a_failed_write_is_undone() {
     );
     wait_for(|| store.stats().claims == 1).await;
     // The lease still holds, the key is still free, and nothing was a duplicate of nothing.
-    assert_eq!(store.lease(&source(), at(2), at(60), 9).await, Ok(vec![]));
+    assert_eq!(store.lease(&lane(), at(2), at(60), 9).await, Ok(vec![]));
     let a = accept(&store, "a", "1").await;
     store
         .settle(lease, attempt(1, Some(200), ""), Next::Delivered)

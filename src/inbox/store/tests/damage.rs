@@ -46,7 +46,7 @@ async fn small_journal() -> (FaultyDisk, Vec<EventId>, usize) {
         ids.push(accept(&store, key, &format!("{{\"amount\":\"{key}00\"}}")).await);
     }
     let lease = store
-        .lease(&source(), at(1), at(9), 1)
+        .lease(&lane(), at(1), at(9), 1)
         .await
         .unwrap()
         .remove(0);
@@ -59,7 +59,7 @@ async fn small_journal() -> (FaultyDisk, Vec<EventId>, usize) {
         .await
         .unwrap();
     let lease = store
-        .lease(&source(), at(3), at(9), 9)
+        .lease(&lane(), at(3), at(9), 9)
         .await
         .unwrap()
         .into_iter()
@@ -281,6 +281,7 @@ async fn a_body_cannot_contain_a_record() {
         hostile.extend_from_slice(frame);
         for offset in (HEADER..HEADER + 4096).step_by(8) {
             let head = FrameHead {
+                conflicts: Default::default(),
                 length: 16,
                 payload_crc: crc32fast::hash(&[0; 16]),
                 kind: record::Kind::Accepted,

@@ -6,10 +6,13 @@ use std::path::Path;
 use super::*;
 use crate::random::Random;
 
+/// A delivery.
 #[derive(Clone, Debug)]
 struct Known {
     id: EventId,
     event: StoredEvent,
+    destination: DestinationName,
+    order: Option<PlannedOrder>,
     state: State,
     attempts: Vec<Attempt>,
     round: u32,
@@ -19,10 +22,42 @@ struct Known {
     lease: Option<Lease>,
 }
 
+impl Known {
+    fn lane(&self) -> LaneName {
+        LaneName::new(&self.event.source, &self.destination)
+    }
+
+    fn blocks(&self) -> bool {
+        self.state == State::Owed
+            || self.state == State::Dead && self.order.as_ref().is_some_and(|o| o.hold)
+    }
+}
+
+/// What an event took.
+#[derive(Clone, Debug)]
+struct Taken {
+    id: EventId,
+    claim: Claim,
+    conflicts: [bool; 2],
+    version: Option<EventVersion>,
+}
+
+fn level(claim: &Claim, level: usize) -> Option<(Vec<u8>, [u8; 32])> {
+    if level == 0 {
+        return Some((claim.key.clone(), claim.body));
+    }
+    let business = claim.business.as_ref()?;
+    Some((business.key.clone(), business.content))
+}
+
 #[derive(Default)]
 struct Model {
+    /// Deliveries, in the order of their ids.
     events: Vec<Known>,
+    taken: Vec<Taken>,
     stale: Vec<Lease>,
+    deeds: Vec<Deed>,
+    paused: std::collections::HashSet<LaneName>,
 }
 
 impl Model {
@@ -30,25 +65,67 @@ impl Model {
         self.events.iter_mut().find(|k| k.id == id).unwrap()
     }
 
-    fn accept(&self, new: &StoredEvent) -> Result<EventId, Option<EventId>> {
-        let same_key = || {
-            self.events
-                .iter()
-                .filter(|k| k.event.event_key == new.event_key && k.event.source == new.source)
-        };
-        match same_key().find(|k| k.event.body == new.body) {
-            Some(known) => Ok(known.id),
-            None => Err(same_key()
-                .find(|k| k.event.conflict_of.is_none())
-                .map(|k| k.id)),
+    /// What must come of an offer: it is known already, or it is accepted, with these of its keys
+    /// in conflict and with whom.
+    fn judge(&self, claim: &Claim) -> Result<([bool; 2], Option<EventId>), Acceptance> {
+        let mut conflicts = [false; 2];
+        let mut of = None;
+        for n in 0..2 {
+            let Some((key, content)) = level(claim, n) else {
+                continue;
+            };
+            let found = |conflict: bool, equal: bool| {
+                let mut taken = self.taken.iter().rev();
+                taken.find(|t| {
+                    level(&t.claim, n).is_some_and(|(k, c)| {
+                        k == key && t.conflicts[n] == conflict && (!equal || c == content)
+                    })
+                })
+            };
+            let holder = found(false, false);
+            let equal = holder
+                .filter(|t| level(&t.claim, n).is_some_and(|(_, c)| c == content))
+                .or_else(|| found(true, true));
+            match (equal, holder) {
+                (Some(t), _) if of.is_none() => return Err(Acceptance::Duplicate(t.id)),
+                (Some(_), _) => conflicts[n] = true,
+                (None, None) => {}
+                (None, Some(t)) => match claim.on_conflict {
+                    OnConflict::FirstWins => return Err(Acceptance::Dropped { of: t.id }),
+                    OnConflict::Reject => return Err(Acceptance::Refused { of: t.id }),
+                    OnConflict::KeepBoth => {
+                        conflicts[n] = true;
+                        of = of.or(Some(t.id));
+                    }
+                },
+            }
         }
+        Ok((conflicts, of))
     }
 
-    fn due(&self, source: &SourceName, now: Timestamp) -> Vec<(Timestamp, EventId)> {
+    fn turn(&self, known: &Known) -> bool {
+        let Some(order) = &known.order else {
+            return true;
+        };
+        let mut group = self.events.iter().filter(|other| {
+            other.lane() == known.lane()
+                && other.blocks()
+                && other.order.as_ref().is_some_and(|o| o.value == order.value)
+        });
+        let leased = group.clone().find(|other| other.lease.is_some());
+        leased
+            .or_else(|| group.next())
+            .is_some_and(|first| first.id == known.id)
+    }
+
+    fn due(&self, lane: &LaneName, now: Timestamp) -> Vec<(Timestamp, EventId)> {
+        if self.paused.contains(lane) {
+            return Vec::new();
+        }
         let mut due: Vec<_> = self
             .events
             .iter()
-            .filter(|k| k.event.source == *source && k.state == State::Owed)
+            .filter(|k| k.lane() == *lane && k.state == State::Owed && self.turn(k))
             .map(|k| (k.lease.as_ref().map_or(k.due, |l| l.until), k.id))
             .filter(|(when, _)| *when <= now)
             .collect();
@@ -56,10 +133,23 @@ impl Model {
         due
     }
 
+    /// The latest about the same: of two with one stamp the first that was accepted.
+    fn overtaken(&self, id: EventId) -> Option<EventId> {
+        let own = self.taken.iter().find(|t| t.id == id.event())?;
+        let version = own.version.as_ref()?;
+        let same = self.taken.iter().filter_map(|t| {
+            let other = t.version.as_ref()?;
+            (other.key == version.key).then_some((other.stamp, std::cmp::Reverse(t.id)))
+        });
+        let (stamp, latest) = same.max()?;
+        (stamp > version.stamp).then_some(latest.0)
+    }
+
     fn rows(&self, filter: &Filter) -> Vec<Row> {
         let rows = self.events.iter().map(|k| Row {
             id: k.id,
             source: k.event.source.clone(),
+            destination: k.destination.clone(),
             provider: k.event.provider.clone(),
             event_key: k.event.event_key.clone(),
             event_type: k.event.event_type.clone(),
@@ -74,6 +164,10 @@ impl Model {
         let mut rows: Vec<Row> = rows
             .filter(|row| {
                 filter.source.as_ref().is_none_or(|s| *s == row.source)
+                    && filter
+                        .destination
+                        .as_ref()
+                        .is_none_or(|d| *d == row.destination)
                     && filter.state.is_none_or(|s| s == row.state)
                     && filter
                         .event_type
@@ -119,7 +213,8 @@ impl Life {
             34..50 => self.lease(store).await,
             50..70 => self.settle(store).await,
             70..75 => self.operate(store).await,
-            75..85 => self.list(store).await,
+            75..77 => self.pause(store).await,
+            77..85 => self.list(store).await,
             85..92 => self.look(store).await,
             92..97 => {
                 self.now = self
@@ -136,40 +231,89 @@ impl Life {
         }
     }
 
+    fn lane(&self) -> LaneName {
+        let destination = ["main", "main", "ledger", "risk"][self.pick(4)];
+        LaneName::new(&self.source(), &DestinationName::new(destination))
+    }
+
+    fn plan(&self) -> Plan {
+        let names = ["main", "ledger", "risk"];
+        let count = [1, 1, 1, 2, 3][self.pick(5)];
+        let deliveries = names.iter().take(count).map(|name| PlannedDelivery {
+            destination: DestinationName::new(name),
+            wanted: self.pick(5) > 0,
+            order: (self.pick(3) == 0).then(|| PlannedOrder {
+                value: vec![self.pick(3) as u8],
+                // As a rule file says it: for a lane as a whole.
+                hold: *name == "ledger",
+            }),
+        });
+        Plan {
+            deliveries: deliveries.collect(),
+            version: None,
+        }
+    }
+
     async fn accept(&mut self, store: &Embedded) {
         let key = format!("k{}", self.pick(60));
         let body = "b".repeat(1 + self.pick(3) * 1500);
         let event_type = ["payment", "refund"][self.pick(2)];
-        let new = contract::event_of(
-            self.source().as_str(),
-            &key,
-            event_type,
-            body.as_bytes(),
-            self.now,
-        );
-        let mut event = new.event().clone();
-        let expected = self.model.accept(&event);
-        let got = store.accept(new).await.unwrap();
-        match (expected, got) {
-            (Ok(original), Acceptance::Duplicate(id)) => {
-                assert_eq!(original, id, "seed {}", self.seed)
-            }
-            (Err(None), Acceptance::New(id)) => self.add(id, event),
-            (Err(Some(of)), Acceptance::Conflict { id, of: named }) => {
-                assert_eq!(of, named, "seed {}", self.seed);
-                event.conflict_of = Some(of);
-                self.add(id, event);
-            }
-            (expected, got) => panic!("seed {}: {expected:?} {got:?}", self.seed),
+        let source = self.source();
+        let new = contract::event_of(source.as_str(), &key, event_type, body.as_bytes(), self.now);
+        let (mut event, mut claim, _) = new.into_parts();
+        claim.business = (self.pick(3) == 0).then(|| BusinessClaim {
+            key: format!("{source} o{}", self.pick(30)).into_bytes(),
+            content: [self.pick(2) as u8; 32],
+        });
+        claim.on_conflict = [
+            OnConflict::KeepBoth,
+            OnConflict::KeepBoth,
+            OnConflict::FirstWins,
+            OnConflict::Reject,
+        ][self.pick(4)];
+        let mut plan = self.plan();
+        plan.version = (self.pick(4) == 0).then(|| EventVersion {
+            key: format!("{source} v{}", self.pick(5)).into_bytes(),
+            stamp: i128::from(self.random.next_u64() % 20) - 10,
+        });
+        let expected = self.model.judge(&claim);
+        let got = store
+            .accept(NewEvent::new(event.clone(), claim.clone(), plan.clone()))
+            .await
+            .unwrap();
+        let (conflicts, of) = match expected {
+            Ok(accepted) => accepted,
+            Err(known) => return assert_eq!(got, known, "seed {}", self.seed),
+        };
+        let id = match (got, of) {
+            (Acceptance::New(id), None) => id,
+            (Acceptance::Conflict { id, of: named }, Some(of)) if named == of => id,
+            other => panic!("seed {}: {other:?}", self.seed),
+        };
+        event.conflict_of = of;
+        self.model.taken.push(Taken {
+            id,
+            claim,
+            conflicts,
+            version: plan.version.clone(),
+        });
+        for (n, planned) in plan.deliveries.into_iter().enumerate() {
+            self.add(id.of_delivery(n as u32), event.clone(), planned);
         }
     }
 
-    fn add(&mut self, id: EventId, event: StoredEvent) {
+    fn add(&mut self, id: EventId, event: StoredEvent, planned: PlannedDelivery) {
         let (since, due) = (event.received_at, event.received_at);
         self.model.events.push(Known {
             id,
             event,
-            state: State::Owed,
+            destination: planned.destination,
+            order: planned.order,
+            state: if planned.wanted {
+                State::Owed
+            } else {
+                State::Filtered
+            },
             attempts: Vec::new(),
             round: 0,
             since,
@@ -179,8 +323,54 @@ impl Life {
         });
     }
 
+    /// A lane, or all of a source's, stops or goes on.
+    async fn pause(&mut self, store: &Embedded) {
+        let lane = self.lane();
+        let kind = if self.pick(3) == 0 {
+            DeedKind::Pause
+        } else {
+            DeedKind::Resume
+        };
+        let deed = Deed {
+            at: self.now,
+            by: "operator[0]".into(),
+            kind,
+            source: Some(lane.source.clone()),
+            destination: Some(lane.destination.clone()),
+            event: None,
+            detail: "d".repeat(self.pick(300)),
+            count: 1,
+            outcome: "done".into(),
+        };
+        let number = store.record(deed.clone()).await.unwrap();
+        self.model.deeds.push(deed);
+        assert_eq!(number, self.model.deeds.len() as u64, "seed {}", self.seed);
+        match kind {
+            DeedKind::Pause => self.model.paused.insert(lane),
+            _ => self.model.paused.remove(&lane),
+        };
+    }
+
+    async fn audit(&self, store: &Embedded) {
+        let mut found = Vec::new();
+        let mut after = None;
+        loop {
+            let page = store.audit(after, 7).await.unwrap();
+            assert!(page.entries.len() <= 7);
+            found.extend(page.entries);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let all = (1..).zip(self.model.deeds.iter().cloned());
+        let mut all: Vec<(u64, Deed)> = all.collect();
+        all.reverse();
+        assert_eq!(found, all, "seed {}", self.seed);
+    }
+
     async fn lease(&mut self, store: &Embedded) {
-        let source = self.source();
+        let source = self.lane();
         let until = self
             .now
             .plus(Duration::from_secs(20 + self.random.next_u64() % 100));
@@ -335,7 +525,10 @@ impl Life {
             filter.source = Some(self.source());
         }
         if self.pick(2) == 0 {
-            filter.state = Some(State::ALL[self.pick(4)]);
+            filter.state = Some(State::ALL[self.pick(6)]);
+        }
+        if self.pick(4) == 0 {
+            filter.destination = Some(self.lane().destination);
         }
         if self.pick(4) == 0 {
             filter.event_type = Some("refund".into());
@@ -359,6 +552,8 @@ impl Life {
                 break;
             }
         }
+        let counted = store.count(&filter, None).await.unwrap();
+        assert_eq!((counted.count, counted.next), (rows.len() as u64, None));
         assert_eq!(
             rows,
             self.model.rows(&filter),
@@ -377,6 +572,14 @@ impl Life {
             "seed {}",
             self.seed
         );
+        let overtaken = store.overtaken(id).await;
+        assert_eq!(
+            overtaken,
+            Ok(self.model.overtaken(id)),
+            "seed {}",
+            self.seed
+        );
+        self.audit(store).await;
         let stats = store.stats();
         let owed = || self.model.events.iter().filter(|k| k.state == State::Owed);
         assert_eq!(stats.owed, owed().count() as u64);
@@ -403,7 +606,6 @@ impl Life {
         }
         let expired = store.expire(self.now).await.unwrap();
         let mut left = Vec::new();
-        let before = self.model.events.len();
         for known in std::mem::take(&mut self.model.events) {
             if store.read(known.id).await.unwrap().is_some() {
                 left.push(known);
@@ -416,13 +618,17 @@ impl Life {
                 self.seed
             );
         }
+        self.model.events = left;
+        let before_events = self.model.taken.len();
+        let there: std::collections::HashSet<EventId> =
+            self.model.events.iter().map(|k| k.id.event()).collect();
+        self.model.taken.retain(|t| there.contains(&t.id));
         assert_eq!(
             expired.events as usize,
-            before - left.len(),
+            before_events - self.model.taken.len(),
             "seed {}",
             self.seed
         );
-        self.model.events = left;
     }
 
     /// After a restart nothing is leased.

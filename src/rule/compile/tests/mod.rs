@@ -259,9 +259,10 @@ fn sources_are_told_what_is_missing_or_unknown() {
     assert_eq!(faults[0].hint.as_deref(), Some("did you mean `stripe`?"));
     assert_eq!(codes(&stripe_and("[inbox]\nkep = \"8d\"")), ["unknown_key"]);
     // What later versions bring is not known yet, and must not be passed over in silence.
-    for later in ["[answer]\nmode = \"custody\""] {
-        assert_eq!(codes(&stripe_and(later)), ["unknown_key"], "{later}");
-    }
+    assert_eq!(
+        codes(&stripe_and("[answer]\nmode = \"custody\"")),
+        ["unknown_key"]
+    );
     assert_eq!(
         codes(&stripe_and("[config]\nwebhook_id = \"x\"")),
         ["unknown_key"]
