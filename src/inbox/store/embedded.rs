@@ -12,6 +12,7 @@
 //! Three threads: the writer, the one that writes checkpoints, and the one that keeps a segment
 //! ready and watches the free space.
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -21,9 +22,10 @@ use tokio::sync::oneshot;
 
 use super::catalog::RowState;
 use super::checkpoint;
-use super::claims::ClaimKey;
 use super::disk::{Disk, DiskFile, RealDisk};
+use super::ending;
 use super::index::{Index, index_path};
+use super::keyring::{self, Keyring};
 use super::open::{self, Parts};
 pub use super::open::{EmbeddedConfig, IndexUse, OpenError, Report};
 use super::queue::{Answered, Command, End, Offer, Queue, Reply};
@@ -38,12 +40,14 @@ use crate::telemetry::Metrics;
 
 /// The store of one machine. Dropping it without [`Store::close`] is what a crash is, and safe.
 pub struct Embedded {
-    shared: Arc<Shared>,
-    queue: Arc<Queue>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) queue: Arc<Queue>,
     random: Arc<dyn Random>,
-    claim_key: ClaimKey,
+    claim_keys: Keyring,
+    pub(super) former_keys: Vec<[u8; 32]>,
     largest: u32,
     report: Report,
+    directory: Arc<Path>,
     running: Arc<Mutex<Running>>,
 }
 
@@ -110,9 +114,11 @@ impl Embedded {
         };
         let running = Arc::new(Mutex::new(Running::default()));
         let store = Embedded {
-            claim_key: ClaimKey::new(&shared.identity.key),
+            claim_keys: Keyring::new(&shared.identity.key, &opened.former_keys),
+            former_keys: opened.former_keys,
             largest: config.segment_bytes - HEADER - (config.segment_bytes / 16).min(1 << 20),
             report: opened.report,
+            directory: Arc::from(&*config.directory),
             running,
             shared,
             queue,
@@ -166,6 +172,41 @@ impl Embedded {
         &self.report
     }
 
+    /// Makes a store where there is none, with the key of another one; false when there is one.
+    pub fn found(
+        directory: &Path,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        key: [u8; 32],
+    ) -> Result<bool, OpenError> {
+        let disk = Arc::new(RealDisk);
+        open::found(
+            &Parts {
+                disk,
+                clock,
+                random,
+            },
+            directory,
+            key,
+        )
+    }
+
+    /// From now on, and after every start, events whose keys were hashed with these are known again.
+    pub fn know_keys(&mut self, keys: &[[u8; 32]]) -> std::io::Result<()> {
+        let mut former = self.former_keys.clone();
+        for key in keys {
+            if *key != self.shared.identity.key && !former.contains(key) {
+                former.push(*key);
+            }
+        }
+        if former != self.former_keys {
+            keyring::write(&*self.shared.disk, &self.directory, &former)?;
+            self.claim_keys = Keyring::new(&self.shared.identity.key, &former);
+            self.former_keys = former;
+        }
+        Ok(())
+    }
+
     #[cfg(test)]
     pub(super) fn shared_for_tests(&self) -> &Shared {
         &self.shared
@@ -197,10 +238,22 @@ impl Embedded {
     }
 
     fn offer(&self, event: &StoredEvent, claim: &Claim) -> Result<Offer, StoreError> {
+        let hashes = self.claim_keys.hash(claim);
+        let mut offer = self.offer_of(event, hashes, claim.keep)?;
+        offer.former = self.claim_keys.former(claim);
+        Ok(offer)
+    }
+
+    /// An event whose key was hashed already.
+    pub(super) fn offer_of(
+        &self,
+        event: &StoredEvent,
+        hashes: ClaimHashes,
+        keep: Duration,
+    ) -> Result<Offer, StoreError> {
         let too_large = || StoreError::Unavailable(Unavailable::TooLarge);
         let tag = self.random.next_u64();
-        let hashes = self.claim_key.hash(claim);
-        let meta = Meta::of(event, tag, hashes, claim.keep).ok_or_else(too_large)?;
+        let meta = Meta::of(event, tag, hashes, keep).ok_or_else(too_large)?;
         let payload = encode_accepted(&meta, &event.headers, &event.body).ok_or_else(too_large)?;
         let length = u32::try_from(payload.len()).map_err(|_| too_large())?;
         let span = frame_span(length)
@@ -212,9 +265,10 @@ impl Embedded {
             payload,
             span,
             hashes,
+            former: Vec::new(),
             tag,
             row: RowState::of(&meta, 0, source),
-            keep: claim.keep,
+            keep,
             instead_of: Vec::new(),
         })
     }
@@ -224,7 +278,8 @@ impl Embedded {
         let mut instead_of = Vec::new();
         loop {
             let mut offer = self.offer(&event, &claim)?;
-            let hashes = offer.hashes;
+            let mut hashes = offer.former.clone();
+            hashes.push(offer.hashes);
             offer.instead_of.clone_from(&instead_of);
             let place = match self
                 .ask(|reply| Command::Accept(Box::new(offer), reply))
@@ -236,7 +291,7 @@ impl Embedded {
             };
             // The original is durable; its tag stands in it.
             if let Some(id) = self
-                .look(move |shared| original(shared, place, hashes))
+                .look(move |shared| original(shared, place, &hashes))
                 .await?
             {
                 return Ok(Acceptance::Duplicate(id));
@@ -272,12 +327,18 @@ impl Embedded {
         if self.shared.flags.closed.swap(true, Ordering::SeqCst) {
             return Err(StoreError::Closed);
         }
-        let (shared, queue, running) = (
+        let (shared, queue, running, directory) = (
             Arc::clone(&self.shared),
             Arc::clone(&self.queue),
             Arc::clone(&self.running),
+            Arc::clone(&self.directory),
         );
-        blocking(move || stop(&shared, &queue, &running, End::Drain)).await?;
+        blocking(move || {
+            stop(&shared, &queue, &running, End::Drain, |shared| {
+                write_ending(shared, &directory);
+            });
+        })
+        .await?;
         if self.shared.failed() {
             Err(StoreError::Unknown)
         } else {
@@ -288,16 +349,18 @@ impl Embedded {
 
 /// The id of the event at a place; none when it is damaged, or not the event that it is taken for:
 /// memory knows shortened hashes, the journal the whole ones, and the journal decides.
-fn original(
+pub(super) fn original(
     shared: &Shared,
     place: Place,
-    hashes: ClaimHashes,
+    hashes: &[ClaimHashes],
 ) -> Result<Option<EventId>, StoreError> {
     let Some(file) = shared.catalog.file(place.segment) else {
         return Ok(None);
     };
     match file.read_meta(place.offset).map_err(reading)? {
-        MetaRead::Good(meta, _) if meta.claim == hashes => Ok(Some(place.with_tag(meta.tag))),
+        MetaRead::Good(meta, _) if hashes.contains(&meta.claim) => {
+            Ok(Some(place.with_tag(meta.tag)))
+        }
         MetaRead::Good(..) | MetaRead::Damaged | MetaRead::NoEvent => Ok(None),
     }
 }
@@ -319,7 +382,13 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// Ends the threads: the writer first, since the others serve it.
-fn stop(shared: &Shared, queue: &Queue, running: &Mutex<Running>, how: End) {
+fn stop(
+    shared: &Shared,
+    queue: &Queue,
+    running: &Mutex<Running>,
+    how: End,
+    last: impl FnOnce(&Shared),
+) {
     let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
     queue.end(how);
     shared.room.stop();
@@ -334,13 +403,36 @@ fn stop(shared: &Shared, queue: &Queue, running: &Mutex<Running>, how: End) {
         let _ = thread.join();
     }
     shared.set_index(None);
+    last(shared);
     running.lock = None;
+}
+
+/// A clean stop: up to here everything is durable, and the next start knows.
+fn write_ending(shared: &Shared, directory: &Path) {
+    let end = {
+        let inner = shared.catalog.lock();
+        inner.segments.last_key_value().map(|(number, s)| Place {
+            segment: *number,
+            offset: s.end,
+        })
+    };
+    if let Some(end) = end.filter(|_| !shared.failed())
+        && let Err(error) = ending::write(&*shared.disk, directory, &shared.identity.id, end)
+    {
+        tracing::warn!(%error, "how far the journal is durable could not be written down");
+    }
 }
 
 impl Drop for Embedded {
     fn drop(&mut self) {
         if !self.shared.flags.closed.swap(true, Ordering::SeqCst) {
-            stop(&self.shared, &self.queue, &self.running, End::Abandon);
+            stop(
+                &self.shared,
+                &self.queue,
+                &self.running,
+                End::Abandon,
+                |_| {},
+            );
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod disk;
 pub mod record;
 pub mod segment;
 pub mod claims;
+pub mod keyring;
 pub mod owed;
 pub mod catalog;
 pub mod blocks;
@@ -24,13 +25,16 @@ pub mod index;
 pub mod room;
 pub mod shared;
 pub mod checkpoint;
+pub mod ending;
 pub mod open;
 pub mod reading;
 pub mod queue;
 pub mod writer;
 pub mod commit;
 pub mod steps;
+pub mod load;
 pub mod embedded;
+pub mod offline;
 #[cfg(test)]
 pub mod plain;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use super::catalog::{RowState, Segment};
+use super::load::Loaded;
 use super::record::{ClaimHashes, Place};
 use super::{Attempt, Lease, Next, Operated, StoreError, Unavailable};
 use crate::clock::Timestamp;
@@ -19,6 +20,8 @@ pub enum Command {
     Discard(EventId, Timestamp, String, Reply<Operated>),
     /// Takes expired segments out of sight; the caller removes their files.
     Expire(Timestamp, Reply<Vec<Segment>>),
+    /// An event of another store, with its history.
+    Load(Box<Loaded>, Reply<Answered>),
 }
 
 /// An event on its way into the journal, encoded by the caller.
@@ -28,6 +31,8 @@ pub struct Offer {
     /// What the event takes in a segment.
     pub span: u32,
     pub hashes: ClaimHashes,
+    /// Of the same key and body, under the keys of stores whose events were imported.
+    pub former: Vec<ClaimHashes>,
     pub tag: u64,
     /// Its offset is not known yet.
     pub row: RowState,

@@ -15,7 +15,7 @@ use crate::message::EventId;
 /// The header takes this much at the start of the file: twice the same, on two pages, so that one
 /// bad page does not cost the whole segment.
 pub const HEADER: u32 = 2 * COPY;
-const COPY: u32 = 4096;
+pub(super) const COPY: u32 = 4096;
 const MAGIC: &[u8; 16] = b"callseal journal";
 /// Of the file format. A newer one is refused, never guessed at.
 pub const FORMAT: u32 = 1;
@@ -54,7 +54,7 @@ pub enum HeaderRead {
 }
 
 impl Header {
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
         record::put_u32(&mut out, FORMAT);
         record::put_u32(&mut out, self.number);
@@ -67,7 +67,7 @@ impl Header {
         out
     }
 
-    fn decode(bytes: &[u8]) -> HeaderRead {
+    pub(super) fn decode(bytes: &[u8]) -> HeaderRead {
         let mut r = Reader(bytes);
         if r.array::<16>().as_ref() != Some(MAGIC) {
             return HeaderRead::Broken;
@@ -297,6 +297,18 @@ impl<'a> Walk<'a> {
             end: self.at,
             dirty_to: self.at,
         })
+    }
+
+    /// Whether there are only zeros between a frame that was found and the next one's place.
+    pub fn padding_is_zero(&mut self, offset: u32, head: &FrameHead) -> io::Result<bool> {
+        let whole = (FRAME_HEAD as u32).saturating_add(head.length);
+        let Some(end) = head.span().and_then(|span| offset.checked_add(span)) else {
+            return Ok(true);
+        };
+        let from = offset.saturating_add(whole);
+        let padding = self.window.get(from, end.saturating_sub(from) as usize)?;
+        // The last frame of a trimmed segment has none.
+        Ok(padding.is_none_or(|bytes| bytes.iter().all(|byte| *byte == 0)))
     }
 
     /// The next frame or gap; none at the end of the log.

@@ -16,6 +16,7 @@ use crate::telemetry::Metrics;
 mod crash;
 mod damage;
 mod model;
+mod offline;
 mod reopen;
 mod space;
 

@@ -13,7 +13,7 @@ use super::catalog::Segment;
 use super::claims::{Claims, Taken, check_of};
 use super::owed::{Granted, Open};
 use super::queue::{Answered, Command, End, Offer, Outcome, Queue, Reply, answer};
-use super::record::{FrameHead, Kind, Place};
+use super::record::{ClaimHashes, FrameHead, Kind, Place};
 use super::segment::{MetaRead, SegmentFile};
 use super::shared::{NewRow, Shared, Stepped};
 use super::{StoreError, Unavailable};
@@ -94,41 +94,44 @@ impl Writer {
             Command::Redrive(id, now, reply) => self.redrive(id, now, reply),
             Command::Discard(id, now, reason, reply) => self.discard(id, now, reason, reply),
             Command::Expire(now, reply) => self.expire(now, reply),
+            Command::Load(loaded, reply) => self.load(*loaded, reply),
         }
     }
 
     fn accept(&mut self, offer: Offer, reply: Reply<Answered>) {
+        match self.place(offer) {
+            // What is durable already needs no sync.
+            Ok(Answered::Duplicate(place)) if !self.in_group(place) => {
+                answer(reply, Ok(Answered::Duplicate(place)));
+            }
+            Ok(answered) => self.group.outcomes.push(Outcome::Accept(reply, answered)),
+            Err(e) => answer(reply, Err(e)),
+        }
+    }
+
+    /// Claims the key and puts the event at the end of the group, or says what is there.
+    pub(super) fn place(&mut self, offer: Offer) -> Result<Answered, StoreError> {
+        let unavailable = |why| Err(StoreError::Unavailable(why));
         let (hash, conflict_of) = loop {
             if self.shared.failed() {
-                return answer(
-                    reply,
-                    Err(StoreError::Unavailable(Unavailable::WriteFailed)),
-                );
+                return unavailable(Unavailable::WriteFailed);
             }
             let (hash, conflict_of) = match self.judge(&offer) {
-                Verdict::Duplicate(place) if self.in_group(place) => {
-                    self.group
-                        .outcomes
-                        .push(Outcome::Accept(reply, Answered::Duplicate(place)));
-                    return;
-                }
-                Verdict::Duplicate(place) => return answer(reply, Ok(Answered::Duplicate(place))),
+                Verdict::Duplicate(place) => return Ok(Answered::Duplicate(place)),
                 Verdict::New => (offer.hashes.key, None),
                 Verdict::Conflict(of) => (offer.hashes.key_and_body, Some(of)),
             };
             if !self.shared.room.above_low_water() {
-                return answer(reply, Err(StoreError::Unavailable(Unavailable::DiskLow)));
+                return unavailable(Unavailable::DiskLow);
             }
             // The end of a segment is left to what follows from deliveries.
             if self.fits(offer.span, self.reserve()) {
                 break (hash, conflict_of);
             }
             self.commit();
-            if let Err(why) = self.rotate(false) {
-                return answer(reply, Err(StoreError::Unavailable(why)));
-            }
+            self.rotate(false).map_err(StoreError::Unavailable)?;
             if !self.fits(offer.span, self.reserve()) {
-                return answer(reply, Err(StoreError::Unavailable(Unavailable::TooLarge)));
+                return unavailable(Unavailable::TooLarge);
             }
         };
         let head = FrameHead {
@@ -157,22 +160,32 @@ impl Writer {
             keep: offer.keep,
         });
         let id = place.with_tag(offer.tag);
-        let answered = match conflict_of {
+        Ok(match conflict_of {
             None => Answered::New(id),
             Some(of) => Answered::Conflict { id, of },
-        };
-        self.group.outcomes.push(Outcome::Accept(reply, answered));
+        })
     }
 
     fn judge(&self, offer: &Offer) -> Verdict {
+        match self.judge_by(&offer.hashes, offer) {
+            // It may have come from a store with another key.
+            Verdict::New => offer
+                .former
+                .iter()
+                .map(|hashes| self.judge_by(hashes, offer))
+                .find(|verdict| !matches!(verdict, Verdict::New))
+                .unwrap_or(Verdict::New),
+            known => known,
+        }
+    }
+
+    fn judge_by(&self, hashes: &ClaimHashes, offer: &Offer) -> Verdict {
         let valid = |taken: &Taken| {
             self.live.contains(&taken.place.segment) && !offer.instead_of.contains(&taken.place)
         };
-        let exact = || self.claims.get(&offer.hashes.key_and_body).filter(valid);
-        match self.claims.get(&offer.hashes.key).filter(valid) {
-            Some(taken) if taken.check == check_of(&offer.hashes) => {
-                Verdict::Duplicate(taken.place)
-            }
+        let exact = || self.claims.get(&hashes.key_and_body).filter(valid);
+        match self.claims.get(&hashes.key).filter(valid) {
+            Some(taken) if taken.check == check_of(hashes) => Verdict::Duplicate(taken.place),
             Some(taken) => match (exact(), self.tag_at(taken.place)) {
                 (Some(exact), _) => Verdict::Duplicate(exact.place),
                 (None, Some(tag)) => Verdict::Conflict(taken.place.with_tag(tag)),
@@ -188,7 +201,7 @@ impl Writer {
     }
 
     /// True for what is written down but not yet durable.
-    fn in_group(&self, place: Place) -> bool {
+    pub(super) fn in_group(&self, place: Place) -> bool {
         place.segment == self.file.number() && place.offset >= self.head
     }
 

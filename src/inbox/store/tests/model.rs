@@ -433,7 +433,12 @@ impl Life {
     }
 }
 
-async fn live(seed: u64, actions: usize, open: impl Fn(u64) -> Embedded, lose_index: impl Fn()) {
+pub(super) async fn live(
+    seed: u64,
+    actions: usize,
+    open: impl Fn(u64) -> Embedded,
+    lose_index: impl Fn(),
+) -> Embedded {
     let mut life = Life {
         model: Model::default(),
         random: SeededRandom::new(seed),
@@ -463,6 +468,7 @@ async fn live(seed: u64, actions: usize, open: impl Fn(u64) -> Embedded, lose_in
         life.model.rows(&Filter::default()),
         "seed {seed}"
     );
+    store
 }
 
 #[test]
