@@ -58,7 +58,8 @@ pub fn check_of(hashes: &ClaimHashes) -> Check {
 
 /// The claims that are remembered. A claim lives until its segment is removed.
 pub struct Claims {
-    buckets: Vec<Vec<Entry>>,
+    /// By the first byte of the hash, then by the second; the inner ones when they are first needed.
+    shelves: Vec<Vec<Vec<Entry>>>,
     length: usize,
 }
 
@@ -93,12 +94,13 @@ impl Entry {
     }
 }
 
-const BUCKETS: usize = 1 << 16;
+const SHELF: usize = 1 << 8;
+const BUCKETS: usize = SHELF * SHELF;
 
 impl Default for Claims {
     fn default() -> Self {
         Claims {
-            buckets: std::iter::repeat_with(Vec::new).take(BUCKETS).collect(),
+            shelves: vec![Vec::new(); SHELF],
             length: 0,
         }
     }
@@ -109,9 +111,17 @@ impl Claims {
         self.length
     }
 
+    fn bucket(&mut self, number: usize) -> Option<&mut Vec<Entry>> {
+        let shelf = self.shelves.get_mut(number / SHELF)?;
+        if shelf.is_empty() {
+            shelf.resize_with(SHELF, Vec::new);
+        }
+        shelf.get_mut(number % SHELF)
+    }
+
     pub fn get(&self, hash: &[u8; 16]) -> Option<Taken> {
         let (bucket, rest) = split(hash);
-        let bucket = self.buckets.get(bucket)?;
+        let bucket = self.shelves.get(bucket / SHELF)?.get(bucket % SHELF)?;
         let at = search(bucket, &rest).ok()?;
         bucket.get(at).map(Entry::taken)
     }
@@ -119,7 +129,7 @@ impl Claims {
     /// Takes a key, over whoever had it.
     pub fn put(&mut self, hash: &[u8; 16], taken: Taken) {
         let (bucket, rest) = split(hash);
-        let Some(bucket) = self.buckets.get_mut(bucket) else {
+        let Some(bucket) = self.bucket(bucket) else {
             return;
         };
         let entry = Entry {
@@ -145,7 +155,7 @@ impl Claims {
     /// Takes very many keys. Nothing can be asked until [`Claims::loaded`].
     pub fn load(&mut self, hash: &[u8; 16], taken: Taken) {
         let (bucket, rest) = split(hash);
-        if let Some(bucket) = self.buckets.get_mut(bucket) {
+        if let Some(bucket) = self.bucket(bucket) {
             make_room(bucket);
             bucket.push(Entry::new(rest, taken));
         }
@@ -154,7 +164,7 @@ impl Claims {
     /// Puts in order what was loaded; of two with the same key the later counts.
     pub fn loaded(&mut self) {
         self.length = 0;
-        for bucket in &mut self.buckets {
+        for bucket in self.shelves.iter_mut().flatten() {
             bucket.sort_by_key(|entry| entry.hash);
             bucket.dedup_by(|later, earlier| {
                 let same = later.hash == earlier.hash;
@@ -170,7 +180,7 @@ impl Claims {
     /// Gives a key back, if it is (still) taken by what lies at `place`.
     pub fn remove(&mut self, hash: &[u8; 16], place: Place) {
         let (bucket, rest) = split(hash);
-        let Some(bucket) = self.buckets.get_mut(bucket) else {
+        let Some(bucket) = self.bucket(bucket) else {
             return;
         };
         if let Ok(at) = search(bucket, &rest)
@@ -189,7 +199,12 @@ impl Claims {
         count: usize,
         lives: impl Fn(u32) -> bool,
     ) -> Option<usize> {
-        for bucket in self.buckets.iter_mut().skip(from).take(count) {
+        let end = (from + count).min(BUCKETS);
+        for number in from..end {
+            let shelf = self.shelves.get_mut(number / SHELF);
+            let Some(bucket) = shelf.and_then(|shelf| shelf.get_mut(number % SHELF)) else {
+                continue;
+            };
             let before = bucket.len();
             bucket.retain(|e| lives(u32::from_le_bytes(e.segment)));
             self.length -= before - bucket.len();
@@ -197,7 +212,7 @@ impl Claims {
                 bucket.shrink_to_fit();
             }
         }
-        Some(from + count).filter(|next| *next < BUCKETS)
+        Some(end).filter(|next| *next < BUCKETS)
     }
 }
 

@@ -192,7 +192,13 @@ impl SegmentFile {
             if u64::from(offset) + whole as u64 > self.file.length()? {
                 return Ok(FrameRead::BadPayload(head));
             }
-            bytes.resize(whole, 0);
+            bytes = {
+                let mut larger = vec![0; whole];
+                if let Some(first) = larger.get_mut(..read) {
+                    first.copy_from_slice(&bytes);
+                }
+                larger
+            };
             let rest = bytes.get_mut(read..).unwrap_or_default();
             read += disk::read_up_to(&*self.file, rest, u64::from(offset) + read as u64)?;
         }
@@ -355,7 +361,16 @@ impl<'a> Walk<'a> {
         let from = self.at;
         let mut dirty_to = from;
         let mut at = from;
-        while let Some(word) = self.window.word(at)? {
+        loop {
+            // Free space is nearly always what there is.
+            let stride = STRIDE.min(self.length.saturating_sub(at)) & !(ALIGN - 1);
+            if stride > 0 && self.window.zeros(at, stride)? {
+                at = at.saturating_add(stride);
+                continue;
+            }
+            let Some(word) = self.window.word(at)? else {
+                break;
+            };
             if word != 0 {
                 dirty_to = at.saturating_add(ALIGN);
             }
@@ -382,6 +397,10 @@ impl<'a> Walk<'a> {
     fn any_set(&mut self, from: u32, to: u32) -> io::Result<bool> {
         let mut at = from;
         while at < to {
+            if to - at >= STRIDE && self.window.zeros(at, STRIDE)? {
+                at += STRIDE;
+                continue;
+            }
             if self.window.word(at)? != Some(0) {
                 return Ok(true);
             }
@@ -390,6 +409,9 @@ impl<'a> Walk<'a> {
         Ok(false)
     }
 }
+
+/// Zeros that are passed over at once.
+const STRIDE: u32 = 2048;
 
 /// A file seen through a buffer that moves along.
 struct Window<'a> {
@@ -428,6 +450,13 @@ impl<'a> Window<'a> {
         let at = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
         let read = self.bytes.get(..self.filled).unwrap_or_default();
         Ok(read.get(at..at.saturating_add(length)))
+    }
+
+    /// All of these bytes are there, and zeros.
+    fn zeros(&mut self, offset: u32, length: u32) -> io::Result<bool> {
+        const ZEROS: [u8; STRIDE as usize] = [0; STRIDE as usize];
+        let bytes = self.get(offset, length as usize)?;
+        Ok(bytes.is_some_and(|bytes| ZEROS.starts_with(bytes)))
     }
 
     fn word(&mut self, offset: u32) -> io::Result<Option<u64>> {

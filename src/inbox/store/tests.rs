@@ -17,6 +17,7 @@ mod crash;
 mod damage;
 mod model;
 mod offline;
+mod power;
 mod reopen;
 mod space;
 
