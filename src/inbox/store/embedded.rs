@@ -28,6 +28,7 @@ use super::index::{Index, index_path};
 use super::keyring::{self, Keyring};
 use super::open::{self, Parts};
 pub use super::open::{EmbeddedConfig, IndexUse, OpenError, Report};
+use super::pace::Pace;
 use super::queue::{Answered, Command, End, Offer, Queue, Reply};
 use super::record::{ClaimHashes, Meta, Place, encode_accepted, frame_span};
 use super::segment::{HEADER, MetaRead};
@@ -102,6 +103,9 @@ impl Embedded {
             metrics,
             on_fatal,
             claims: opened.claims,
+            pace: Pace::new(opened.latest, config.clock_leap),
+            began: tokio::time::Instant::now(),
+            index_late: false,
             conflicts: opened.conflicts,
             live,
             sweep: None,
@@ -281,10 +285,10 @@ impl Embedded {
             let mut hashes = offer.former.clone();
             hashes.push(offer.hashes);
             offer.instead_of.clone_from(&instead_of);
-            let place = match self
+            let heard = self
                 .ask(|reply| Command::Accept(Box::new(offer), reply))
-                .await?
-            {
+                .await?;
+            let place = match heard.answered {
                 Answered::New(id) => return Ok(Acceptance::New(id)),
                 Answered::Conflict { id, of } => return Ok(Acceptance::Conflict { id, of }),
                 Answered::Duplicate(place) => place,

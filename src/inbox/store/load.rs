@@ -2,24 +2,24 @@
 
 use super::StoreError;
 use super::owed::Open;
-use super::queue::{Answered, Offer, Outcome, Reply, answer};
+use super::queue::{Answered, Heard, Offer, Outcome, Reply, answer};
 use super::record::{Delivery, Place, Step};
 use super::writer::Writer;
 use crate::message::EventId;
 
 /// Such an event, and its steps, oldest first.
 pub struct Loaded {
-    pub offer: Offer,
+    pub offer: Box<Offer>,
     pub steps: Vec<Step>,
 }
 
 impl Writer {
     /// Accepts it as if it had just come, unless it is there, and writes its steps behind it. One
     /// that is there gets the steps that it has not: an earlier import may have been cut off.
-    pub(super) fn load(&mut self, loaded: Loaded, reply: Reply<Answered>) {
+    pub(super) fn load(&mut self, loaded: Loaded, reply: Reply<Heard>) {
         let Loaded { offer, steps } = loaded;
         let (source, received_at) = (offer.row.source, offer.row.received_at);
-        let answered = match self.place(offer) {
+        let answered = match self.place(&offer) {
             Ok(answered) => answered,
             Err(e) => return answer(reply, Err(e)),
         };
@@ -38,7 +38,10 @@ impl Writer {
             Answered::Duplicate(place) => self.load_missing(place, &steps),
         };
         match written {
-            Ok(()) => self.group.outcomes.push(Outcome::Accept(reply, answered)),
+            Ok(()) => {
+                let heard = Heard { answered, offer };
+                self.group.outcomes.push(Outcome::Accept(reply, heard));
+            }
             Err(e) => answer(reply, Err(e)),
         }
     }

@@ -29,6 +29,7 @@ pub mod ending;
 pub mod open;
 pub mod reading;
 pub mod queue;
+pub mod pace;
 pub mod writer;
 pub mod commit;
 pub mod steps;

@@ -15,11 +15,12 @@ use super::ending;
 use super::index::{Index, IndexError, index_path};
 use super::keyring;
 use super::owed::{Open, Owed};
+use super::pace;
 use super::record::{ClaimHashes, Kind, Meta, Place, Step};
 use super::room::{Room, RoomSettings, segment_number, segment_path};
 use super::segment::{Found, Gap, HEADER, Header, HeaderRead, Identity, SegmentFile, Tail, Walk};
 use super::shared::{Flags, NewRow, Shared, Stepped};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::message::SourceName;
 use crate::random::Random;
 
@@ -47,6 +48,8 @@ pub struct EmbeddedConfig {
     pub index: bool,
     /// How often the free space is looked at.
     pub tick: Duration,
+    /// How many times as fast as time goes by expiry may follow the clock; 0: it believes it.
+    pub clock_leap: u32,
 }
 
 impl Default for EmbeddedConfig {
@@ -61,6 +64,7 @@ impl Default for EmbeddedConfig {
             index_cache_bytes: 32 << 20,
             index: true,
             tick: Duration::from_secs(1),
+            clock_leap: pace::FASTER,
         }
     }
 }
@@ -229,6 +233,8 @@ pub struct Opened {
     pub active_bytes: u64,
     pub end: u32,
     pub lock: Arc<dyn DiskFile>,
+    /// The latest moment that the journal knows of.
+    pub latest: Option<Timestamp>,
     /// With which the keys of imported events were hashed.
     pub former_keys: Vec<[u8; 32]>,
     pub report: Report,
@@ -308,6 +314,7 @@ pub fn open(config: &EmbeddedConfig, parts: &Parts) -> Result<Opened, OpenError>
         "reading the keys of imported events in",
         directory,
     ))?;
+    opened.latest = latest(&opened.shared);
     let end = Place {
         segment: opened.active.number(),
         offset: opened.end,
@@ -328,6 +335,15 @@ pub fn open(config: &EmbeddedConfig, parts: &Parts) -> Result<Opened, OpenError>
     opened.report.took = parts.clock.now().since(started);
     opened.shared.room.begin(opened.active.number() + 1);
     Ok(opened)
+}
+
+/// When the last event came, or the last segment was made. None in a store without events.
+fn latest(shared: &Shared) -> Option<Timestamp> {
+    let inner = shared.catalog.lock();
+    let received = inner.segments.values().filter_map(|s| s.summary.received);
+    let received = received.map(|(_, last)| last).max()?;
+    let made = inner.segments.values().map(|s| s.file.header.created_at);
+    made.max().map(|made| made.max(received))
 }
 
 fn new_shared(
@@ -933,6 +949,7 @@ impl Replay {
             active_bytes,
             end,
             lock,
+            latest: None,
             former_keys: Vec::new(),
             report: self.report,
         })

@@ -14,14 +14,14 @@ use crate::message::EventId;
 pub type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 pub enum Command {
-    Accept(Box<Offer>, Reply<Answered>),
+    Accept(Box<Offer>, Reply<Heard>),
     Settle(Box<(Lease, Attempt, Next)>, Reply<()>),
     Redrive(EventId, Timestamp, Reply<Operated>),
     Discard(EventId, Timestamp, String, Reply<Operated>),
     /// Takes expired segments out of sight; the caller removes their files.
     Expire(Timestamp, Reply<Vec<Segment>>),
     /// An event of another store, with its history.
-    Load(Box<Loaded>, Reply<Answered>),
+    Load(Box<Loaded>, Reply<Heard>),
 }
 
 /// An event on its way into the journal, encoded by the caller.
@@ -48,6 +48,13 @@ pub enum Answered {
     New(EventId),
     Conflict { id: EventId, of: EventId },
     Duplicate(Place),
+}
+
+/// What is heard of an offer. It goes back to whoever made it: memory is given back cheaply where it
+/// was taken, and the writer, for whom everybody waits, has less to do.
+pub struct Heard {
+    pub answered: Answered,
+    pub offer: Box<Offer>,
 }
 
 /// Bounded for events, which can be refused with "try again". Steps of deliveries are bounded by
@@ -152,7 +159,7 @@ impl Queue {
 
 /// Who waits for a group, and what it is told when the group is durable.
 pub enum Outcome {
-    Accept(Reply<Answered>, Answered),
+    Accept(Reply<Heard>, Heard),
     Settle(Reply<()>, Result<(), StoreError>),
     Operate(Reply<Operated>, Operated),
 }
@@ -160,7 +167,7 @@ pub enum Outcome {
 impl Outcome {
     pub fn tell(self, failure: Option<&StoreError>) {
         match (self, failure) {
-            (Outcome::Accept(reply, answered), None) => answer(reply, Ok(answered)),
+            (Outcome::Accept(reply, heard), None) => answer(reply, Ok(heard)),
             (Outcome::Settle(reply, result), None) => answer(reply, result),
             (Outcome::Operate(reply, operated), None) => answer(reply, Ok(operated)),
             (Outcome::Accept(reply, _), Some(e)) => answer(reply, Err(e.clone())),

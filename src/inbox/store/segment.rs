@@ -141,6 +141,8 @@ pub enum MetaRead {
     NoEvent,
 }
 
+/// Of a segment in the making, this much is written at a time.
+const PIECE: u64 = 2 << 20;
 /// Most records are smaller than this: one read gets them whole.
 const FIRST_READ: usize = 4096;
 /// Most metas are smaller than this.
@@ -156,7 +158,16 @@ impl SegmentFile {
         length: u64,
     ) -> io::Result<SegmentFile> {
         let file = disk.open(path, How::Fresh)?;
-        disk::write_zeros(&*file, 0, length)?;
+        // Synced piece by piece: the journal's own syncs would otherwise wait behind all of it.
+        let mut from = 0;
+        while from < length {
+            let to = length.min(from + PIECE);
+            disk::write_zeros(&*file, from, to)?;
+            if to < length {
+                file.sync_data()?;
+            }
+            from = to;
+        }
         let bytes = header.encode();
         disk::write_all_at(&*file, &bytes, 0)?;
         disk::write_all_at(&*file, &bytes, u64::from(COPY))?;

@@ -9,10 +9,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::time::Instant;
+
 use super::catalog::Segment;
 use super::claims::{Claims, Taken, check_of};
 use super::owed::{Granted, Open};
-use super::queue::{Answered, Command, End, Offer, Outcome, Queue, Reply, answer};
+use super::pace::Pace;
+use super::queue::{Answered, Command, End, Heard, Offer, Outcome, Queue, Reply, answer};
 use super::record::{ClaimHashes, FrameHead, Kind, Place};
 use super::segment::{MetaRead, SegmentFile};
 use super::shared::{NewRow, Shared, Stepped};
@@ -31,6 +34,11 @@ pub struct Writer {
     pub(super) claims: Claims,
     /// There may be claims of conflicting events.
     pub(super) conflicts: bool,
+    /// How far the clock is believed when segments are to expire.
+    pub(super) pace: Pace,
+    pub(super) began: Instant,
+    /// The index made no headway while this waited for it: it is not waited for any more.
+    pub(super) index_late: bool,
     /// Numbers of the segments that are there; a claim in another one holds no longer.
     pub(super) live: HashSet<u32>,
     /// Where to go on forgetting claims of removed segments.
@@ -72,6 +80,7 @@ impl Writer {
         };
         let mut batch = Vec::new();
         while self.queue.drain(&mut batch, self.sweep.is_none()) {
+            self.warm(&batch);
             for command in batch.drain(..) {
                 self.handle(command);
                 if self.group.bytes.len() >= GROUP_BYTES {
@@ -86,7 +95,7 @@ impl Writer {
 
     fn handle(&mut self, command: Command) {
         match command {
-            Command::Accept(offer, reply) => self.accept(*offer, reply),
+            Command::Accept(offer, reply) => self.accept(offer, reply),
             Command::Settle(what, reply) => {
                 let (lease, attempt, next) = *what;
                 self.settle(lease, attempt, next, reply);
@@ -98,25 +107,45 @@ impl Writer {
         }
     }
 
-    fn accept(&mut self, offer: Offer, reply: Reply<Answered>) {
-        match self.place(offer) {
+    fn accept(&mut self, offer: Box<Offer>, reply: Reply<Heard>) {
+        match self.place(&offer) {
             // What is durable already needs no sync.
-            Ok(Answered::Duplicate(place)) if !self.in_group(place) => {
-                answer(reply, Ok(Answered::Duplicate(place)));
+            Ok(answered @ Answered::Duplicate(place)) if !self.in_group(place) => {
+                answer(reply, Ok(Heard { answered, offer }));
             }
-            Ok(answered) => self.group.outcomes.push(Outcome::Accept(reply, answered)),
+            Ok(answered) => {
+                let heard = Heard { answered, offer };
+                self.group.outcomes.push(Outcome::Accept(reply, heard));
+            }
             Err(e) => answer(reply, Err(e)),
         }
     }
 
+    /// Looks up the keys of all that waits, one right after the other: what the processor must fetch
+    /// from memory for each, it then fetches for several at once, and finds at hand later.
+    fn warm(&self, batch: &[Command]) {
+        if batch.len() < 4 {
+            return;
+        }
+        let keys = batch.iter().filter_map(|command| match command {
+            Command::Accept(offer, _) => Some(&offer.hashes.key),
+            Command::Load(loaded, _) => Some(&loaded.offer.hashes.key),
+            Command::Settle(..)
+            | Command::Redrive(..)
+            | Command::Discard(..)
+            | Command::Expire(..) => None,
+        });
+        std::hint::black_box(keys.filter(|key| self.claims.get(key).is_some()).count());
+    }
+
     /// Claims the key and puts the event at the end of the group, or says what is there.
-    pub(super) fn place(&mut self, offer: Offer) -> Result<Answered, StoreError> {
+    pub(super) fn place(&mut self, offer: &Offer) -> Result<Answered, StoreError> {
         let unavailable = |why| Err(StoreError::Unavailable(why));
         let (hash, conflict_of) = loop {
             if self.shared.failed() {
                 return unavailable(Unavailable::WriteFailed);
             }
-            let (hash, conflict_of) = match self.judge(&offer) {
+            let (hash, conflict_of) = match self.judge(offer) {
                 Verdict::Duplicate(place) => return Ok(Answered::Duplicate(place)),
                 Verdict::New => (offer.hashes.key, None),
                 Verdict::Conflict(of) => (offer.hashes.key_and_body, Some(of)),

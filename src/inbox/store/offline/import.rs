@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::lines::{self, BadLine, End, Event, FORMAT, Head, Record};
 use crate::inbox::store::embedded::{Embedded, original};
 use crate::inbox::store::load::Loaded;
-use crate::inbox::store::queue::{Answered, Command, Offer};
+use crate::inbox::store::queue::{Answered, Command, Heard, Offer};
 use crate::inbox::store::record::{ClaimHashes, Place, Step};
 use crate::inbox::store::{Acceptance, StoreError};
 
@@ -204,15 +204,15 @@ impl Embedded {
         &self,
         one: &Import,
         instead_of: Vec<Place>,
-    ) -> Result<oneshot::Receiver<Result<Answered, StoreError>>, StoreError> {
+    ) -> Result<oneshot::Receiver<Result<Heard, StoreError>>, StoreError> {
         let event = one.event.stored().map_err(|_| StoreError::Io {
             doing: "reading an export",
             kind: io::ErrorKind::InvalidData,
         })?;
-        let offer = Offer {
+        let offer = Box::new(Offer {
             instead_of,
             ..self.offer_of(&event, one.hashes, one.event.keep())?
-        };
+        });
         let loaded = Loaded {
             offer,
             steps: one.steps.clone(),
@@ -224,16 +224,16 @@ impl Embedded {
 
     fn loaded(
         &self,
-        answer: Result<oneshot::Receiver<Result<Answered, StoreError>>, StoreError>,
+        answer: Result<oneshot::Receiver<Result<Heard, StoreError>>, StoreError>,
         one: &Import,
     ) -> Result<Acceptance, StoreError> {
         let mut answer = answer;
         let mut instead_of = Vec::new();
         loop {
-            let place = match answer?
+            let heard = answer?
                 .blocking_recv()
-                .unwrap_or(Err(StoreError::Unknown))?
-            {
+                .unwrap_or(Err(StoreError::Unknown))?;
+            let place = match heard.answered {
                 Answered::New(id) => return Ok(Acceptance::New(id)),
                 Answered::Conflict { id, of } => return Ok(Acceptance::Conflict { id, of }),
                 Answered::Duplicate(place) => place,

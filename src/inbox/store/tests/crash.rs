@@ -240,7 +240,7 @@ async fn with_fault(nth: u64, fault: Fault, counted: Counted, lasting: bool) -> 
         disk.plan(nth, fault, counted);
     }
     if let Ok(store) = open_on(&disk, nth, &fatal) {
-        for _ in 0..12 {
+        for _ in 0..12 + nth / 12 {
             known.work(&store, &random, 50_000).await;
         }
         let failed = store.stats().failed;
@@ -264,16 +264,13 @@ async fn with_fault(nth: u64, fault: Fault, counted: Counted, lasting: bool) -> 
 #[test]
 fn any_operation_may_fail_once() {
     let mut hits = 0;
-    for nth in (1..100).chain((100..500).step_by(7)) {
-        let before = hits;
+    for nth in 1..=500 {
         for fault in [Fault::Eio, Fault::Full, Fault::Short, Fault::Interrupted] {
             hits += usize::from(block_on(with_fault(nth, fault, Counted::All, false)));
         }
-        if hits == before {
-            break;
-        }
     }
-    assert!(hits > 300, "{hits}");
+    // A seed that ends early has fewer operations; nearly all are met.
+    assert!(hits > 1_500, "{hits}");
 }
 
 #[test]
