@@ -29,6 +29,7 @@ mod send;
 mod settings;
 mod shutdown;
 mod sign;
+mod store;
 mod storm;
 mod strictness;
 mod tidy;

@@ -10,6 +10,24 @@ use super::record::{ClaimHashes, Conflicts, Meta, Place};
 use super::{BusinessClaim, Claim};
 use crate::message::SourceName;
 
+/// What an event claims, hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashedClaims {
+    pub own: ClaimHashes,
+    pub business: Option<ClaimHashes>,
+}
+
+impl HashedClaims {
+    /// Of its own key, or of its business key when it has one.
+    pub fn at(&self, business: bool) -> Option<&ClaimHashes> {
+        if business {
+            self.business.as_ref()
+        } else {
+            Some(&self.own)
+        }
+    }
+}
+
 /// Hashes idempotency keys with the store's own secret.
 #[derive(Clone)]
 pub struct ClaimKey(hmac::Hmac<Sha256>);
@@ -18,6 +36,14 @@ impl ClaimKey {
     #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
     pub fn new(key: &[u8; 32]) -> Self {
         ClaimKey(hmac::KeyInit::new_from_slice(key).expect("HMAC takes a key of any length"))
+    }
+
+    /// Everything that an event claims.
+    pub fn claims(&self, claim: &Claim) -> HashedClaims {
+        HashedClaims {
+            own: self.hash(claim),
+            business: claim.business.as_ref().map(|key| self.business(key)),
+        }
     }
 
     pub fn hash(&self, claim: &Claim) -> ClaimHashes {
@@ -103,7 +129,8 @@ pub fn claims_of(
 
 /// The claims that are remembered. A claim lives until its segment is removed.
 pub struct Claims {
-    buckets: Vec<Vec<Entry>>,
+    /// By the first byte of the hash, then by the second; the inner ones when they are first needed.
+    shelves: Vec<Vec<Vec<Entry>>>,
     length: usize,
 }
 
@@ -138,12 +165,13 @@ impl Entry {
     }
 }
 
-const BUCKETS: usize = 1 << 16;
+const SHELF: usize = 1 << 8;
+const BUCKETS: usize = SHELF * SHELF;
 
 impl Default for Claims {
     fn default() -> Self {
         Claims {
-            buckets: std::iter::repeat_with(Vec::new).take(BUCKETS).collect(),
+            shelves: vec![Vec::new(); SHELF],
             length: 0,
         }
     }
@@ -154,9 +182,17 @@ impl Claims {
         self.length
     }
 
+    fn bucket(&mut self, number: usize) -> Option<&mut Vec<Entry>> {
+        let shelf = self.shelves.get_mut(number / SHELF)?;
+        if shelf.is_empty() {
+            shelf.resize_with(SHELF, Vec::new);
+        }
+        shelf.get_mut(number % SHELF)
+    }
+
     pub fn get(&self, hash: &[u8; 16]) -> Option<Taken> {
         let (bucket, rest) = split(hash);
-        let bucket = self.buckets.get(bucket)?;
+        let bucket = self.shelves.get(bucket / SHELF)?.get(bucket % SHELF)?;
         let at = search(bucket, &rest).ok()?;
         bucket.get(at).map(Entry::taken)
     }
@@ -164,7 +200,7 @@ impl Claims {
     /// Takes a key, over whoever had it.
     pub fn put(&mut self, hash: &[u8; 16], taken: Taken) {
         let (bucket, rest) = split(hash);
-        let Some(bucket) = self.buckets.get_mut(bucket) else {
+        let Some(bucket) = self.bucket(bucket) else {
             return;
         };
         let entry = Entry {
@@ -190,7 +226,7 @@ impl Claims {
     /// Takes very many keys. Nothing can be asked until [`Claims::loaded`].
     pub fn load(&mut self, hash: &[u8; 16], taken: Taken) {
         let (bucket, rest) = split(hash);
-        if let Some(bucket) = self.buckets.get_mut(bucket) {
+        if let Some(bucket) = self.bucket(bucket) {
             make_room(bucket);
             bucket.push(Entry::new(rest, taken));
         }
@@ -199,7 +235,7 @@ impl Claims {
     /// Puts in order what was loaded; of two with the same key the later counts.
     pub fn loaded(&mut self) {
         self.length = 0;
-        for bucket in &mut self.buckets {
+        for bucket in self.shelves.iter_mut().flatten() {
             bucket.sort_by_key(|entry| entry.hash);
             bucket.dedup_by(|later, earlier| {
                 let same = later.hash == earlier.hash;
@@ -215,7 +251,7 @@ impl Claims {
     /// Gives a key back, if it is (still) taken by what lies at `place`.
     pub fn remove(&mut self, hash: &[u8; 16], place: Place) {
         let (bucket, rest) = split(hash);
-        let Some(bucket) = self.buckets.get_mut(bucket) else {
+        let Some(bucket) = self.bucket(bucket) else {
             return;
         };
         if let Ok(at) = search(bucket, &rest)
@@ -234,7 +270,12 @@ impl Claims {
         count: usize,
         lives: impl Fn(u32) -> bool,
     ) -> Option<usize> {
-        for bucket in self.buckets.iter_mut().skip(from).take(count) {
+        let end = (from + count).min(BUCKETS);
+        for number in from..end {
+            let shelf = self.shelves.get_mut(number / SHELF);
+            let Some(bucket) = shelf.and_then(|shelf| shelf.get_mut(number % SHELF)) else {
+                continue;
+            };
             let before = bucket.len();
             bucket.retain(|e| lives(u32::from_le_bytes(e.segment)));
             self.length -= before - bucket.len();
@@ -242,7 +283,7 @@ impl Claims {
                 bucket.shrink_to_fit();
             }
         }
-        Some(from + count).filter(|next| *next < BUCKETS)
+        Some(end).filter(|next| *next < BUCKETS)
     }
 }
 

@@ -25,6 +25,8 @@ fn age_limit(least_keep: Duration) -> Duration {
 /// Sealed segments that wait for the index, from which on the writer waits, too: their rows are
 /// in memory.
 const UNINDEXED_MAX: usize = 8;
+/// So long it may take over one of them.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Writer {
     /// Writes the group and syncs it; then, and only then, makes it visible and answers. False when
@@ -168,19 +170,39 @@ impl Writer {
         }
     }
 
-    fn wait_for_index(&self) {
-        let behind = || {
+    /// The rows of sealed segments are in memory until the index has them: a writer that is faster
+    /// waits. But not for an index that makes no headway, since that is only an index.
+    fn wait_for_index(&mut self) {
+        let waiting = || {
             let inner = self.shared.catalog.lock();
             let waiting = inner
                 .segments
                 .values()
                 .filter(|s| s.sealed && matches!(s.rows, Rows::Memory { .. }));
-            waiting.count() > UNINDEXED_MAX
+            waiting.count()
         };
-        while self.shared.index().is_some() && behind() {
+        if self.shared.index().is_none() {
+            return;
+        }
+        let mut left = waiting();
+        if left <= UNINDEXED_MAX {
+            self.index_late = false;
+        }
+        let mut since = Instant::now();
+        while left > UNINDEXED_MAX && !self.index_late {
             self.shared.checkpoint.ring(|work| work.checkpoint = true);
             if !self.shared.checkpoint.wait_done() {
                 return;
+            }
+            let now = waiting();
+            if now < left {
+                (left, since) = (now, Instant::now());
+            } else if since.elapsed() >= PATIENCE {
+                tracing::error!(
+                    segments = now,
+                    "the index makes no headway: rows stay in memory, and nobody waits for it"
+                );
+                self.index_late = true;
             }
         }
     }
@@ -189,6 +211,7 @@ impl Writer {
     /// groups, means that nobody can make one of their deliveries owed again meanwhile.
     pub(super) fn expire(&mut self, now: Timestamp, reply: Reply<Vec<Segment>>) {
         self.commit();
+        let now = self.pace.believe(now, self.began.elapsed());
         let old = {
             let inner = self.shared.catalog.lock();
             inner

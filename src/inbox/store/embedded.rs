@@ -12,6 +12,7 @@
 //! Three threads: the writer, the one that writes checkpoints, and the one that keeps a segment
 //! ready and watches the free space.
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -20,15 +21,16 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::checkpoint;
-use super::claims::ClaimKey;
+use super::claims::HashedClaims;
 use super::disk::{Disk, DiskFile, RealDisk};
+use super::ending;
 use super::index::{Index, index_path};
+use super::keyring::{self, Keyring};
 use super::open::{self, Parts};
 pub use super::open::{EmbeddedConfig, IndexUse, OpenError, Report};
+use super::pace::Pace;
 use super::queue::{Answered, Asked, Command, End, Offer, Queue, Reply};
-use super::record::{
-    Added, ClaimHashes, Meta, Order, Place, Planned, Version, encode_accepted, frame_span,
-};
+use super::record::{Added, Meta, Order, Place, Planned, Version, encode_accepted, frame_span};
 use super::segment::{HEADER, MetaRead};
 use super::shared::{Shared, reading};
 use super::writer::Writer;
@@ -39,12 +41,14 @@ use crate::telemetry::Metrics;
 
 /// The store of one machine. Dropping it without [`Store::close`] is what a crash is, and safe.
 pub struct Embedded {
-    shared: Arc<Shared>,
-    queue: Arc<Queue>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) queue: Arc<Queue>,
     random: Arc<dyn Random>,
-    claim_key: ClaimKey,
+    claim_keys: Keyring,
+    pub(super) former_keys: Vec<[u8; 32]>,
     largest: u32,
     report: Report,
+    directory: Arc<Path>,
     running: Arc<Mutex<Running>>,
 }
 
@@ -99,6 +103,9 @@ impl Embedded {
             metrics,
             on_fatal,
             claims: opened.claims,
+            pace: Pace::new(opened.latest, config.clock_leap),
+            began: tokio::time::Instant::now(),
+            index_late: false,
             conflicts: opened.conflicts,
             live,
             sweep: None,
@@ -111,9 +118,11 @@ impl Embedded {
         };
         let running = Arc::new(Mutex::new(Running::default()));
         let store = Embedded {
-            claim_key: ClaimKey::new(&shared.identity.key),
+            claim_keys: Keyring::new(&shared.identity.key, &opened.former_keys),
+            former_keys: opened.former_keys,
             largest: config.segment_bytes - HEADER - (config.segment_bytes / 16).min(1 << 20),
             report: opened.report,
+            directory: Arc::from(&*config.directory),
             running,
             shared,
             queue,
@@ -167,6 +176,41 @@ impl Embedded {
         &self.report
     }
 
+    /// Makes a store where there is none, with the key of another one; false when there is one.
+    pub fn found(
+        directory: &Path,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        key: [u8; 32],
+    ) -> Result<bool, OpenError> {
+        let disk = Arc::new(RealDisk);
+        open::found(
+            &Parts {
+                disk,
+                clock,
+                random,
+            },
+            directory,
+            key,
+        )
+    }
+
+    /// From now on, and after every start, events whose keys were hashed with these are known again.
+    pub fn know_keys(&mut self, keys: &[[u8; 32]]) -> std::io::Result<()> {
+        let mut former = self.former_keys.clone();
+        for key in keys {
+            if *key != self.shared.identity.key && !former.contains(key) {
+                former.push(*key);
+            }
+        }
+        if former != self.former_keys {
+            keyring::write(&*self.shared.disk, &self.directory, &former)?;
+            self.claim_keys = Keyring::new(&self.shared.identity.key, &former);
+            self.former_keys = former;
+        }
+        Ok(())
+    }
+
     #[cfg(test)]
     pub(super) fn shared_for_tests(&self) -> &Shared {
         &self.shared
@@ -198,11 +242,8 @@ impl Embedded {
     }
 
     fn offer(&self, event: &StoredEvent, claim: &Claim, plan: &Plan) -> Result<Offer, StoreError> {
-        let too_large = || StoreError::Unavailable(Unavailable::TooLarge);
-        let tag = self.random.next_u64();
-        let hashes = self.claim_key.hash(claim);
-        let key = &self.claim_key;
-        let business = claim.business.as_ref().map(|claim| key.business(claim));
+        let keys = &self.claim_keys;
+        let lane = |destination: &DestinationName| LaneName::new(&event.source, destination);
         let planned = |delivery: &PlannedDelivery| Planned {
             destination: delivery.destination.as_str().to_owned(),
             state: if delivery.wanted {
@@ -211,20 +252,43 @@ impl Embedded {
                 State::Filtered
             },
             order: delivery.order.as_ref().map(|order| Order {
-                hash: key.order(&event.source, &order.value),
+                hash: keys.order(&event.source, &order.value, |hash| {
+                    self.shared.in_order(&lane(&delivery.destination), hash)
+                }),
                 hold: order.hold,
             }),
         };
+        let claims = keys.hash(claim);
         let added = Added {
-            tag,
-            claim: hashes,
-            business,
+            tag: self.new_tag(),
+            claim: claims.own,
+            business: claims.business,
             keep: claim.keep,
             deliveries: plan.deliveries.iter().map(planned).collect(),
             version: plan.version.as_ref().map(|version| Version {
-                key: key.version(&event.source, &version.key),
+                key: keys.version(&event.source, &version.key, |hash| {
+                    self.shared.versions.known(hash)
+                }),
                 stamp: version.stamp,
             }),
+        };
+        let mut offer = self.offer_of(event, added)?;
+        offer.on_conflict = claim.on_conflict;
+        offer.former = keys.former(claim);
+        Ok(offer)
+    }
+
+    pub(super) fn new_tag(&self) -> u64 {
+        self.random.next_u64()
+    }
+
+    /// An event whose keys were hashed already.
+    pub(super) fn offer_of(&self, event: &StoredEvent, added: Added) -> Result<Offer, StoreError> {
+        let too_large = || StoreError::Unavailable(Unavailable::TooLarge);
+        let tag = added.tag;
+        let claims = HashedClaims {
+            own: added.claim,
+            business: added.business,
         };
         let meta = Meta::of(event, added).ok_or_else(too_large)?;
         let payload = encode_accepted(&meta, &event.headers, &event.body).ok_or_else(too_large)?;
@@ -240,9 +304,9 @@ impl Embedded {
             payload_crc: crc32fast::hash(&payload),
             payload,
             span,
-            hashes,
-            business,
-            on_conflict: claim.on_conflict,
+            claims,
+            former: Vec::new(),
+            on_conflict: OnConflict::KeepBoth,
             tag,
             rows: self.shared.rows_of_meta(nowhere, &meta),
             instead_of: Vec::new(),
@@ -254,23 +318,21 @@ impl Embedded {
         let mut instead_of = Vec::new();
         loop {
             let mut offer = self.offer(&event, &claim, &plan)?;
-            let (hashes, by_business) = (offer.hashes, offer.business);
             offer.instead_of.clone_from(&instead_of);
-            let (place, business) = match self
+            let heard = self
                 .ask(|reply| Command::Accept(Box::new(offer), reply))
-                .await?
-            {
+                .await?;
+            let (place, business) = match heard.answered {
                 Answered::New(id) => return Ok(Acceptance::New(id)),
                 Answered::Conflict { id, of } => return Ok(Acceptance::Conflict { id, of }),
                 Answered::Dropped { of } => return Ok(Acceptance::Dropped { of }),
                 Answered::Refused { of } => return Ok(Acceptance::Refused { of }),
-                Answered::Duplicate { place, business } => {
-                    (place, business.then_some(by_business).flatten())
-                }
+                Answered::Duplicate { place, business } => (place, business),
             };
+            let offer = heard.offer;
             // The original is durable; its tag stands in it.
             if let Some(id) = self
-                .look(move |shared| original(shared, place, hashes, business))
+                .look(move |shared| original(shared, place, &offer, business))
                 .await?
             {
                 return Ok(Acceptance::Duplicate(id));
@@ -306,12 +368,18 @@ impl Embedded {
         if self.shared.flags.closed.swap(true, Ordering::SeqCst) {
             return Err(StoreError::Closed);
         }
-        let (shared, queue, running) = (
+        let (shared, queue, running, directory) = (
             Arc::clone(&self.shared),
             Arc::clone(&self.queue),
             Arc::clone(&self.running),
+            Arc::clone(&self.directory),
         );
-        blocking(move || stop(&shared, &queue, &running, End::Drain)).await?;
+        blocking(move || {
+            stop(&shared, &queue, &running, End::Drain, |shared| {
+                write_ending(shared, &directory);
+            });
+        })
+        .await?;
         if self.shared.failed() {
             Err(StoreError::Unknown)
         } else {
@@ -322,20 +390,17 @@ impl Embedded {
 
 /// The id of the event at a place; none when it is damaged, or not the event that it is taken for:
 /// memory knows shortened hashes, the journal the whole ones, and the journal decides.
-fn original(
+pub(super) fn original(
     shared: &Shared,
     place: Place,
-    hashes: ClaimHashes,
-    business: Option<ClaimHashes>,
+    offer: &Offer,
+    business: bool,
 ) -> Result<Option<EventId>, StoreError> {
     let Some(file) = shared.catalog.file(place.segment) else {
         return Ok(None);
     };
     match file.read_meta(place.offset).map_err(reading)? {
-        MetaRead::Good(meta, _)
-            if (business.is_none() && meta.claim == hashes)
-                || (business.is_some() && meta.business == business) =>
-        {
+        MetaRead::Good(meta, _) if offer.is_known_as(&meta, business) => {
             Ok(Some(place.with_tag(meta.tag)))
         }
         MetaRead::Good(..) | MetaRead::Damaged | MetaRead::NoEvent => Ok(None),
@@ -359,7 +424,13 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// Ends the threads: the writer first, since the others serve it.
-fn stop(shared: &Shared, queue: &Queue, running: &Mutex<Running>, how: End) {
+fn stop(
+    shared: &Shared,
+    queue: &Queue,
+    running: &Mutex<Running>,
+    how: End,
+    last: impl FnOnce(&Shared),
+) {
     let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
     queue.end(how);
     shared.room.stop();
@@ -374,13 +445,36 @@ fn stop(shared: &Shared, queue: &Queue, running: &Mutex<Running>, how: End) {
         let _ = thread.join();
     }
     shared.set_index(None);
+    last(shared);
     running.lock = None;
+}
+
+/// A clean stop: up to here everything is durable, and the next start knows.
+fn write_ending(shared: &Shared, directory: &Path) {
+    let end = {
+        let inner = shared.catalog.lock();
+        inner.segments.last_key_value().map(|(number, s)| Place {
+            segment: *number,
+            offset: s.end,
+        })
+    };
+    if let Some(end) = end.filter(|_| !shared.failed())
+        && let Err(error) = ending::write(&*shared.disk, directory, &shared.identity.id, end)
+    {
+        tracing::warn!(%error, "how far the journal is durable could not be written down");
+    }
 }
 
 impl Drop for Embedded {
     fn drop(&mut self) {
         if !self.shared.flags.closed.swap(true, Ordering::SeqCst) {
-            stop(&self.shared, &self.queue, &self.running, End::Abandon);
+            stop(
+                &self.shared,
+                &self.queue,
+                &self.running,
+                End::Abandon,
+                |_| {},
+            );
         }
     }
 }

@@ -177,6 +177,20 @@ impl FaultyDisk {
         })))
     }
 
+    /// The process was killed at this moment, and the machine goes on: all that was written is
+    /// there, and what was not synced is not any safer for it.
+    pub(super) fn after_kill(&self) -> FaultyDisk {
+        let sim = self.sim();
+        FaultyDisk(Arc::new(Mutex::new(Sim {
+            files: sim.files.clone(),
+            names: sim.names.clone(),
+            durable_names: sim.durable_names.clone(),
+            renamed: sim.renamed.clone(),
+            capacity: sim.capacity,
+            ..Sim::default()
+        })))
+    }
+
     /// What is left after a power cut at this moment.
     pub(super) fn after_power_cut(&self, seed: u64) -> FaultyDisk {
         let random = SeededRandom::new(seed);

@@ -329,6 +329,26 @@ impl Index {
         Ok(keys)
     }
 
+    /// Reads everything, and says of how many segments it speaks.
+    pub fn check(&self, store: &[u8; 16]) -> Result<u32, IndexError> {
+        self.checkpoint(store)?
+            .ok_or(IndexError::Broken("it has no checkpoint"))?;
+        self.lanes()?;
+        let segments = self.segments()?;
+        for (number, segment) in &segments {
+            for block in self.blocks(*number, segment)? {
+                if self.rows(*number, block.first)?.len() != usize::from(block.rows) {
+                    return Err(IndexError::Broken("the number of rows in a block"));
+                }
+            }
+            self.refs(*number, segment)?;
+            self.claims(*number, segment, |_| {})?;
+            self.versions(*number, segment)?;
+            self.words(*number, segment)?;
+        }
+        Ok(u32::try_from(segments.len()).unwrap_or(u32::MAX))
+    }
+
     pub fn apply(&self, write: Write) -> Result<(), IndexError> {
         guarded(|| self.db.apply_batch(write.0))
     }

@@ -17,6 +17,7 @@ pub mod disk;
 pub mod record;
 pub mod segment;
 pub mod claims;
+pub mod keyring;
 pub mod order;
 pub mod owed;
 pub mod catalog;
@@ -27,13 +28,17 @@ pub mod versions;
 pub mod words;
 pub mod shared;
 pub mod checkpoint;
+pub mod ending;
 pub mod open;
 pub mod reading;
 pub mod queue;
+pub mod pace;
 pub mod writer;
 pub mod commit;
 pub mod steps;
+pub mod load;
 pub mod embedded;
+pub mod offline;
 #[cfg(test)]
 pub mod plain;
 #[cfg(test)]
@@ -436,6 +441,15 @@ pub enum DeedKind {
 }
 
 impl DeedKind {
+    pub const ALL: [DeedKind; 6] = [
+        DeedKind::Redrive,
+        DeedKind::Discard,
+        DeedKind::Pause,
+        DeedKind::Resume,
+        DeedKind::RedriveMany,
+        DeedKind::DiscardMany,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             DeedKind::Redrive => "redrive",

@@ -91,6 +91,11 @@ impl Orders {
         }
     }
 
+    /// Someone is in this order.
+    pub fn any(&self, lane: u32, hash: u64) -> bool {
+        self.groups.contains_key(&(lane, hash))
+    }
+
     pub fn current(&self, lane: u32, order: Order) -> Option<Place> {
         self.groups.get(&(lane, order.hash))?.current
     }

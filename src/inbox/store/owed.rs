@@ -239,6 +239,11 @@ impl Owed {
         table.due.get(lane as usize)?.first().map(|(when, _)| *when)
     }
 
+    /// Some of a lane wait in this order.
+    pub fn in_order(&self, lane: u32, hash: u64) -> bool {
+        self.table().orders.any(lane, hash)
+    }
+
     /// How many are owed, how many are dead, and since when the oldest of the owed is.
     pub fn figures(&self) -> (usize, usize, Option<Timestamp>) {
         let mut table = self.table();

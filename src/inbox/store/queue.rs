@@ -5,7 +5,9 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use super::catalog::Segment;
-use super::record::{ClaimHashes, Place};
+use super::claims::HashedClaims;
+use super::load::Loaded;
+use super::record::{ClaimHashes, Meta, Place, Word};
 use super::shared::NewRow;
 use super::{Attempt, Deed, Lease, Next, OnConflict, Operated, Operation, StoreError, Unavailable};
 use crate::clock::Timestamp;
@@ -14,7 +16,7 @@ use crate::message::EventId;
 pub type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 pub enum Command {
-    Accept(Box<Offer>, Reply<Answered>),
+    Accept(Box<Offer>, Reply<Heard>),
     Settle(Box<(Lease, Attempt, Next)>, Reply<()>),
     /// The lease ends: a later event says it all.
     Supersede(Box<(Lease, EventId)>, Reply<()>),
@@ -22,6 +24,10 @@ pub enum Command {
     Record(Box<Deed>, Reply<u64>),
     /// Takes expired segments out of sight; the caller removes their files.
     Expire(Timestamp, Reply<Vec<Segment>>),
+    /// An event of another store, with its history.
+    Load(Box<Loaded>, Reply<Heard>),
+    /// What an operator did there.
+    LoadWord(Box<Word>, Reply<u64>),
 }
 
 /// An operator's word on a delivery.
@@ -39,8 +45,9 @@ pub struct Offer {
     pub payload_crc: u32,
     /// What the event takes in a segment.
     pub span: u32,
-    pub hashes: ClaimHashes,
-    pub business: Option<ClaimHashes>,
+    pub claims: HashedClaims,
+    /// The same under the keys of stores whose events were imported.
+    pub former: Vec<HashedClaims>,
     pub on_conflict: OnConflict,
     pub tag: u64,
     /// Its deliveries. Their place is not known yet.
@@ -48,6 +55,24 @@ pub struct Offer {
     /// Claims that hold no longer: what they stand for was found damaged. All of them, since a key
     /// and the key with this body may lead to two places.
     pub instead_of: Vec<Place>,
+}
+
+impl Offer {
+    /// What it is known by at a level, under the store's own key first.
+    pub fn hashes(&self, business: bool) -> impl Iterator<Item = &ClaimHashes> {
+        let all = std::iter::once(&self.claims).chain(&self.former);
+        all.filter_map(move |claimed| claimed.at(business))
+    }
+
+    /// The event with this meta is the same, by its own key or by its business key.
+    pub fn is_known_as(&self, meta: &Meta, business: bool) -> bool {
+        let there = if business {
+            meta.business
+        } else {
+            Some(meta.claim)
+        };
+        there.is_some_and(|there| self.hashes(business).any(|hashes| *hashes == there))
+    }
 }
 
 /// What the writer says of an offer. It knows where a duplicate's original lies, not its tag.
@@ -69,6 +94,13 @@ pub enum Answered {
     Refused {
         of: EventId,
     },
+}
+
+/// What is heard of an offer. It goes back to whoever made it: memory is given back cheaply where it
+/// was taken, and the writer, for whom everybody waits, has less to do.
+pub struct Heard {
+    pub answered: Answered,
+    pub offer: Box<Offer>,
 }
 
 /// Bounded for events, which can be refused with "try again". Steps of deliveries are bounded by
@@ -173,7 +205,7 @@ impl Queue {
 
 /// Who waits for a group, and what it is told when the group is durable.
 pub enum Outcome {
-    Accept(Reply<Answered>, Answered),
+    Accept(Reply<Heard>, Heard),
     Settle(Reply<()>, Result<(), StoreError>),
     Operate(Reply<Operated>, Operated),
     Record(Reply<u64>, u64),
@@ -182,7 +214,7 @@ pub enum Outcome {
 impl Outcome {
     pub fn tell(self, failure: Option<&StoreError>) {
         match (self, failure) {
-            (Outcome::Accept(reply, answered), None) => answer(reply, Ok(answered)),
+            (Outcome::Accept(reply, heard), None) => answer(reply, Ok(heard)),
             (Outcome::Settle(reply, result), None) => answer(reply, result),
             (Outcome::Operate(reply, operated), None) => answer(reply, Ok(operated)),
             (Outcome::Record(reply, number), None) => answer(reply, Ok(number)),

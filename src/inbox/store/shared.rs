@@ -281,6 +281,12 @@ impl Shared {
         }
     }
 
+    /// Some of a lane wait in this order.
+    pub fn in_order(&self, lane: &LaneName, hash: u64) -> bool {
+        let number = self.lanes.known(lane);
+        number.is_some_and(|number| self.owed.in_order(number, hash))
+    }
+
     /// What memory needs to know of an event that lies at a place, delivery by delivery.
     pub fn rows_of_meta(&self, at: Place, meta: &Meta) -> Vec<NewRow> {
         let source = SourceName::new(&meta.source);

@@ -30,15 +30,7 @@ impl Writer {
         next: Next,
         reply: Reply<()>,
     ) {
-        cut(&mut attempt.error);
-        let said = attempt.response.as_ref().map_or(0, response_bytes);
-        // Where space is short, that it was delivered is worth more than what was answered; and a
-        // test's segment is not larger than an answer.
-        let room = self.shared.room.above_low_water() && said <= self.file_bytes as usize / 8;
-        if said > RESPONSE_MAX || !room {
-            attempt.response = None;
-        }
-        let said = attempt.response.as_ref().map_or(0, response_bytes);
+        let said = self.cut_attempt(&mut attempt);
         let (open, granted) = match self.stands_for(lease.id, said) {
             Ok(Some(found)) => found,
             Ok(None) => return answer(reply, Err(StoreError::LeaseLost)),
@@ -87,6 +79,20 @@ impl Writer {
         };
         self.step(open, after, None, &step);
         self.group.outcomes.push(Outcome::Settle(reply, Ok(())));
+    }
+
+    /// As much of an attempt as is kept; how many bytes of it are the answer.
+    pub(super) fn cut_attempt(&self, attempt: &mut Attempt) -> usize {
+        cut(&mut attempt.error);
+        let said = attempt.response.as_ref().map_or(0, response_bytes);
+        // Where space is short, that it was delivered is worth more than what was answered; and a
+        // test's segment is not larger than an answer.
+        let room = self.shared.room.above_low_water() && said <= self.file_bytes as usize / 8;
+        if said <= RESPONSE_MAX && room {
+            return said;
+        }
+        attempt.response = None;
+        0
     }
 
     /// The lease ends without an attempt: a later event says it all.
@@ -170,31 +176,45 @@ impl Writer {
 
     /// An entry of the audit by itself; a pause or its end among them.
     pub(super) fn record(&mut self, deed: Deed, reply: Reply<u64>) {
+        match self.room_for_word() {
+            Ok(()) => {
+                let number = self.new_word(deed);
+                self.group.outcomes.push(Outcome::Record(reply, number));
+            }
+            Err(e) => answer(reply, Err(e)),
+        }
+    }
+
+    pub(super) fn room_for_word(&mut self) -> Result<(), StoreError> {
         if self.shared.failed() {
-            let why = StoreError::Unavailable(Unavailable::WriteFailed);
-            return answer(reply, Err(why));
+            return Err(StoreError::Unavailable(Unavailable::WriteFailed));
         }
         if !self.fits(WORD_MAX, 0) {
             self.commit();
-            if let Err(why) = self.rotate(true) {
-                return answer(reply, Err(StoreError::Unavailable(why)));
-            }
+            self.rotate(true).map_err(StoreError::Unavailable)?;
         }
-        let number = self.new_word(deed);
-        self.group.outcomes.push(Outcome::Record(reply, number));
+        Ok(())
     }
 
-    fn new_word(&mut self, mut deed: Deed) -> u64 {
+    fn new_word(&mut self, deed: Deed) -> u64 {
+        let number = self.next_number();
+        self.cut_word(number, deed);
+        number
+    }
+
+    /// The number of the next entry of the audit.
+    pub(super) fn next_number(&self) -> u64 {
         let in_group = self.group.words.iter().map(|(_, word)| word.number + 1);
-        let number = in_group
-            .max()
-            .unwrap_or(0)
-            .max(self.shared.words.next_number());
+        let next = self.shared.words.next_number();
+        in_group.max().unwrap_or(0).max(next)
+    }
+
+    /// Writes a deed down, as much of it as is kept.
+    pub(super) fn cut_word(&mut self, number: u64, mut deed: Deed) {
         for text in [&mut deed.by, &mut deed.detail, &mut deed.outcome] {
             cut(text);
         }
         self.word(Word { number, deed });
-        number
     }
 
     /// Writes a deed down, where it was found to fit.
@@ -294,7 +314,7 @@ impl Writer {
     }
 
     /// As `stands`, before a step with an answer of so many bytes.
-    fn stands_for(
+    pub(super) fn stands_for(
         &mut self,
         id: EventId,
         answer: usize,
@@ -385,7 +405,7 @@ fn response_bytes(response: &Response) -> usize {
     fields + response.body.len() + 16
 }
 
-fn cut(text: &mut String) {
+pub(super) fn cut(text: &mut String) {
     if text.len() > TEXT_MAX {
         let end = (0..=TEXT_MAX)
             .rev()

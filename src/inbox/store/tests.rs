@@ -15,8 +15,11 @@ use crate::telemetry::Metrics;
 
 mod crash;
 mod damage;
+mod measure;
 mod model;
+mod offline;
 mod old;
+mod power;
 mod reopen;
 mod space;
 
@@ -31,6 +34,7 @@ fn config(directory: &std::path::Path) -> EmbeddedConfig {
         low_water_bytes: 0,
         index_cache_bytes: 1 << 20,
         tick: Duration::from_millis(5),
+        clock_leap: 0,
         ..EmbeddedConfig::default()
     }
 }

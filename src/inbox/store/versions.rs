@@ -46,6 +46,11 @@ impl Versions {
         (latest.stamp > version.stamp).then_some(latest.id)
     }
 
+    /// There is an event about it.
+    pub fn known(&self, key: u64) -> bool {
+        self.lock().contains_key(&key)
+    }
+
     pub fn forget(&self, gone: impl Fn(u32) -> bool) {
         let mut latest = self.lock();
         latest.retain(|_, latest| !gone(Place::of(latest.id).segment));

@@ -56,6 +56,16 @@ impl Words {
         of(None) || of(Some(lane.destination.clone()))
     }
 
+    /// The entry by which exactly this is paused: a lane, or without a destination a source.
+    pub fn paused_by(
+        &self,
+        source: &SourceName,
+        destination: Option<&DestinationName>,
+    ) -> Option<u64> {
+        let key = (source.clone(), destination.cloned());
+        self.lock().paused.get(&key).copied()
+    }
+
     /// Where entries stand that are older than `after`, newest first, one more than `limit`.
     pub fn page(&self, after: Option<u64>, limit: usize) -> Vec<(u64, Place)> {
         let table = self.lock();

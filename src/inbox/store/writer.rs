@@ -9,10 +9,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::time::Instant;
+
 use super::catalog::Segment;
 use super::claims::{Claims, Taken, check_of};
 use super::owed::{Granted, Open};
-use super::queue::{Answered, Command, End, Offer, Outcome, Queue, Reply, answer};
+use super::pace::Pace;
+use super::queue::{Answered, Command, End, Heard, Offer, Outcome, Queue, Reply, answer};
 use super::record::{ClaimHashes, Conflicts, FrameHead, Kind, Place, Word};
 use super::segment::{MetaRead, SegmentFile};
 use super::shared::{NewRow, Shared, Stepped};
@@ -31,6 +34,11 @@ pub struct Writer {
     pub(super) claims: Claims,
     /// There may be claims of conflicting events.
     pub(super) conflicts: bool,
+    /// How far the clock is believed when segments are to expire.
+    pub(super) pace: Pace,
+    pub(super) began: Instant,
+    /// The index made no headway while this waited for it: it is not waited for any more.
+    pub(super) index_late: bool,
     /// Numbers of the segments that are there; a claim in another one holds no longer.
     pub(super) live: HashSet<u32>,
     /// Where to go on forgetting claims of removed segments.
@@ -73,6 +81,7 @@ impl Writer {
         };
         let mut batch = Vec::new();
         while self.queue.drain(&mut batch, self.sweep.is_none()) {
+            self.warm(&batch);
             for command in batch.drain(..) {
                 self.handle(command);
                 if self.group.bytes.len() >= GROUP_BYTES {
@@ -87,7 +96,7 @@ impl Writer {
 
     fn handle(&mut self, command: Command) {
         match command {
-            Command::Accept(offer, reply) => self.accept(*offer, reply),
+            Command::Accept(offer, reply) => self.accept(offer, reply),
             Command::Settle(what, reply) => {
                 let (lease, attempt, next) = *what;
                 self.settle(lease, attempt, next, reply);
@@ -96,39 +105,75 @@ impl Writer {
             Command::Operate(asked, reply) => self.operate(*asked, reply),
             Command::Record(deed, reply) => self.record(*deed, reply),
             Command::Expire(now, reply) => self.expire(now, reply),
+            Command::Load(loaded, reply) => self.load(*loaded, reply),
+            Command::LoadWord(word, reply) => self.load_word(*word, reply),
         }
     }
 
-    fn accept(&mut self, offer: Offer, reply: Reply<Answered>) {
+    fn accept(&mut self, offer: Box<Offer>, reply: Reply<Heard>) {
+        let (answered, known) = match self.place(&offer, Writer::judge) {
+            Ok(Placed::New(answered)) => (answered, None),
+            Ok(Placed::Known(place, answered)) => (answered, Some(place)),
+            Err(e) => return answer(reply, Err(e)),
+        };
+        let heard = Heard { answered, offer };
+        if known.is_some_and(|place| !self.in_group(place)) {
+            // What is durable already needs no sync.
+            return answer(reply, Ok(heard));
+        }
+        // Only with the group is it known that the other one is durable.
+        self.group.outcomes.push(Outcome::Accept(reply, heard));
+    }
+
+    /// Looks up the keys of all that waits, one right after the other: what the processor must fetch
+    /// from memory for each, it then fetches for several at once, and finds at hand later.
+    fn warm(&self, batch: &[Command]) {
+        if batch.len() < 4 {
+            return;
+        }
+        let offers = batch.iter().filter_map(|command| match command {
+            Command::Accept(offer, _) => Some(offer),
+            Command::Load(loaded, _) => Some(&loaded.offer),
+            Command::Settle(..)
+            | Command::Supersede(..)
+            | Command::Operate(..)
+            | Command::Record(..)
+            | Command::LoadWord(..)
+            | Command::Expire(..) => None,
+        });
+        let keys = offers.flat_map(|offer| {
+            let business = offer.claims.business.as_ref();
+            std::iter::once(&offer.claims.own).chain(business)
+        });
+        std::hint::black_box(keys.filter(|k| self.claims.get(&k.key).is_some()).count());
+    }
+
+    /// Claims the keys and puts the event at the end of the group, or says what is there.
+    pub(super) fn place(
+        &mut self,
+        offer: &Offer,
+        judge: impl Fn(&Writer, &Offer) -> Judged,
+    ) -> Result<Placed, StoreError> {
+        let unavailable = |why| Err(StoreError::Unavailable(why));
         let (conflicts, conflict_of) = loop {
             if self.shared.failed() {
-                return answer(
-                    reply,
-                    Err(StoreError::Unavailable(Unavailable::WriteFailed)),
-                );
+                return unavailable(Unavailable::WriteFailed);
             }
-            let (conflicts, conflict_of) = match self.judge(&offer) {
-                Judged::Known(place, answered) if self.in_group(place) => {
-                    // Only with the group is it known that the other one is durable.
-                    self.group.outcomes.push(Outcome::Accept(reply, answered));
-                    return;
-                }
-                Judged::Known(_, answered) => return answer(reply, Ok(answered)),
+            let (conflicts, conflict_of) = match judge(self, offer) {
+                Judged::Known(place, answered) => return Ok(Placed::Known(place, answered)),
                 Judged::Accept(conflicts, of) => (conflicts, of),
             };
             if !self.shared.room.above_low_water() {
-                return answer(reply, Err(StoreError::Unavailable(Unavailable::DiskLow)));
+                return unavailable(Unavailable::DiskLow);
             }
             // The end of a segment is left to what follows from deliveries.
             if self.fits(offer.span, self.reserve()) {
                 break (conflicts, conflict_of);
             }
             self.commit();
-            if let Err(why) = self.rotate(false) {
-                return answer(reply, Err(StoreError::Unavailable(why)));
-            }
+            self.rotate(false).map_err(StoreError::Unavailable)?;
             if !self.fits(offer.span, self.reserve()) {
-                return answer(reply, Err(StoreError::Unavailable(Unavailable::TooLarge)));
+                return unavailable(Unavailable::TooLarge);
             }
         };
         let head = FrameHead {
@@ -140,9 +185,9 @@ impl Writer {
             subject: conflict_of,
         };
         let place = self.append(&head, &offer.payload);
-        self.conflicts |= conflict_of.is_some();
-        let business = offer.business.as_ref();
-        let taken = std::iter::once((&offer.hashes, conflicts.key))
+        self.conflicts |= conflicts.key || conflicts.business;
+        let business = offer.claims.business.as_ref();
+        let taken = std::iter::once((&offer.claims.own, conflicts.key))
             .chain(business.map(|hashes| (hashes, conflicts.business)));
         for (hashes, conflict) in taken {
             let hash = if conflict {
@@ -162,11 +207,10 @@ impl Writer {
             new
         }));
         let id = place.with_tag(offer.tag);
-        let answered = match conflict_of {
+        Ok(Placed::New(match conflict_of {
             None => Answered::New(id),
             Some(of) => Answered::Conflict { id, of },
-        };
-        self.group.outcomes.push(Outcome::Accept(reply, answered));
+        }))
     }
 
     /// What is known of an offer's keys: of its own first, and of its business key when its own is
@@ -174,10 +218,8 @@ impl Writer {
     fn judge(&self, offer: &Offer) -> Judged {
         let mut conflicts = Conflicts::default();
         let mut of = None;
-        let levels = std::iter::once((&offer.hashes, false))
-            .chain(offer.business.as_ref().map(|hashes| (hashes, true)));
-        for (hashes, business) in levels {
-            match self.judge_one(offer, hashes) {
+        for business in [false, true] {
+            match self.judge_level(offer, business) {
                 Verdict::New => {}
                 Verdict::Duplicate(place) if of.is_none() => {
                     return Judged::Known(place, Answered::Duplicate { place, business });
@@ -209,6 +251,48 @@ impl Writer {
         Judged::Accept(conflicts, of)
     }
 
+    /// Under whatever key it may have been hashed: it may have come from a store with another one.
+    fn judge_level(&self, offer: &Offer, business: bool) -> Verdict {
+        let mut so_far = Verdict::New;
+        for hashes in offer.hashes(business) {
+            match (self.judge_one(offer, hashes), &so_far) {
+                (duplicate @ Verdict::Duplicate(_), _) => return duplicate,
+                (conflict @ Verdict::Conflict(_), Verdict::New) => so_far = conflict,
+                (Verdict::Conflict(_) | Verdict::New, _) => {}
+            }
+        }
+        so_far
+    }
+
+    /// What is known of an event that another store has accepted. Only its own key says that it is
+    /// there; whatever else holds one of its keys here, it is taken in, as it was there.
+    pub(super) fn judge_loaded(
+        &self,
+        offer: &Offer,
+        mut conflicts: Conflicts,
+        mut of: Option<EventId>,
+    ) -> Judged {
+        let mut taken = [false; 2];
+        for (business, taken) in [false, true].into_iter().zip(&mut taken) {
+            let hashes = offer.claims.at(business);
+            match hashes.map(|hashes| self.judge_one(offer, hashes)) {
+                None | Some(Verdict::New) => {}
+                Some(Verdict::Duplicate(place)) if !business => {
+                    return Judged::Known(place, Answered::Duplicate { place, business });
+                }
+                Some(Verdict::Duplicate(_)) => *taken = true,
+                Some(Verdict::Conflict(other)) => {
+                    of = of.or(Some(other));
+                    *taken = true;
+                }
+            }
+        }
+        let [key, business] = taken;
+        conflicts.key |= key;
+        conflicts.business |= business;
+        Judged::Accept(conflicts, of)
+    }
+
     fn judge_one(&self, offer: &Offer, hashes: &ClaimHashes) -> Verdict {
         let valid = |taken: &Taken| {
             self.live.contains(&taken.place.segment) && !offer.instead_of.contains(&taken.place)
@@ -231,7 +315,7 @@ impl Writer {
     }
 
     /// True for what is written down but not yet durable.
-    fn in_group(&self, place: Place) -> bool {
+    pub(super) fn in_group(&self, place: Place) -> bool {
         place.segment == self.file.number() && place.offset >= self.head
     }
 
@@ -346,7 +430,14 @@ impl Writer {
     }
 }
 
-enum Judged {
+/// What became of an offer.
+pub(super) enum Placed {
+    New(Answered),
+    /// It was not stored, because of what lies at this place.
+    Known(Place, Answered),
+}
+
+pub(super) enum Judged {
     /// With which claims in conflict, and with which event.
     Accept(Conflicts, Option<EventId>),
     /// Not to be stored, because of what lies at this place.

@@ -91,6 +91,22 @@ pub enum Happened {
     Superseded,
 }
 
+impl Happened {
+    pub fn attempt(&self) -> Option<&Attempt> {
+        match self {
+            Happened::Attempt(attempt) | Happened::LateAttempt(attempt) => Some(attempt),
+            Happened::Redriven | Happened::Discarded | Happened::Superseded => None,
+        }
+    }
+
+    pub fn attempt_mut(&mut self) -> Option<&mut Attempt> {
+        match self {
+            Happened::Attempt(attempt) | Happened::LateAttempt(attempt) => Some(attempt),
+            Happened::Redriven | Happened::Discarded | Happened::Superseded => None,
+        }
+    }
+}
+
 /// Something that happened to an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -104,10 +120,7 @@ pub struct Step {
 
 impl Step {
     pub fn attempt(&self) -> Option<&Attempt> {
-        match &self.happened {
-            Happened::Attempt(attempt) | Happened::LateAttempt(attempt) => Some(attempt),
-            Happened::Redriven | Happened::Discarded | Happened::Superseded => None,
-        }
+        self.happened.attempt()
     }
 
     /// None when a text is longer than 4 GiB.

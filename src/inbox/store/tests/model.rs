@@ -57,7 +57,7 @@ struct Model {
     taken: Vec<Taken>,
     stale: Vec<Lease>,
     deeds: Vec<Deed>,
-    paused: std::collections::HashSet<LaneName>,
+    paused: std::collections::HashSet<(SourceName, Option<DestinationName>)>,
 }
 
 impl Model {
@@ -119,7 +119,9 @@ impl Model {
     }
 
     fn due(&self, lane: &LaneName, now: Timestamp) -> Vec<(Timestamp, EventId)> {
-        if self.paused.contains(lane) {
+        let whole = (lane.source.clone(), None);
+        let one = (lane.source.clone(), Some(lane.destination.clone()));
+        if self.paused.contains(&whole) || self.paused.contains(&one) {
             return Vec::new();
         }
         let mut due: Vec<_> = self
@@ -186,14 +188,46 @@ impl Model {
     }
 }
 
-struct Life {
+pub(super) struct Life {
     model: Model,
     random: SeededRandom,
     now: Timestamp,
     seed: u64,
 }
 
+/// All that deliveries come from and go to.
+pub(super) fn lanes() -> Vec<(SourceName, DestinationName)> {
+    let of = |source| {
+        ["main", "ledger", "risk"].map(|to| (SourceName::new(source), DestinationName::new(to)))
+    };
+    ["shop", "other"].into_iter().flat_map(of).collect()
+}
+
+/// Nothing of these is paused any more.
+pub(super) fn resumed(source: SourceName, destination: Option<DestinationName>) -> Deed {
+    Deed {
+        at: at(0),
+        by: "operator[0]".into(),
+        kind: DeedKind::Resume,
+        source: Some(source),
+        destination,
+        event: None,
+        detail: String::new(),
+        count: 1,
+        outcome: "done".into(),
+    }
+}
+
 impl Life {
+    pub(super) fn new(seed: u64) -> Self {
+        Life {
+            model: Model::default(),
+            random: SeededRandom::new(seed),
+            now: at(0),
+            seed,
+        }
+    }
+
     fn pick(&self, n: usize) -> usize {
         (self.random.next_u64() % n.max(1) as u64) as usize
     }
@@ -211,7 +245,8 @@ impl Life {
         match self.pick(100) {
             0..34 => self.accept(store).await,
             34..50 => self.lease(store).await,
-            50..70 => self.settle(store).await,
+            50..67 => self.settle(store).await,
+            67..70 => self.supersede(store).await,
             70..75 => self.operate(store).await,
             75..77 => self.pause(store).await,
             77..85 => self.list(store).await,
@@ -254,13 +289,13 @@ impl Life {
         }
     }
 
-    async fn accept(&mut self, store: &Embedded) {
+    pub(super) fn offer(&self) -> NewEvent {
         let key = format!("k{}", self.pick(60));
         let body = "b".repeat(1 + self.pick(3) * 1500);
         let event_type = ["payment", "refund"][self.pick(2)];
         let source = self.source();
         let new = contract::event_of(source.as_str(), &key, event_type, body.as_bytes(), self.now);
-        let (mut event, mut claim, _) = new.into_parts();
+        let (event, mut claim, _) = new.into_parts();
         claim.business = (self.pick(3) == 0).then(|| BusinessClaim {
             key: format!("{source} o{}", self.pick(30)).into_bytes(),
             content: [self.pick(2) as u8; 32],
@@ -276,6 +311,11 @@ impl Life {
             key: format!("{source} v{}", self.pick(5)).into_bytes(),
             stamp: i128::from(self.random.next_u64() % 20) - 10,
         });
+        NewEvent::new(event, claim, plan)
+    }
+
+    async fn accept(&mut self, store: &Embedded) {
+        let (mut event, claim, plan) = self.offer().into_parts();
         let expected = self.model.judge(&claim);
         let got = store
             .accept(NewEvent::new(event.clone(), claim.clone(), plan.clone()))
@@ -326,6 +366,8 @@ impl Life {
     /// A lane, or all of a source's, stops or goes on.
     async fn pause(&mut self, store: &Embedded) {
         let lane = self.lane();
+        let whole = self.pick(5) == 0;
+        let paused = (lane.source, (!whole).then_some(lane.destination));
         let kind = if self.pick(3) == 0 {
             DeedKind::Pause
         } else {
@@ -335,8 +377,8 @@ impl Life {
             at: self.now,
             by: "operator[0]".into(),
             kind,
-            source: Some(lane.source.clone()),
-            destination: Some(lane.destination.clone()),
+            source: Some(paused.0.clone()),
+            destination: paused.1.clone(),
             event: None,
             detail: "d".repeat(self.pick(300)),
             count: 1,
@@ -346,8 +388,8 @@ impl Life {
         self.model.deeds.push(deed);
         assert_eq!(number, self.model.deeds.len() as u64, "seed {}", self.seed);
         match kind {
-            DeedKind::Pause => self.model.paused.insert(lane),
-            _ => self.model.paused.remove(&lane),
+            DeedKind::Pause => self.model.paused.insert(paused),
+            _ => self.model.paused.remove(&paused),
         };
     }
 
@@ -447,7 +489,12 @@ impl Life {
             ),
             _ => (Next::Delivered, ""),
         };
-        let tried = attempt(number, (error != "timeout").then_some(500), error);
+        let mut tried = attempt(number, (error != "timeout").then_some(500), error);
+        tried.response = (self.pick(3) == 0).then(|| Response {
+            headers: vec![("content-type".into(), "text/plain".into()); self.pick(3)],
+            body: Bytes::from(vec![b'r'; self.pick(300)]),
+            cut: self.pick(2) == 0,
+        });
         let result = store
             .settle(lease.clone(), tried.clone(), next.clone())
             .await;
@@ -485,16 +532,59 @@ impl Life {
         }
     }
 
+    /// A later event says what a leased one would.
+    async fn supersede(&mut self, store: &Embedded) {
+        let leased = self.model.events.iter().filter_map(|k| k.lease.clone());
+        let mut leases: Vec<Lease> = leased.collect();
+        leases.extend(self.model.stale.iter().take(2).cloned());
+        let (Some(lease), Some(by)) = (leases.get(self.pick(leases.len())), self.some_id()) else {
+            return;
+        };
+        let done = store.supersede(lease.clone(), by).await;
+        let mut known = self.model.events.iter_mut();
+        let holds = |k: &&mut Known| k.lease.as_ref().is_some_and(|l| l.grant == lease.grant);
+        let Some(known) = known.find(holds) else {
+            return assert_eq!(done, Err(StoreError::LeaseLost), "seed {}", self.seed);
+        };
+        assert_eq!(done, Ok(()), "seed {}", self.seed);
+        known.state = State::Superseded;
+        known.reason = by.to_string();
+        known.lease = None;
+    }
+
     async fn operate(&mut self, store: &Embedded) {
         let Some(id) = self.some_id() else { return };
         let now = self.now;
-        if self.pick(2) == 0 {
-            assert_eq!(
-                store.redrive(id, now).await,
-                Ok(Operated::Done),
-                "seed {}",
-                self.seed
-            );
+        let by = (self.pick(2) == 0).then(|| "operator[1]".to_owned());
+        let word = if self.pick(2) == 0 {
+            Operation::Redrive
+        } else {
+            Operation::Discard {
+                reason: "no".into(),
+            }
+        };
+        let done = store.operate(id, word.clone(), now, by.clone()).await;
+        let done = done.unwrap();
+        if let Some(by) = by {
+            let lane = self.model.of(id).lane();
+            let (kind, detail) = match &word {
+                Operation::Redrive => (DeedKind::Redrive, ""),
+                Operation::Discard { .. } => (DeedKind::Discard, "no"),
+            };
+            self.model.deeds.push(Deed {
+                at: now,
+                by,
+                kind,
+                source: Some(lane.source),
+                destination: Some(lane.destination),
+                event: Some(id),
+                detail: detail.into(),
+                count: u64::from(done == Operated::Done),
+                outcome: done.as_str().into(),
+            });
+        }
+        if word == Operation::Redrive {
+            assert_eq!(done, Operated::Done, "seed {}", self.seed);
             let known = self.model.of(id);
             known.due = now;
             if known.state != State::Owed {
@@ -504,7 +594,6 @@ impl Life {
                 known.reason.clear();
             }
         } else {
-            let done = store.discard(id, now, "no".into()).await.unwrap();
             let known = self.model.of(id);
             match known.state {
                 State::Owed | State::Dead => {
@@ -639,13 +728,13 @@ impl Life {
     }
 }
 
-async fn live(seed: u64, actions: usize, open: impl Fn(u64) -> Embedded, lose_index: impl Fn()) {
-    let mut life = Life {
-        model: Model::default(),
-        random: SeededRandom::new(seed),
-        now: at(0),
-        seed,
-    };
+pub(super) async fn live(
+    seed: u64,
+    actions: usize,
+    open: impl Fn(u64) -> Embedded,
+    lose_index: impl Fn(),
+) -> Embedded {
+    let mut life = Life::new(seed);
     let mut store = open(seed);
     for n in 0..actions {
         life.act(&store).await;
@@ -669,6 +758,7 @@ async fn live(seed: u64, actions: usize, open: impl Fn(u64) -> Embedded, lose_in
         life.model.rows(&Filter::default()),
         "seed {seed}"
     );
+    store
 }
 
 #[test]
