@@ -236,38 +236,30 @@ async fn same(one: &Embedded, other: &Embedded) {
     );
 }
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-}
-
 /// Whatever a store has lived through: what comes out goes in, and is the same.
 #[test]
 fn what_is_exported_comes_back() {
-    let runtime = runtime();
     for seed in 500..512 {
         let disk = FaultyDisk::new();
         let open = |n| open_on(&disk, n, &Arc::default()).unwrap();
-        let store = runtime.block_on(model::live(seed, 300, open, || {}));
+        let store = crash::block_on(model::live(seed, 300, open, || {}));
         let export = exported(&store);
         let inspected = inspect(&export[..]).unwrap();
         assert_eq!(inspected.flaws, []);
         let other = imported(&export);
-        runtime.block_on(same(&store, &other));
+        crash::block_on(same(&store, &other));
         // Once more changes nothing.
         for answer in other.import(&events_in(&export)) {
             assert!(matches!(answer, Ok(Acceptance::Duplicate(_))), "{answer:?}");
         }
-        runtime.block_on(same(&store, &other));
+        crash::block_on(same(&store, &other));
         // Nor does a restart; and it exports the same events.
         let again = exported(&other);
         assert_eq!(events_in(&again).len(), events_in(&export).len());
         // Whatever comes again is known.
-        let rows = runtime.block_on(all_rows(&other));
+        let rows = crash::block_on(all_rows(&other));
         for row in rows {
-            let event = runtime.block_on(other.read(row.id)).unwrap().unwrap();
+            let event = crash::block_on(other.read(row.id)).unwrap().unwrap();
             let new = contract::event_of(
                 event.source.as_str(),
                 &event.event_key,
@@ -275,7 +267,7 @@ fn what_is_exported_comes_back() {
                 &event.body,
                 at(0),
             );
-            let answer = runtime.block_on(other.accept(new));
+            let answer = crash::block_on(other.accept(new));
             assert!(
                 matches!(answer, Ok(Acceptance::Duplicate(_))),
                 "seed {seed}: {answer:?}"
@@ -287,11 +279,10 @@ fn what_is_exported_comes_back() {
 /// Into a store that has events of its own, and another key.
 #[test]
 fn imported_events_are_known_again_beside_the_stores_own() {
-    let runtime = runtime();
     let theirs = open_on(&FaultyDisk::new(), 5, &Arc::default()).unwrap();
     let disk = FaultyDisk::new();
     let mut ours = open_on(&disk, 6, &Arc::default()).unwrap();
-    runtime.block_on(async {
+    crash::block_on(async {
         for key in ["a", "b", "c"] {
             accept(&theirs, key, key).await;
         }
@@ -317,7 +308,7 @@ fn imported_events_are_known_again_beside_the_stores_own() {
     assert!(matches!(answers[2], Ok(Acceptance::New(_))));
     drop(ours);
     let ours = open_on(&disk, 7, &Arc::default()).unwrap();
-    runtime.block_on(async {
+    crash::block_on(async {
         assert_eq!(all_rows(&ours).await.len(), 4);
         assert_eq!(ours.stats().owed, 3);
         for key in ["a", "b", "c"] {
@@ -347,9 +338,8 @@ fn imported_events_are_known_again_beside_the_stores_own() {
 /// An import that was cut off between an event and what happened to it.
 #[test]
 fn missing_steps_are_taken_in_later() {
-    let runtime = runtime();
     let store = open_on(&FaultyDisk::new(), 5, &Arc::default()).unwrap();
-    runtime.block_on(async {
+    crash::block_on(async {
         accept(&store, "a", "1").await;
         for n in 1..=3u32 {
             let lease = store
@@ -387,21 +377,20 @@ fn missing_steps_are_taken_in_later() {
             other.import(&events_in(&export))[0],
             Ok(Acceptance::Duplicate(_))
         ));
-        runtime.block_on(same(&store, &other));
+        crash::block_on(same(&store, &other));
         // What went on differently here stays so.
         let mut else_where = event.clone();
         else_where.steps[2].due_ms += 1;
         else_where.steps.push(else_where.steps[0].clone());
         other.import(&[Import::new(*else_where).unwrap()]);
-        runtime.block_on(same(&store, &other));
+        crash::block_on(same(&store, &other));
     }
 }
 
 #[test]
 fn a_damaged_line_is_named() {
-    let runtime = runtime();
     let store = open_on(&FaultyDisk::new(), 5, &Arc::default()).unwrap();
-    runtime.block_on(async {
+    crash::block_on(async {
         for key in ["a", "b", "c"] {
             accept(&store, key, key).await;
         }
