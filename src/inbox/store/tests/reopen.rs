@@ -481,6 +481,6 @@ async fn an_index_that_hangs_holds_nobody_up() {
     assert!(store.stats().journal_segments > 15);
     assert_eq!(all_rows(&store).await.len(), 200);
     disk.hang_in_set_len(false);
-    crash::wait_for(|| !crate::inbox::store::checkpoint::due(store.shared_for_tests())).await;
+    crash::wait_for(|| !checkpoint::due(store.shared_for_tests())).await;
     assert_eq!(all_rows(&store).await.len(), 200);
 }
