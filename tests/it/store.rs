@@ -62,7 +62,7 @@ fn a_store_is_verified_counted_and_mended() {
     );
     let (code, said, errors) = store(&site, &["stats", "--json"]);
     assert_eq!(code, 0, "{errors}");
-    let counts = &json(&said)["sources"]["stripe"];
+    let counts = &json(&said)["sources"]["stripe"]["destinations"]["main"];
     assert_eq!(
         (counts["owed"].as_u64(), counts["delivered"].as_u64()),
         (Some(1), Some(3))

@@ -131,6 +131,8 @@ pub fn claims_of(
 pub struct Claims {
     /// By the first byte of the hash, then by the second; the inner ones when they are first needed.
     shelves: Vec<Vec<Vec<Entry>>>,
+    /// By shelf: what was loaded and is not yet in its bucket, with the second byte of its hash.
+    loading: Vec<Vec<(u8, Entry)>>,
     length: usize,
 }
 
@@ -172,6 +174,7 @@ impl Default for Claims {
     fn default() -> Self {
         Claims {
             shelves: vec![Vec::new(); SHELF],
+            loading: vec![Vec::new(); SHELF],
             length: 0,
         }
     }
@@ -223,29 +226,53 @@ impl Claims {
         }
     }
 
-    /// Takes very many keys. Nothing can be asked until [`Claims::loaded`].
+    /// Takes very many keys. Nothing can be asked until [`Claims::loaded`]. They are only dealt out
+    /// by shelf here: going to each bucket in turn would miss every cache, ten million times.
     pub fn load(&mut self, hash: &[u8; 16], taken: Taken) {
         let (bucket, rest) = split(hash);
-        if let Some(bucket) = self.bucket(bucket) {
-            make_room(bucket);
-            bucket.push(Entry::new(rest, taken));
+        if let Some(shelf) = self.loading.get_mut(bucket / SHELF) {
+            let [_, second, ..] = *hash;
+            shelf.push((second, Entry::new(rest, taken)));
         }
     }
 
     /// Puts in order what was loaded; of two with the same key the later counts.
     pub fn loaded(&mut self) {
-        self.length = 0;
-        for bucket in self.shelves.iter_mut().flatten() {
-            bucket.sort_by_key(|entry| entry.hash);
-            bucket.dedup_by(|later, earlier| {
-                let same = later.hash == earlier.hash;
-                if same {
-                    *earlier = *later;
+        for number in 0..SHELF {
+            let loading = self.loading.get_mut(number).map(std::mem::take);
+            let loading = loading.filter(|loading| !loading.is_empty());
+            let (Some(loading), Some(_)) = (loading, self.bucket(number * SHELF)) else {
+                continue;
+            };
+            let Some(shelf) = self.shelves.get_mut(number) else {
+                continue;
+            };
+            let mut counts = [0; SHELF];
+            for (second, _) in &loading {
+                if let Some(count) = counts.get_mut(usize::from(*second)) {
+                    *count += 1;
                 }
-                same
-            });
-            self.length += bucket.len();
+            }
+            for (bucket, count) in shelf.iter_mut().zip(counts) {
+                bucket.reserve_exact(count);
+            }
+            for (second, entry) in loading {
+                if let Some(bucket) = shelf.get_mut(usize::from(second)) {
+                    bucket.push(entry);
+                }
+            }
+            for bucket in shelf {
+                bucket.sort_by_key(|entry| entry.hash);
+                bucket.dedup_by(|later, earlier| {
+                    let same = later.hash == earlier.hash;
+                    if same {
+                        *earlier = *later;
+                    }
+                    same
+                });
+            }
         }
+        self.length = self.shelves.iter().flatten().map(Vec::len).sum();
     }
 
     /// Gives a key back, if it is (still) taken by what lies at `place`.

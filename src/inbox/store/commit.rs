@@ -26,7 +26,10 @@ fn age_limit(least_keep: Duration) -> Duration {
 /// in memory.
 const UNINDEXED_MAX: usize = 8;
 /// So long it may take over one of them.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = match cfg!(test) {
+    true => Duration::from_millis(20),
+    false => Duration::from_secs(5),
+};
 
 impl Writer {
     /// Writes the group and syncs it; then, and only then, makes it visible and answers. False when

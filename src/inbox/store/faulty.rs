@@ -66,6 +66,7 @@ struct Sim {
     kept: Option<PathBuf>,
     synced_dirs: Vec<PathBuf>,
     bug_in_set_len: bool,
+    hang_in_set_len: bool,
 }
 
 #[derive(Default, Clone)]
@@ -132,6 +133,11 @@ impl FaultyDisk {
     /// Whoever sets the length of a file from now on panics.
     pub(super) fn panic_in_set_len(&self) {
         self.sim().bug_in_set_len = true;
+    }
+
+    /// Whoever sets the length of a file waits until this is over.
+    pub(super) fn hang_in_set_len(&self, hang: bool) {
+        self.sim().hang_in_set_len = hang;
     }
 
     /// Directories that were ever synced.
@@ -424,6 +430,9 @@ impl DiskFile for FaultyFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        while self.disk.sim().hang_in_set_len {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
         let (mut sim, _) = self.disk.operate(Doing::Other)?;
         if sim.bug_in_set_len {
             drop(sim);

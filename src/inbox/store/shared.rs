@@ -471,7 +471,8 @@ impl Bell {
         if work.gone || work.abandon {
             return false;
         }
-        let patience = Duration::from_secs(1);
+        // Who waits looks at how far it is, too.
+        let patience = Duration::from_millis(50);
         let (work, _) = self
             .done
             .wait_timeout(work, patience)

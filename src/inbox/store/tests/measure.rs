@@ -116,10 +116,13 @@ fn figures((took, all): &(Vec<Duration>, Duration)) -> Figures {
     }
 }
 
+type Offered = (Arc<[u8]>, oneshot::Sender<()>);
+
 /// The least that a group commit must do: callers hand over bytes, one thread appends what is
 /// there to a preallocated file with one write and one fdatasync, and wakes them.
 struct Raw {
-    waiting: Mutex<(Vec<(Arc<[u8]>, oneshot::Sender<()>)>, bool)>,
+    /// What waits, and that nothing more will come.
+    waiting: Mutex<(Vec<Offered>, bool)>,
     ready: Condvar,
 }
 

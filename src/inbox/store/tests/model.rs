@@ -763,14 +763,10 @@ pub(super) async fn live(
 
 #[test]
 fn random_lives_without_an_index() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let seeds = std::env::var("CALLSEAL_SEEDS").map_or(25, |seeds| seeds.parse().unwrap());
+    let seeds = std::env::var("CALLSEAL_SEEDS").map_or(60, |seeds| seeds.parse().unwrap());
     for seed in 0..seeds {
         let disk = FaultyDisk::new();
-        runtime.block_on(live(
+        crash::block_on(live(
             seed,
             400,
             |n| open_on(&disk, n, &Arc::default()).unwrap(),
@@ -781,17 +777,13 @@ fn random_lives_without_an_index() {
 
 #[test]
 fn random_lives_with_an_index_that_is_sometimes_lost() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    for seed in 100..106 {
+    for seed in 100..112 {
         let directory = tempfile::tempdir().unwrap();
         let path: &Path = directory.path();
         let lose = || {
             let _ = std::fs::remove_dir_all(path.join("index"));
         };
-        runtime.block_on(live(
+        crash::block_on(live(
             seed,
             400,
             |n| open_with(config(path), n).unwrap(),

@@ -422,28 +422,20 @@ fn same_records(export: &[u8], other: &[u8], ids: &Ids) {
     }
 }
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-}
-
 /// Whatever a store has lived through: what comes out goes in, and is the same.
 #[test]
 fn what_is_exported_comes_back() {
-    let runtime = runtime();
     for seed in 500..516 {
         let disk = FaultyDisk::new();
         let open = |n| open_on(&disk, n, &Arc::default()).unwrap();
-        drop(runtime.block_on(model::live(seed, 300, open, || {})));
+        drop(crash::block_on(model::live(seed, 300, open, || {})));
         // Nothing is leased.
         let store = open(seed);
         let export = exported(&store);
         let inspected = inspect(&export[..]).unwrap();
         assert_eq!(inspected.flaws, []);
         let other = imported(&export);
-        let mut ids = runtime.block_on(same(&store, &other));
+        let mut ids = crash::block_on(same(&store, &other));
         same_records(&export, &exported(&other), &ids);
         // Once more changes nothing.
         let (answers, deeds) = take_in(&other, &export);
@@ -451,20 +443,19 @@ fn what_is_exported_comes_back() {
             assert!(matches!(answer, Ok(Acceptance::Duplicate(_))), "{answer:?}");
         }
         assert_eq!(deeds, 0);
-        runtime.block_on(same(&store, &other));
-        runtime.block_on(goes_on_alike(&store, &other, &mut ids, seed));
-        runtime.block_on(same(&store, &other));
+        crash::block_on(same(&store, &other));
+        crash::block_on(goes_on_alike(&store, &other, &mut ids, seed));
+        crash::block_on(same(&store, &other));
     }
 }
 
 /// Into a store that has events of its own, and another key.
 #[test]
 fn imported_events_are_known_again_beside_the_stores_own() {
-    let runtime = runtime();
     let theirs = open_on(&FaultyDisk::new(), 5, &Arc::default()).unwrap();
     let disk = FaultyDisk::new();
     let mut ours = open_on(&disk, 6, &Arc::default()).unwrap();
-    runtime.block_on(async {
+    crash::block_on(async {
         for key in ["a", "b", "c"] {
             accept(&theirs, key, key).await;
         }
@@ -490,7 +481,7 @@ fn imported_events_are_known_again_beside_the_stores_own() {
     assert!(matches!(answers[2], Ok(Acceptance::New(_))));
     drop(ours);
     let ours = open_on(&disk, 7, &Arc::default()).unwrap();
-    runtime.block_on(async {
+    crash::block_on(async {
         assert_eq!(all_rows(&ours).await.len(), 4);
         assert_eq!(ours.stats().owed, 3);
         for key in ["a", "b", "c"] {
@@ -520,9 +511,8 @@ fn imported_events_are_known_again_beside_the_stores_own() {
 /// An import that was cut off between an event and what happened to it.
 #[test]
 fn missing_steps_are_taken_in_later() {
-    let runtime = runtime();
     let store = open_on(&FaultyDisk::new(), 5, &Arc::default()).unwrap();
-    runtime.block_on(async {
+    crash::block_on(async {
         accept(&store, "a", "1").await;
         for n in 1..=3u32 {
             let lease = store
@@ -560,22 +550,21 @@ fn missing_steps_are_taken_in_later() {
             import(&other, &events_in(&export))[0],
             Ok(Acceptance::Duplicate(_))
         ));
-        runtime.block_on(same(&store, &other));
+        crash::block_on(same(&store, &other));
         // What went on differently here stays so.
         let mut else_where = event.clone();
         let steps = &mut else_where.deliveries[0].steps;
         steps[2].due_ms += 1;
         steps.push(steps[0].clone());
         import(&other, &[Import::new(*else_where).unwrap()]);
-        runtime.block_on(same(&store, &other));
+        crash::block_on(same(&store, &other));
     }
 }
 
 #[test]
 fn a_damaged_line_is_named() {
-    let runtime = runtime();
     let store = open_on(&FaultyDisk::new(), 5, &Arc::default()).unwrap();
-    runtime.block_on(async {
+    crash::block_on(async {
         for key in ["a", "b", "c"] {
             accept(&store, key, key).await;
         }

@@ -465,3 +465,22 @@ async fn the_end_of_the_index_thread_is_not_the_end_of_the_store() {
     assert!(store.stats().journal_segments > 15);
     assert_eq!(all_rows(&store).await.len(), 200);
 }
+
+/// Nor for one that hangs; and when it goes on, it catches up.
+#[tokio::test]
+async fn an_index_that_hangs_holds_nobody_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::new();
+    let mut config = config(directory.path());
+    config.segment_bytes = 64 << 10;
+    let store = open_on_with(&disk, config, 1, &Arc::default()).unwrap();
+    disk.hang_in_set_len(true);
+    for n in 0..200 {
+        accept(&store, &format!("k{n}"), &"x".repeat(6000)).await;
+    }
+    assert!(store.stats().journal_segments > 15);
+    assert_eq!(all_rows(&store).await.len(), 200);
+    disk.hang_in_set_len(false);
+    crash::wait_for(|| !checkpoint::due(store.shared_for_tests())).await;
+    assert_eq!(all_rows(&store).await.len(), 200);
+}
