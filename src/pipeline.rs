@@ -4,14 +4,14 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::StatusCode;
 use tokio::time::Instant;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::guard::{Guards, Refusal};
 use crate::inbox::accept::{Accepted, Inbox};
 use crate::inbox::store::{Acceptance, StoreError, Unavailable};
@@ -21,7 +21,7 @@ use crate::refusals::{Refusals, Refused};
 use crate::relay::Waker;
 use crate::rule::{Rule, RuleSet};
 use crate::telemetry::{Metrics, SourceLabel, SourceReason, SourceVerdict, field};
-use crate::verify::{Rejection, Verdict, Verifier};
+use crate::verify::{Rejection, Verdict, Verified, Verifier};
 
 /// Everything that a reload exchanges, exchanged at once: no request sees half of it.
 pub struct Loaded {
@@ -37,6 +37,24 @@ pub struct Shared {
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
     pub refusals: Refusals,
+    pub told: Told,
+}
+
+/// Which sources something was said of lately that is said once a minute.
+#[derive(Default)]
+pub struct Told(Mutex<HashMap<SourceName, Timestamp>>);
+
+impl Told {
+    fn may_tell(&self, source: &SourceName, now: Timestamp) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let recently = told
+            .get(source)
+            .is_some_and(|at| now >= *at && now.since(*at) < Duration::from_secs(60));
+        if !recently {
+            told.insert(source.clone(), now);
+        }
+        !recently
+    }
 }
 
 /// The pipeline of one core.
@@ -86,9 +104,33 @@ impl Pipeline {
             Ok(Verdict::Challenge(answer)) => return Outcome::Challenge(answer),
             Err(rejection) => return Outcome::Rejected(rejection),
         };
+        self.undecided(&verified);
         match self.shared.inbox.accept(verified).await {
             Ok(accepted) => Outcome::Accepted(accepted),
             Err(error) => Outcome::Overloaded(error),
+        }
+    }
+
+    /// Conditions that gave no answer: each is counted, and a source is told of once a minute.
+    fn undecided(&self, verified: &Verified) {
+        let bound = verified.plan().destinations.iter();
+        for (to, why) in bound.filter_map(|b| Some((&b.to, b.undecided.as_ref()?))) {
+            let source = &verified.rule().name;
+            self.shared
+                .metrics
+                .undecided
+                .get_or_create(&SourceLabel {
+                    source: source.to_string(),
+                })
+                .inc();
+            let now = self.shared.clock.now();
+            if self.shared.told.may_tell(source, now) {
+                tracing::warn!(
+                    { field::SOURCE } = %source,
+                    { field::DESTINATION } = %to,
+                    "a condition gave no answer, so the event is sent: {why}"
+                );
+            }
         }
     }
 

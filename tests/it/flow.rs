@@ -331,3 +331,74 @@ fn http2_works_too() {
     assert_eq!(status, 200);
     assert_eq!(app.wait_for(1)[0].body, body);
 }
+
+/// Several destinations, a condition, an order, a business key: what a rule file says is what happens.
+#[test]
+fn an_event_goes_to_every_destination_that_wants_it() {
+    let app = App::start();
+    let site = Site::new();
+    site.stripe(
+        &app.url("/main"),
+        &format!(
+            "[inbox]\nkey = \"{{json:/data/object/id}}\"\non_conflict = \"first-wins\"\n\
+             [relay]\norder_by = \"{{json:/data/object/id}}\"\n\
+             [[relay.to]]\nname = \"refunds\"\nforward = \"{}\"\n\
+             when = 'event.type.startsWith(\"charge.\")'\n\
+             [[relay.to]]\nname = \"unsure\"\nforward = \"{}\"\nwhen = 'body.nothing.here == 1'\n",
+            app.url("/refunds"),
+            app.url("/unsure"),
+        ),
+    );
+    let gateway = site.start();
+    let body = |id: &str, object: &str, more: &str| {
+        format!(
+            "{{\"id\":\"{id}\",\"type\":\"payment_intent.succeeded\",\"data\":{{\"object\":{{\"id\":\"{object}\"}}}}{more}}}"
+        )
+        .into_bytes()
+    };
+    let send = |body: &[u8]| {
+        gateway
+            .client()
+            .post("/stripe", &sign::stripe(body), body)
+            .status
+    };
+    assert_eq!(send(&body("evt_1", "pi_1", "")), 200);
+    let deliveries = app.wait_for(2);
+    let mut lines: Vec<&str> = deliveries.iter().map(|d| d.line.as_str()).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["POST /main HTTP/1.1", "POST /unsure HTTP/1.1"]);
+    assert_eq!(deliveries[0].event(), deliveries[1].event());
+    let events = eventually("all settled", || {
+        let events = gateway.events();
+        events
+            .iter()
+            .all(|e| e["state"] != "owed")
+            .then_some(events)
+    });
+    let mut states: Vec<_> = events
+        .iter()
+        .map(|e| (e["destination"].clone(), e["state"].clone()))
+        .collect();
+    states.sort_by_key(|(to, _)| to.to_string());
+    assert_eq!(
+        states,
+        [
+            ("main".into(), "delivered".into()),
+            ("refunds".into(), "filtered".into()),
+            ("unsure".into(), "delivered".into()),
+        ]
+    );
+    let undecided = "callseal_conditions_undecided_total{source=\"stripe\"}";
+    assert_eq!(gateway.metric(undecided) as u64, 1);
+    // The same payment under another event id, with another content: the first wins.
+    assert_eq!(send(&body("evt_2", "pi_1", ",\"more\":1")), 200);
+    assert_eq!(gateway.verdicts("stripe", "conflict_dropped"), 1);
+    // What was filtered can be sent by an operator.
+    let filtered = events.iter().find(|e| e["state"] == "filtered").unwrap();
+    let id = filtered["id"].as_str().unwrap();
+    let answer = gateway.ask("POST", &format!("/v1/events/{id}/redrive"));
+    assert_eq!(answer.status, 202);
+    let all = app.wait_for(3);
+    assert_eq!(all[2].line, "POST /refunds HTTP/1.1");
+    assert_eq!(all[2].event(), all[0].event());
+}

@@ -196,30 +196,40 @@ impl Inner {
         }
     }
 
-    /// It is its turn, among those of its lane with the same value: one that is under way keeps
-    /// it, else it is the first.
-    fn turn(&self, id: EventId, entry: &Entry) -> bool {
-        let Some(order) = &entry.order else {
-            return true;
-        };
-        let mut group = self.entries.iter().filter(|(_, other)| {
-            other.lane == entry.lane
-                && other.blocks()
-                && other.order.as_ref().is_some_and(|o| o.value == order.value)
-        });
-        let leased = group.clone().find(|(_, other)| other.lease.is_some());
-        leased
-            .or_else(|| group.next())
-            .is_some_and(|(first, _)| *first == id)
+    /// Whose turn it is, by the value that the deliveries of a lane are in order by: one that is
+    /// under way keeps it, else it is the first.
+    fn turns(&self, lane: &LaneName) -> HashMap<&[u8], EventId> {
+        let mut turns: HashMap<&[u8], (EventId, bool)> = HashMap::new();
+        for (id, entry) in &self.entries {
+            if let Some(order) = &entry.order
+                && entry.lane == *lane
+                && entry.blocks()
+            {
+                let leased = entry.lease.is_some();
+                let turn = turns.entry(&order.value).or_insert((*id, leased));
+                if leased && !turn.1 {
+                    *turn = (*id, true);
+                }
+            }
+        }
+        turns
+            .into_iter()
+            .map(|(value, (id, _))| (value, id))
+            .collect()
     }
 
     fn free(&self, lane: &LaneName) -> Vec<(Timestamp, EventId)> {
         if self.paused(lane) {
             return Vec::new();
         }
+        let turns = self.turns(lane);
+        let turn = |id: &EventId, entry: &Entry| match &entry.order {
+            None => true,
+            Some(order) => turns.get(order.value.as_slice()) == Some(id),
+        };
         self.entries
             .iter()
-            .filter(|(id, entry)| entry.lane == *lane && self.turn(**id, entry))
+            .filter(|(id, entry)| entry.lane == *lane && turn(id, entry))
             .filter_map(|(id, entry)| Some((entry.free_at()?, *id)))
             .collect()
     }

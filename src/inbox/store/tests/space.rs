@@ -262,7 +262,7 @@ async fn space_is_given_back_and_stays_given_back() {
     assert_eq!(all_rows(&store).await, rows);
     assert_eq!(
         store.report().index,
-        crate::inbox::store::embedded::IndexUse::Loaded
+        IndexUse::Loaded
     );
     // A key of the first cycle is free, one of the last is not.
     let now = at(0).plus(days(40));
