@@ -14,12 +14,12 @@ use tokio::time::Instant;
 use crate::clock::{Clock, Timestamp};
 use crate::guard::{Guards, Refusal};
 use crate::inbox::accept::{Accepted, Inbox};
-use crate::inbox::store::{Acceptance, StoreError, Unavailable};
+use crate::inbox::store::{Acceptance, Attempt, StoreError, Unavailable};
 use crate::listener::{Handler, Incoming, Malformed};
-use crate::message::{Answer, EventId, SourceName};
+use crate::message::{Answer, EventId, LaneName, SourceName};
 use crate::refusals::{Refusals, Refused};
 use crate::relay::Waker;
-use crate::rule::{Rule, RuleSet};
+use crate::rule::{AnswerMode, Rule, RuleSet};
 use crate::telemetry::{Metrics, SourceLabel, SourceReason, SourceVerdict, field};
 use crate::verify::{Rejection, Verdict, Verified, Verifier};
 
@@ -66,6 +66,8 @@ pub struct Pipeline {
 /// What became of a callback, before it is put into an answer.
 enum Outcome {
     Accepted(Accepted),
+    /// Accepted, and the application has said in time what the provider hears.
+    Answered(Accepted, Answer),
     Challenge(Answer),
     Refused(Refusal),
     Rejected(Rejection),
@@ -105,9 +107,46 @@ impl Pipeline {
             Err(rejection) => return Outcome::Rejected(rejection),
         };
         self.undecided(&verified);
+        let rule = verified.rule().clone();
         match self.shared.inbox.accept(verified).await {
-            Ok(accepted) => Outcome::Accepted(accepted),
+            Ok(accepted) => self.answered(&rule, accepted).await,
             Err(error) => Outcome::Overloaded(error),
+        }
+    }
+
+    /// The event is durable. Where the source wants it so, the application is asked at once, and its
+    /// answer waited for; whatever comes of that, the event is ours.
+    async fn answered(&self, rule: &Rule, accepted: Accepted) -> Outcome {
+        let AnswerMode::Destination { within } = rule.answer else {
+            return Outcome::Accepted(accepted);
+        };
+        let id = accepted.id();
+        let mut listening = self.waker.listen(id);
+        let waits = match accepted.acceptance() {
+            Acceptance::New(_) | Acceptance::Conflict { .. } => {
+                self.waker.urge(LaneName::main(&rule.name), id);
+                // The other destinations, in the same turn of the same worker.
+                self.waker.wake(&rule.name);
+                true
+            }
+            Acceptance::Duplicate(_) => self.waker.awaited(&listening),
+            Acceptance::Dropped { .. } | Acceptance::Refused { .. } => {
+                return Outcome::Accepted(accepted);
+            }
+        };
+        let told = if waits {
+            tokio::time::timeout(within, listening.told())
+                .await
+                .ok()
+                .flatten()
+        } else {
+            // It was answered before, or is to be tried again later.
+            let attempts = self.shared.inbox.store().attempts(id).await;
+            attempts.ok().and_then(|mut attempts| attempts.pop())
+        };
+        match told.as_ref().and_then(application_answer) {
+            Some(answer) => Outcome::Answered(accepted, answer),
+            None => Outcome::Accepted(accepted),
         }
     }
 
@@ -138,7 +177,7 @@ impl Pipeline {
     fn conclude(&self, rule: Option<&Arc<Rule>>, outcome: Outcome, seen: &Seen) -> Answer {
         let source = rule.map_or(String::new(), |rule| rule.name.to_string());
         let (verdict, reason, event, detail) = match &outcome {
-            Outcome::Accepted(accepted) => {
+            Outcome::Accepted(accepted) | Outcome::Answered(accepted, _) => {
                 let verdict = match accepted.acceptance() {
                     Acceptance::New(_) => "accepted",
                     Acceptance::Conflict { .. } => "conflict",
@@ -162,7 +201,9 @@ impl Pipeline {
             }
             Outcome::Overloaded(error) => ("overloaded", error.code(), None, error.to_string()),
         };
-        if let (Outcome::Accepted(accepted), Some(rule)) = (&outcome, rule) {
+        if let (Outcome::Accepted(accepted) | Outcome::Answered(accepted, _), Some(rule)) =
+            (&outcome, rule)
+        {
             match accepted.acceptance() {
                 Acceptance::New(_) | Acceptance::Conflict { .. } => self.waker.wake(&rule.name),
                 Acceptance::Duplicate(_)
@@ -320,7 +361,7 @@ fn answer(rule: Option<&Arc<Rule>>, outcome: Outcome) -> Answer {
         answers.map_or_else(|| Answer::empty(otherwise), |answers| pick(answers).clone())
     };
     match outcome {
-        Outcome::Challenge(answer) => answer,
+        Outcome::Challenge(answer) | Outcome::Answered(_, answer) => answer,
         Outcome::Accepted(accepted) => match accepted.acceptance() {
             Acceptance::New(_) | Acceptance::Conflict { .. } => {
                 own(|a| &a.accepted, StatusCode::OK)
@@ -343,6 +384,27 @@ fn answer(rule: Option<&Arc<Rule>>, outcome: Outcome) -> Answer {
             overload_pause(&error),
         ),
     }
+}
+
+/// What the provider hears of the application's answer: its status, what kind of body it is, and the
+/// body. None when the application did not take the event, or its answer was not kept whole.
+fn application_answer(attempt: &Attempt) -> Option<Answer> {
+    let status = StatusCode::from_u16(attempt.status?).ok()?;
+    let response = attempt.response.as_ref()?;
+    if !status.is_success() || !attempt.error.is_empty() || response.cut {
+        return None;
+    }
+    let mut answer = Answer::empty(status);
+    answer.body = response.body.clone();
+    let safe = ["content-type", "content-language"];
+    for (name, value) in response
+        .headers
+        .iter()
+        .filter(|(n, _)| safe.contains(&n.as_str()))
+    {
+        answer.headers.push(name.clone(), value.clone());
+    }
+    Some(answer)
 }
 
 fn malformed_status(why: Malformed) -> StatusCode {

@@ -11,11 +11,12 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::clock::Timestamp;
 use crate::inbox::store::{Attempt, Lease, Next, Response, StoreError, StoredEvent};
 use crate::message::{EventId, LaneName, SourceName};
-use crate::relay::client::{Answered, Transport};
+use crate::relay::client::{Answered, KEPT_MAX, Transport};
 use crate::relay::error::AttemptError;
 use crate::relay::lane::Permit;
 use crate::relay::retry::{self, Outcome};
 use crate::relay::{Active, Relay, Unwritten, request};
+use crate::rule::AnswerMode;
 use crate::rule::relay::Overtaken;
 use crate::telemetry::{SourceLabel, SourceVerdict, field};
 
@@ -59,7 +60,8 @@ struct Tried {
 
 impl Delivery {
     pub async fn run(self) -> Ended {
-        let next = self.attempt().await;
+        let (next, attempt) = self.attempt().await.unzip();
+        self.relay.answers.tell(self.lease.id, &attempt);
         let retry_at = match next {
             Some(Next::Retry { at }) => Some(at),
             // The next in the order may go now.
@@ -76,7 +78,7 @@ impl Delivery {
     }
 
     /// None when nothing could be written down: the lease runs out, and the delivery is tried again.
-    async fn attempt(&self) -> Option<Next> {
+    async fn attempt(&self) -> Option<(Next, Attempt)> {
         let tried = match self.read().await {
             Ok(event) => {
                 let overtaken = self.overtaken().await;
@@ -104,9 +106,27 @@ impl Delivery {
             took: tried.took,
             status: status(&tried.result).map(|status| status.as_u16()),
             error: code(outcome).to_owned(),
-            response: tried.result.ok().map(|answered| kept(answered.response)),
+            response: tried
+                .result
+                .ok()
+                .map(|answered| self.kept(answered.response)),
         };
-        self.settle(attempt, next).await
+        let next = self.settle(attempt.clone(), next).await?;
+        Some((next, attempt))
+    }
+
+    /// So much of an answer as is written down: all that the provider may hear, where it hears it.
+    fn kept(&self, mut response: Response) -> Response {
+        let route = &self.active.route;
+        let heard =
+            route.to.name.is_main() && matches!(route.rule.answer, AnswerMode::Destination { .. });
+        let most = if heard { KEPT_MAX } else { BODY_KEPT };
+        if response.body.len() > most {
+            let kept = response.body.get(..most).unwrap_or_default();
+            response.body = Bytes::copy_from_slice(kept);
+            response.cut = true;
+        }
+        response
     }
 
     /// The event that has overtaken this one, where the source asks for it. When the store does not
@@ -325,14 +345,6 @@ fn outcome(result: &Result<Answered, AttemptError>, now: Timestamp) -> Outcome {
 
 /// So much of an answer's body is written down.
 const BODY_KEPT: usize = 4 << 10;
-
-fn kept(mut response: Response) -> Response {
-    if response.body.len() > BODY_KEPT {
-        response.body = Bytes::copy_from_slice(response.body.get(..BODY_KEPT).unwrap_or_default());
-        response.cut = true;
-    }
-    response
-}
 
 /// Stable code of what went wrong; empty when nothing did.
 fn code(outcome: Outcome) -> &'static str {

@@ -9,8 +9,8 @@ use crate::clock::Timestamp;
 use crate::inbox::store::plain::Op;
 use crate::inbox::store::{
     Acceptance, Attempt, Audit, Claim, Counted, Deed, DeedKind, EventVersion, Expired, Filter,
-    Lease, NewEvent, Next, OnConflict, Operated, Operation, Page, PlannedOrder, Row, State, Stats,
-    StoreError, StoredEvent,
+    Lease, NewEvent, Next, OnConflict, Operated, Operation, Page, Picked, PlannedOrder, Row, State,
+    Stats, StoreError, StoredEvent,
 };
 use crate::message::{DELIVERIES, DestinationName, EventId, LaneName, SourceName};
 
@@ -125,7 +125,7 @@ impl Inner {
         let (mut event, claim, plan) = event.into_parts();
         let mut conflicts = [false; 2];
         let mut of = None;
-        for level in 0..2 {
+        for (level, conflict) in conflicts.iter_mut().enumerate() {
             let Some((key, content)) = claim_of(&claim, level) else {
                 continue;
             };
@@ -141,7 +141,7 @@ impl Inner {
                 .or_else(|| same.find(|(_, known)| known.conflicts[level] && equal(known)));
             match (exact, holder) {
                 (Some((id, _)), _) if of.is_none() => return Acceptance::Duplicate(*id),
-                (Some(_), _) => conflicts[level] = true,
+                (Some(_), _) => *conflict = true,
                 (None, Some((other, _))) => {
                     match claim.on_conflict {
                         OnConflict::KeepBoth => {}
@@ -149,7 +149,7 @@ impl Inner {
                         OnConflict::Reject => return Acceptance::Refused { of: *other },
                     }
                     of = of.or(Some(*other));
-                    conflicts[level] = true;
+                    *conflict = true;
                 }
                 (None, None) => {}
             }
@@ -262,6 +262,37 @@ impl Inner {
             });
         }
         leases
+    }
+
+    pub(super) fn lease_one(&mut self, id: EventId, now: Timestamp, until: Timestamp) -> Picked {
+        let Some(entry) = self.entries.get(&id) else {
+            return Picked::NotNow;
+        };
+        if entry.lease.is_some_and(|(_, until)| until > now) {
+            return Picked::UnderWay;
+        }
+        let lane = entry.lane.clone();
+        if !self
+            .free(&lane)
+            .iter()
+            .any(|(at, free)| *free == id && *at <= now)
+        {
+            return Picked::NotNow;
+        }
+        self.grants += 1;
+        let grant = self.grants;
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return Picked::NotNow;
+        };
+        entry.lease = Some((grant, until));
+        Picked::Leased(Lease {
+            id,
+            attempt: entry.attempts.len() as u32 + 1,
+            round: entry.round,
+            since: entry.since,
+            until,
+            grant,
+        })
     }
 
     pub(super) fn next_due(&self, lane: &LaneName) -> Option<Timestamp> {

@@ -260,10 +260,7 @@ async fn space_is_given_back_and_stays_given_back() {
     store.close().await.unwrap();
     let store = open(directory.path());
     assert_eq!(all_rows(&store).await, rows);
-    assert_eq!(
-        store.report().index,
-        IndexUse::Loaded
-    );
+    assert_eq!(store.report().index, IndexUse::Loaded);
     // A key of the first cycle is free, one of the last is not.
     let now = at(0).plus(days(40));
     let first = store.accept(event("c0-1", &"x".repeat(2000), now)).await;
