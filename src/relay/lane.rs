@@ -12,7 +12,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::message::{LaneName, SourceName};
+use crate::message::{EventId, LaneName, SourceName};
+use crate::relay::answers::{Answers, Listening};
 use crate::rule::Rate;
 
 /// One source and one destination, over all cores and over reloads.
@@ -148,6 +149,8 @@ impl Drop for Permit {
 #[derive(Debug, Default)]
 pub struct Signals {
     woken: Mutex<HashSet<SourceName>>,
+    /// Deliveries whose provider waits for the application.
+    urgent: Mutex<Vec<(LaneName, EventId)>>,
     notify: Notify,
 }
 
@@ -159,6 +162,19 @@ impl Signals {
             drop(woken);
             self.notify.notify_one();
         }
+    }
+
+    pub fn urge(&self, lane: LaneName, id: EventId) {
+        self.urgent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((lane, id));
+        self.notify.notify_one();
+    }
+
+    pub fn urgent(&self) -> Vec<(LaneName, EventId)> {
+        let mut urgent = self.urgent.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *urgent)
     }
 
     /// Not for a source, but for what the worker sees by itself: the routes are others now.
@@ -182,11 +198,29 @@ impl Signals {
 
 /// Tells one worker that an event of a source was accepted. Cheap: for the hot path.
 #[derive(Clone, Debug)]
-pub struct Waker(pub(super) Arc<Signals>);
+pub struct Waker {
+    pub(super) signals: Arc<Signals>,
+    pub(super) answers: Arc<Answers>,
+}
 
 impl Waker {
     pub fn wake(&self, source: &SourceName) {
-        self.0.wake(source);
+        self.signals.wake(source);
+    }
+
+    /// What the application says of an event, from now on.
+    pub fn listen(&self, id: EventId) -> Listening {
+        self.answers.listen(id)
+    }
+
+    /// True when somebody else waits for the same.
+    pub fn awaited(&self, listening: &Listening) -> bool {
+        self.answers.awaited(listening)
+    }
+
+    /// The provider waits: this delivery before all others, on this core, if it may be tried now.
+    pub fn urge(&self, lane: LaneName, id: EventId) {
+        self.signals.urge(lane, id);
     }
 }
 

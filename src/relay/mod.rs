@@ -24,6 +24,7 @@ use crate::connect::Tls;
 use crate::inbox::store::Store;
 use crate::message::{LaneName, SourceName};
 use crate::random::Random;
+use crate::relay::answers::Answers;
 use crate::relay::client::{HttpClient, Transport};
 use crate::relay::lane::{Lane, Signals};
 use crate::rule::{Destination, Rule};
@@ -39,6 +40,7 @@ pub mod request;
 pub mod pool;
 pub mod client;
 pub mod lane;
+pub mod answers;
 mod delivery;
 pub mod worker;
 #[cfg(test)]
@@ -89,6 +91,7 @@ pub struct Relay {
     /// Attempts that were made and that the store cannot write down. While there are any, nothing
     /// is leased: it could not be written down either, and would go out again and again.
     unwritten: AtomicUsize,
+    answers: Arc<Answers>,
 }
 
 /// Held by an attempt that cannot be written down.
@@ -135,6 +138,7 @@ impl Relay {
             lanes: Mutex::default(),
             workers: Mutex::default(),
             unwritten: AtomicUsize::new(0),
+            answers: Arc::default(),
         })
     }
 

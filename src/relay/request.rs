@@ -27,6 +27,7 @@ pub mod name {
     pub const RECEIVED_AT: &str = "callseal-received-at";
     pub const VERIFIED: &str = "callseal-verified";
     pub const CONFLICT_OF: &str = "callseal-conflict-of";
+    pub const SUPERSEDED_BY: &str = "callseal-superseded-by";
     pub const TRACE_PARENT: &str = "traceparent";
     pub const TRACE_STATE: &str = "tracestate";
     pub const WEBHOOK_ID: &str = "webhook-id";
@@ -39,6 +40,7 @@ pub mod name {
 pub fn build(
     event: &StoredEvent,
     lease: &Lease,
+    superseded_by: Option<EventId>,
     destination: &Address,
     sign_with: Option<&Secret>,
     now: Timestamp,
@@ -53,6 +55,9 @@ pub fn build(
     // Always, also for an empty body: how long it is must not depend on how the other side guesses.
     fields.add("content-length", event.body.len().to_string().as_bytes())?;
     fields.add_ours(event, lease)?;
+    if let Some(by) = superseded_by {
+        fields.add(name::SUPERSEDED_BY, by.to_string().as_bytes())?;
+    }
     let id = lease.id.event();
     let trace = trace::context(&event.headers, id, random);
     fields.add(name::TRACE_PARENT, trace.parent.as_bytes())?;

@@ -10,8 +10,8 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::clock::Timestamp;
-use crate::inbox::store::StoreError;
-use crate::message::{DestinationName, LaneName, SourceName};
+use crate::inbox::store::{Picked, StoreError};
+use crate::message::{DestinationName, EventId, LaneName, SourceName};
 use crate::relay::client::Transport;
 use crate::relay::delivery::{Delivery, Ended, LEASE_MARGIN, backoff};
 use crate::relay::lane::{Signals, Waker};
@@ -70,7 +70,10 @@ impl Worker {
 
     /// For the pipeline of the same core.
     pub fn waker(&self) -> Waker {
-        Waker(self.signals.clone())
+        Waker {
+            signals: self.signals.clone(),
+            answers: self.relay.answers.clone(),
+        }
     }
 
     /// Delivers until `stop` becomes true (or its sender is gone), then begins nothing new and
@@ -99,6 +102,11 @@ impl Worker {
             self.views.retain(|name, _| table.contains_key(name));
             self.table = table.clone();
         }
+        for (lane, id) in self.signals.urgent() {
+            if !self.urgent(&table, &lane, id).await {
+                self.relay.answers.tell(id, &None);
+            }
+        }
         let woken = self.signals.take();
         let now = Instant::now();
         if reloaded || self.next_look(now) <= now {
@@ -116,6 +124,50 @@ impl Worker {
             }
         }
         self.wait().await;
+    }
+
+    /// Begins an attempt whose provider waits. False when there will be none now.
+    async fn urgent(&mut self, table: &Table, lane: &LaneName, id: EventId) -> bool {
+        let Some(active) = table.get(lane).filter(|_| self.relay.store_writes()) else {
+            return false;
+        };
+        let Some(permit) = active.lane.take(1, &self.signals).pop() else {
+            return false;
+        };
+        if !matches!(active.lane.begin(1), Ok(1)) {
+            return false;
+        }
+        let now = self.relay.clock.now();
+        let until = now.plus(active.route.to.timeout).plus(LEASE_MARGIN);
+        match self.relay.store.lease_one(id, now, until).await {
+            Ok(Picked::Leased(lease)) => {
+                let (relay, transport, active) =
+                    (self.relay.clone(), self.transport.clone(), active.clone());
+                let delivery = Delivery {
+                    relay,
+                    transport,
+                    active,
+                    lease,
+                    permit,
+                };
+                self.attempts.spawn(delivery.run());
+                true
+            }
+            // Another core was faster, and will tell.
+            Ok(Picked::UnderWay) => {
+                active.lane.not_begun(1);
+                true
+            }
+            Ok(Picked::NotNow) => {
+                active.lane.not_begun(1);
+                false
+            }
+            Err(error) => {
+                active.lane.not_begun(1);
+                self.store_failed(lane, &error);
+                false
+            }
+        }
     }
 
     async fn wait(&mut self) {

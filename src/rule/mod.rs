@@ -67,6 +67,7 @@ pub struct Rule {
     pub tolerance: Option<Duration>,
     pub inbox: InboxRule,
     pub relay: RelayRule,
+    pub answer: AnswerMode,
     /// The rule file, for messages; none for a rule that a program made.
     pub file: Option<PathBuf>,
 }
@@ -113,14 +114,43 @@ pub struct Rate {
 
 #[derive(Clone, Debug)]
 pub struct InboxRule {
-    /// What makes two callbacks one event: the business key, or the provider's event ids, of which
-    /// the first that is there counts.
+    /// What makes two callbacks one event: the provider's event ids, of which the first that is there
+    /// counts.
     pub keys: Vec<Template>,
     /// True when all that `keys` read is covered by the signature. When it is not, it is only shown:
     /// the digest of the signed bytes and the event's type are the idempotency key (lint L9).
     pub key_signed: bool,
+    /// What makes two events one for the merchant, whatever the provider calls them. Signed.
+    pub business: Option<Template>,
+    /// What must be equal for two events with the same business key to say the same. None: all that
+    /// the signature covers.
+    pub content: Option<Template>,
+    pub on_conflict: OnConflict,
     /// Dedup horizon, redrive horizon and retention of the body, in one.
     pub keep: Duration,
+}
+
+/// What becomes of an event whose key, its own or the business key, is taken by another content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnConflict {
+    /// It is accepted too, and flagged.
+    #[default]
+    KeepBoth,
+    /// It is answered like a duplicate, and not stored.
+    FirstWins,
+    /// It is rejected, and not stored.
+    Reject,
+}
+
+/// Who answers the provider.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AnswerMode {
+    /// The gateway, once the event is durable.
+    #[default]
+    Custody,
+    /// The application, where it takes the event within this time of the event's being durable; else
+    /// the gateway.
+    Destination { within: Duration },
 }
 
 /// What the provider hears, in its own words.

@@ -19,6 +19,28 @@ pub struct RelayRule {
     pub more: Vec<Destination>,
     /// Pass the query on as it came, also what nobody has signed.
     pub query_as_received: bool,
+    /// Later events overtake earlier ones.
+    pub supersede: Option<SupersedeRule>,
+}
+
+/// Of the events about the same, which is the latest, and what becomes of the others.
+#[derive(Clone, Debug)]
+pub struct SupersedeRule {
+    /// A number or an RFC 3339 time. Signed.
+    pub by: Template,
+    /// What events are about. Signed.
+    pub key: Template,
+    pub then: Overtaken,
+}
+
+/// What becomes of a delivery whose event was overtaken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overtaken {
+    /// It is sent, and says which event overtook its own.
+    #[default]
+    Mark,
+    /// It is not sent.
+    Skip,
 }
 
 impl RelayRule {

@@ -152,6 +152,7 @@ impl Gateway {
             clock: clock.clone(),
             metrics: metrics.clone(),
             refusals: Refusals::new(1000),
+            told: pipeline::Told::default(),
         });
 
         let threads = settings
@@ -192,6 +193,7 @@ impl Gateway {
             shared: shared.clone(),
             store: store.clone(),
             relay: relay.clone(),
+            jobs: Default::default(),
             tokens: Arc::new(tokens),
             draining: draining.clone(),
             certificate: identity.clone(),

@@ -310,7 +310,8 @@ impl Writer {
                 Ok(None) => continue,
                 Err(_) => return false,
             };
-            if !self.fits_word() && !(self.commit() && self.rotate(false).is_ok()) {
+            let room = self.fits_word() || (self.commit() && self.rotate(false).is_ok());
+            if !room {
                 return false;
             }
             self.word(word);

@@ -598,6 +598,24 @@ impl Store for Embedded {
         })
     }
 
+    fn lease_one(
+        &self,
+        id: EventId,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Pending<'_, Result<Picked, StoreError>> {
+        Box::pin(async move {
+            self.usable()?;
+            let shared = &self.shared;
+            let open = shared.owed.get(Place::of(id));
+            let lane = open.and_then(|open| shared.lanes.name(open.lane));
+            if lane.is_none_or(|lane| shared.words.paused(&lane)) {
+                return Ok(Picked::NotNow);
+            }
+            Ok(shared.owed.lease_one(id, now, until))
+        })
+    }
+
     fn next_due<'a>(
         &'a self,
         lane: &'a LaneName,

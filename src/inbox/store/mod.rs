@@ -84,6 +84,14 @@ pub trait Store: Send + Sync + 'static {
         max: usize,
     ) -> Pending<'a, Result<Vec<Lease>, StoreError>>;
 
+    /// This one delivery, if it could be leased now: it is due, it is its turn, and nobody has it.
+    fn lease_one(
+        &self,
+        id: EventId,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Pending<'_, Result<Picked, StoreError>>;
+
     /// When the next delivery of a lane falls due (a lease that runs out counts). None: nothing
     /// is owed, or the lane is paused. A hint for timers: it may be early, never late.
     fn next_due<'a>(
@@ -363,6 +371,16 @@ pub struct Lease {
     pub until: Timestamp,
     /// Tells this grant of the lease from another of the same delivery.
     pub grant: u64,
+}
+
+/// What came of asking for one delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Picked {
+    Leased(Lease),
+    /// Somebody else has it.
+    UnderWay,
+    /// Ended, not due, not its turn, paused, or not there.
+    NotNow,
 }
 
 /// One HTTP try, written down.

@@ -11,7 +11,7 @@ use super::record::{Order, Place};
 #[derive(Debug)]
 enum Members {
     One(Place),
-    Many(Box<BTreeSet<Place>>),
+    Many(BTreeSet<Place>),
 }
 
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Orders {
                 Members::One(other) if *other == place => {}
                 Members::One(other) => {
                     let both = BTreeSet::from([*other, place]);
-                    group.members = Members::Many(Box::new(both));
+                    group.members = Members::Many(both);
                 }
                 Members::Many(all) => {
                     all.insert(place);

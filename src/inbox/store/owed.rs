@@ -9,8 +9,9 @@ use hashbrown::HashTable;
 
 use super::order::Orders;
 use super::record::{Delivery, Order, Place};
-use super::{Lease, State};
+use super::{Lease, Picked, State};
 use crate::clock::Timestamp;
+use crate::message::EventId;
 
 /// An open delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,6 +233,29 @@ impl Owed {
             .into_iter()
             .filter_map(|place| table.grant(place, until))
             .collect()
+    }
+
+    /// As `lease`, of one delivery.
+    pub fn lease_one(&self, id: EventId, now: Timestamp, until: Timestamp) -> Picked {
+        let mut table = self.table();
+        let place = Place::of(id);
+        let Some(open) = table.open(place).filter(|open| open.tag == id.tag) else {
+            return Picked::NotNow;
+        };
+        if table.leases.get(&place).is_some_and(|l| l.until > now) {
+            return Picked::UnderWay;
+        }
+        let turn = open
+            .order
+            .is_none_or(|order| table.orders.current(open.lane, order) == Some(place));
+        let held = table.slot(place).is_none_or(|slot| slot.held);
+        let owed = open.delivery.state == State::Owed;
+        if !owed || held || !turn || table.when(&open) > now {
+            return Picked::NotNow;
+        }
+        table
+            .grant(place, until)
+            .map_or(Picked::NotNow, Picked::Leased)
     }
 
     pub fn next_due(&self, lane: u32) -> Option<Timestamp> {

@@ -89,6 +89,9 @@ pub fn rule(name: &str) -> Rule {
         inbox: InboxRule {
             keys: Vec::new(),
             key_signed: false,
+            business: None,
+            content: None,
+            on_conflict: Default::default(),
             keep: Duration::from_secs(7 * 24 * 3600),
         },
         relay: RelayRule {
@@ -112,7 +115,9 @@ pub fn rule(name: &str) -> Rule {
             },
             more: Vec::new(),
             query_as_received: false,
+            supersede: None,
         },
+        answer: Default::default(),
         file: None,
     }
 }
@@ -198,6 +203,7 @@ struct ScriptState {
     scripts: HashMap<String, VecDeque<Reply>>,
     defaults: HashMap<String, Reply>,
     seen: Vec<Seen>,
+    superseded: HashMap<String, String>,
     under_way: HashMap<String, usize>,
     most: HashMap<String, usize>,
 }
@@ -241,6 +247,11 @@ impl Scripted {
         self.state.lock().unwrap().seen.clone()
     }
 
+    /// Events that came with the news that they were overtaken, and by which.
+    pub fn superseded(&self) -> HashMap<String, String> {
+        self.state.lock().unwrap().superseded.clone()
+    }
+
     /// Moments at which requests came, counted from the start.
     pub fn times(&self) -> Vec<Duration> {
         self.seen()
@@ -260,7 +271,7 @@ impl Scripted {
             .unwrap_or(0)
     }
 
-    fn enter(&self, request: &Outgoing) -> (Reply, UnderWay<'_>) {
+    fn enter(&self, destination: &Address, request: &Outgoing) -> (Reply, UnderWay<'_>) {
         let header = |name: &str| {
             request
                 .headers()
@@ -270,8 +281,16 @@ impl Scripted {
                 .unwrap()
                 .to_owned()
         };
-        let source = header("callseal-source");
+        let mut source = header("callseal-source");
+        // Further destinations have ports of their own.
+        if let Some(name) = destination.port.checked_sub(4000) {
+            source = format!("{source} to {}", ["ledger", "risk"][usize::from(name)]);
+        }
         let mut state = self.state.lock().unwrap();
+        if let Some(by) = request.headers().get("callseal-superseded-by") {
+            let by = by.to_str().unwrap().to_owned();
+            state.superseded.insert(header("callseal-event"), by);
+        }
         state.seen.push(Seen {
             at: self.clock.now(),
             source: source.clone(),
@@ -294,16 +313,19 @@ impl Scripted {
 impl Transport for Scripted {
     fn send<'a>(
         &'a self,
-        _destination: &'a Address,
+        destination: &'a Address,
         request: Outgoing,
         _within: Duration,
     ) -> Pending<'a, Result<Answered, AttemptError>> {
         Box::pin(async move {
-            let (reply, _under_way) = self.enter(&request);
+            let (reply, _under_way) = self.enter(destination, &request);
             let answered = |status: u16| Answered {
                 status: StatusCode::from_u16(status).unwrap(),
                 retry_after: None,
-                response: Default::default(),
+                response: crate::inbox::store::Response {
+                    body: Bytes::from(vec![b'a'; 5000]),
+                    ..Default::default()
+                },
             };
             match reply {
                 Reply::Status(status) => Ok(answered(status)),
@@ -434,6 +456,10 @@ impl Stage {
             .into_iter()
             .map(|attempt| attempt.error)
             .collect()
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     pub fn elapsed(&self) -> Duration {

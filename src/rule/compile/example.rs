@@ -17,7 +17,7 @@ use crate::rule::compile::relay::relay_default;
 use crate::rule::provider::{Example, Provider, Recorded};
 use crate::rule::reader::{Field, Table, optional};
 use crate::rule::scheme::Scheme;
-use crate::rule::{Address, InboxRule, KeyRef, Rule, words};
+use crate::rule::{Address, AnswerMode, InboxRule, KeyRef, OnConflict, Rule, words};
 use crate::secret::SecretRef;
 
 pub(super) fn examples(field: Option<&Field<'_>>) -> Option<Vec<Example>> {
@@ -234,6 +234,9 @@ pub fn rule_for(provider: &Arc<Provider>, example: &Example) -> Rule {
         inbox: InboxRule {
             keys: provider.event.ids.clone(),
             key_signed: provider.event.id_signed,
+            business: None,
+            content: None,
+            on_conflict: OnConflict::KeepBoth,
             keep: Duration::from_secs(7 * 86_400),
         },
         relay: relay_default(Address {
@@ -243,6 +246,7 @@ pub fn rule_for(provider: &Arc<Provider>, example: &Example) -> Rule {
             path: "/".to_owned(),
             authority: "127.0.0.1:9".to_owned(),
         }),
+        answer: AnswerMode::Custody,
         file: None,
         provider,
     }

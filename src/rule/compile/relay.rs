@@ -10,7 +10,7 @@ use crate::rule::compile::lint;
 use crate::rule::compile::provider::{choice, source_value};
 use crate::rule::provider::Provider;
 use crate::rule::reader::{Field, Table};
-use crate::rule::relay::MOST_DESTINATIONS;
+use crate::rule::relay::{MOST_DESTINATIONS, Overtaken, SupersedeRule};
 use crate::rule::when::When;
 use crate::rule::{
     Address, Destination, Jitter, OnDead, RelayRule, RetryPolicy, Template, value, words,
@@ -39,6 +39,7 @@ pub(super) fn relay_default(forward: Address) -> RelayRule {
         main,
         more: Vec::new(),
         query_as_received: false,
+        supersede: None,
     }
 }
 
@@ -71,12 +72,17 @@ pub(super) fn relay(
     let query = table
         .get("query")
         .map_or(Some(false), |f| choice(&f, &words::RELAY_QUERIES));
+    let supersede = match table.get("supersede") {
+        Some(field) => scope.supersede(&field).map(Some),
+        None => Some(None),
+    };
     let usual = main.clone().unwrap_or(relay.main);
     let more = table
         .get("to")
         .map_or(Some(Vec::new()), |f| scope.more(&f, &usual));
     table.finish();
     relay.query_as_received = query?;
+    relay.supersede = supersede?;
     relay.main = main?;
     relay.more = more?;
     told.then_some(relay)
@@ -188,6 +194,40 @@ impl Scope<'_> {
             name: name?,
             forward: forward?,
             ..settings?
+        })
+    }
+
+    fn supersede(&self, field: &Field<'_>) -> Option<SupersedeRule> {
+        let table = field.table()?;
+        let by = table
+            .need(
+                "by",
+                "a number or a time that rises, e.g. `{json:/created}`",
+            )
+            .and_then(|f| {
+                let template = self.signed(&f)?;
+                // Between other text it would be neither a number nor a time.
+                if template.as_single().is_none() {
+                    let message = "one value alone: a number, or an RFC 3339 time";
+                    f.problems.error(f.span.clone(), "bad_value", message);
+                    return None;
+                }
+                Some(template)
+            });
+        let key = table
+            .need(
+                "key",
+                "what events are about, e.g. `{json:/data/object/id}`",
+            )
+            .and_then(|f| self.signed(&f));
+        let then = table
+            .get("then")
+            .map_or(Some(Overtaken::Mark), |f| choice(&f, &words::OVERTAKEN));
+        table.finish();
+        Some(SupersedeRule {
+            by: by?,
+            key: key?,
+            then: then?,
         })
     }
 

@@ -20,6 +20,7 @@ pub fn source() -> Shape {
             .may("tolerance", DURATION, "Both ways, e.g. `5m`; the provider's without it."))
         .table("inbox", inbox())
         .table("relay", relay())
+        .table("answer", answer())
         .may("verify", words(&known::VERIFY_SOURCE), "`none`: nothing is verified, and every event says so; needs `verify_reason`.")
         .may("verify_reason", TEXT, "Why it is accepted that nothing shows who sent an event.")
 }
@@ -65,8 +66,23 @@ fn rate() -> Shape {
 
 fn inbox() -> Shape {
     Shape::new("inbox", "What makes two callbacks one event, and how long that is known.")
-        .may("key", TEMPLATE, "What makes two callbacks one event; the provider's event id without it.")
+        .may("key", TEMPLATE, "What makes two events one for you, besides the provider's event id; read from signed values.")
+        .may("content", TEMPLATE, "What must be equal for two events with the same `key` to say the same; all that is signed without it.")
+        .may("on_conflict", words(&known::ON_CONFLICT), "An event whose key is taken by another content: `keep-both` (without it), `first-wins` or `reject`.")
         .may("keep", DURATION, "How long keys, events and bodies are kept; at least as long as the provider retries. `7d` without it.")
+}
+
+fn answer() -> Shape {
+    Shape::new("answer", "Who answers the provider.")
+        .may("mode", words(&known::ANSWER_MODES), "`custody` (without it): the gateway, once the event is on disk; `destination`: the application, where it takes the event in time.")
+        .may("within", DURATION, "How long the application's answer is waited for, shorter than the provider waits; `3s` without it.")
+}
+
+fn supersede() -> Shape {
+    Shape::new("supersede", "Later events overtake earlier ones about the same.")
+        .need("by", TEMPLATE, "A number or an RFC 3339 time: the higher is the later. Signed.")
+        .need("key", TEMPLATE, "What events are about. Signed.")
+        .may("then", words(&known::OVERTAKEN), "What becomes of one that was overtaken: `mark` (without it): it is sent and says so; `skip`: it is not sent.")
 }
 
 fn relay() -> Shape {
@@ -77,6 +93,7 @@ fn relay() -> Shape {
             words(&known::RELAY_QUERIES),
             "What is passed on of the query: only what is verified (without it), or all of it.",
         )
+        .table("supersede", supersede())
         .tables("to", to())
 }
 

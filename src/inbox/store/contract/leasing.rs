@@ -167,3 +167,34 @@ pub(crate) async fn a_lost_lease_changes_nothing_but_is_written_down((store, _ke
         .await
         .unwrap();
 }
+
+pub(crate) async fn one_delivery_can_be_asked_for((store, _keep): Bench) {
+    let a = new_id(&*store, event("a", "1", at(0))).await;
+    let b = new_id(&*store, event("b", "1", at(5))).await;
+    let pick = |id: EventId, now: u64| store.lease_one(id, at(now), at(now + 30));
+    assert_eq!(pick(b, 4).await, Ok(Picked::NotNow), "not due");
+    let Ok(Picked::Leased(lease)) = pick(b, 5).await else {
+        panic!("it is due");
+    };
+    assert_eq!((lease.id, lease.attempt, lease.until), (b, 1, at(35)));
+    assert_eq!(pick(b, 6).await, Ok(Picked::UnderWay));
+    let others = store.lease(&lane(), at(6), at(60), 9).await.unwrap();
+    assert_eq!(others.iter().map(|l| l.id).collect::<Vec<_>>(), [a]);
+    store
+        .settle(lease, attempt(1, Some(200), ""), Next::Delivered)
+        .await
+        .unwrap();
+    assert_eq!(pick(b, 7).await, Ok(Picked::NotNow));
+    let stranger = EventId {
+        tag: a.tag ^ 1,
+        ..a
+    };
+    assert_eq!(pick(stranger, 100).await, Ok(Picked::NotNow));
+    // Only whose turn it is.
+    let order = || plan([to("main", Some("x"))]);
+    let first = new_id(&*store, planned(event("c", "1", at(0)), order())).await;
+    let second = new_id(&*store, planned(event("d", "1", at(0)), order())).await;
+    assert_eq!(pick(second, 9).await, Ok(Picked::NotNow));
+    assert!(matches!(pick(first, 9).await, Ok(Picked::Leased(_))));
+    assert_eq!(pick(second, 9).await, Ok(Picked::NotNow));
+}

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::clock::Timestamp;
 use crate::inbox::store::{
     Acceptance, Attempt, Audit, Claim, Counted, Deed, Expired, Filter, Lease, NewEvent, Next,
-    OnConflict, Operated, Operation, Page, Pending, Plan, Row, Stats, Store, StoreError,
+    OnConflict, Operated, Operation, Page, Pending, Picked, Plan, Row, Stats, Store, StoreError,
     StoredEvent,
 };
 use crate::message::{EventId, LaneName};
@@ -85,6 +85,17 @@ impl Store for PlainStore {
     ) -> Pending<'a, Result<Vec<Lease>, StoreError>> {
         self.answer(Some(Op::Lease), move |inner| {
             Ok(inner.lease(lane, now, until, max))
+        })
+    }
+
+    fn lease_one(
+        &self,
+        id: EventId,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Pending<'_, Result<Picked, StoreError>> {
+        self.answer(Some(Op::Lease), move |inner| {
+            Ok(inner.lease_one(id, now, until))
         })
     }
 

@@ -9,8 +9,8 @@ use crate::clock::Timestamp;
 use crate::inbox::store::plain::Op;
 use crate::inbox::store::{
     Acceptance, Attempt, Audit, Claim, Counted, Deed, DeedKind, EventVersion, Expired, Filter,
-    Lease, NewEvent, Next, OnConflict, Operated, Operation, Page, PlannedOrder, Row, State, Stats,
-    StoreError, StoredEvent,
+    Lease, NewEvent, Next, OnConflict, Operated, Operation, Page, Picked, PlannedOrder, Row, State,
+    Stats, StoreError, StoredEvent,
 };
 use crate::message::{DELIVERIES, DestinationName, EventId, LaneName, SourceName};
 
@@ -125,7 +125,7 @@ impl Inner {
         let (mut event, claim, plan) = event.into_parts();
         let mut conflicts = [false; 2];
         let mut of = None;
-        for level in 0..2 {
+        for (level, conflict) in conflicts.iter_mut().enumerate() {
             let Some((key, content)) = claim_of(&claim, level) else {
                 continue;
             };
@@ -141,7 +141,7 @@ impl Inner {
                 .or_else(|| same.find(|(_, known)| known.conflicts[level] && equal(known)));
             match (exact, holder) {
                 (Some((id, _)), _) if of.is_none() => return Acceptance::Duplicate(*id),
-                (Some(_), _) => conflicts[level] = true,
+                (Some(_), _) => *conflict = true,
                 (None, Some((other, _))) => {
                     match claim.on_conflict {
                         OnConflict::KeepBoth => {}
@@ -149,7 +149,7 @@ impl Inner {
                         OnConflict::Reject => return Acceptance::Refused { of: *other },
                     }
                     of = of.or(Some(*other));
-                    conflicts[level] = true;
+                    *conflict = true;
                 }
                 (None, None) => {}
             }
@@ -196,30 +196,40 @@ impl Inner {
         }
     }
 
-    /// It is its turn, among those of its lane with the same value: one that is under way keeps
-    /// it, else it is the first.
-    fn turn(&self, id: EventId, entry: &Entry) -> bool {
-        let Some(order) = &entry.order else {
-            return true;
-        };
-        let mut group = self.entries.iter().filter(|(_, other)| {
-            other.lane == entry.lane
-                && other.blocks()
-                && other.order.as_ref().is_some_and(|o| o.value == order.value)
-        });
-        let leased = group.clone().find(|(_, other)| other.lease.is_some());
-        leased
-            .or_else(|| group.next())
-            .is_some_and(|(first, _)| *first == id)
+    /// Whose turn it is, by the value that the deliveries of a lane are in order by: one that is
+    /// under way keeps it, else it is the first.
+    fn turns(&self, lane: &LaneName) -> HashMap<&[u8], EventId> {
+        let mut turns: HashMap<&[u8], (EventId, bool)> = HashMap::new();
+        for (id, entry) in &self.entries {
+            if let Some(order) = &entry.order
+                && entry.lane == *lane
+                && entry.blocks()
+            {
+                let leased = entry.lease.is_some();
+                let turn = turns.entry(&order.value).or_insert((*id, leased));
+                if leased && !turn.1 {
+                    *turn = (*id, true);
+                }
+            }
+        }
+        turns
+            .into_iter()
+            .map(|(value, (id, _))| (value, id))
+            .collect()
     }
 
     fn free(&self, lane: &LaneName) -> Vec<(Timestamp, EventId)> {
         if self.paused(lane) {
             return Vec::new();
         }
+        let turns = self.turns(lane);
+        let turn = |id: &EventId, entry: &Entry| match &entry.order {
+            None => true,
+            Some(order) => turns.get(order.value.as_slice()) == Some(id),
+        };
         self.entries
             .iter()
-            .filter(|(id, entry)| entry.lane == *lane && self.turn(**id, entry))
+            .filter(|(id, entry)| entry.lane == *lane && turn(id, entry))
             .filter_map(|(id, entry)| Some((entry.free_at()?, *id)))
             .collect()
     }
@@ -252,6 +262,37 @@ impl Inner {
             });
         }
         leases
+    }
+
+    pub(super) fn lease_one(&mut self, id: EventId, now: Timestamp, until: Timestamp) -> Picked {
+        let Some(entry) = self.entries.get(&id) else {
+            return Picked::NotNow;
+        };
+        if entry.lease.is_some_and(|(_, until)| until > now) {
+            return Picked::UnderWay;
+        }
+        let lane = entry.lane.clone();
+        if !self
+            .free(&lane)
+            .iter()
+            .any(|(at, free)| *free == id && *at <= now)
+        {
+            return Picked::NotNow;
+        }
+        self.grants += 1;
+        let grant = self.grants;
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return Picked::NotNow;
+        };
+        entry.lease = Some((grant, until));
+        Picked::Leased(Lease {
+            id,
+            attempt: entry.attempts.len() as u32 + 1,
+            round: entry.round,
+            since: entry.since,
+            until,
+            grant,
+        })
     }
 
     pub(super) fn next_due(&self, lane: &LaneName) -> Option<Timestamp> {

@@ -70,7 +70,7 @@ impl Model {
     fn judge(&self, claim: &Claim) -> Result<([bool; 2], Option<EventId>), Acceptance> {
         let mut conflicts = [false; 2];
         let mut of = None;
-        for n in 0..2 {
+        for (n, taken) in conflicts.iter_mut().enumerate() {
             let Some((key, content)) = level(claim, n) else {
                 continue;
             };
@@ -88,13 +88,13 @@ impl Model {
                 .or_else(|| found(true, true));
             match (equal, holder) {
                 (Some(t), _) if of.is_none() => return Err(Acceptance::Duplicate(t.id)),
-                (Some(_), _) => conflicts[n] = true,
+                (Some(_), _) => *taken = true,
                 (None, None) => {}
                 (None, Some(t)) => match claim.on_conflict {
                     OnConflict::FirstWins => return Err(Acceptance::Dropped { of: t.id }),
                     OnConflict::Reject => return Err(Acceptance::Refused { of: t.id }),
                     OnConflict::KeepBoth => {
-                        conflicts[n] = true;
+                        *taken = true;
                         of = of.or(Some(t.id));
                     }
                 },

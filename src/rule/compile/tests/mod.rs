@@ -260,7 +260,7 @@ fn sources_are_told_what_is_missing_or_unknown() {
     assert_eq!(codes(&stripe_and("[inbox]\nkep = \"8d\"")), ["unknown_key"]);
     // What later versions bring is not known yet, and must not be passed over in silence.
     assert_eq!(
-        codes(&stripe_and("[answer]\nmode = \"custody\"")),
+        codes(&stripe_and("[answer]\nmood = \"custody\"")),
         ["unknown_key"]
     );
     assert_eq!(
