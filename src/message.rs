@@ -22,9 +22,34 @@ pub struct EventId {
     pub tag: u64,
 }
 
+/// Deliveries of one event at most. Records lie on multiples of this in the journal, so that the
+/// low bits of an offset are free: they number the deliveries of the event that lies there.
+pub const DELIVERIES: u32 = 8;
+
 const CROCKFORD: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 impl EventId {
+    /// The id of the event that this is a delivery of; the first delivery has the event's own.
+    pub fn event(self) -> EventId {
+        EventId {
+            offset: self.offset & !(DELIVERIES - 1),
+            ..self
+        }
+    }
+
+    /// Which delivery of its event this is, from 0.
+    pub fn delivery(self) -> u32 {
+        self.offset & (DELIVERIES - 1)
+    }
+
+    /// The id of a delivery of the same event; `number` is below [`DELIVERIES`].
+    pub fn of_delivery(self, number: u32) -> EventId {
+        EventId {
+            offset: self.event().offset | (number & (DELIVERIES - 1)),
+            ..self
+        }
+    }
+
     fn as_u128(self) -> u128 {
         (u128::from(self.segment) << 96) | (u128::from(self.offset) << 64) | u128::from(self.tag)
     }
@@ -116,6 +141,73 @@ impl fmt::Display for SourceName {
 impl fmt::Debug for SourceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// The name of a destination within its source.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DestinationName(Arc<str>);
+
+impl DestinationName {
+    /// The destination of a source's `forward`.
+    pub const MAIN: &'static str = "main";
+
+    pub fn new(name: &str) -> Self {
+        DestinationName(Arc::from(name))
+    }
+
+    pub fn main() -> Self {
+        DestinationName::new(Self::MAIN)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn is_main(&self) -> bool {
+        &*self.0 == Self::MAIN
+    }
+}
+
+impl fmt::Display for DestinationName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for DestinationName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// One queue of deliveries: those of one source to one destination.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneName {
+    pub source: SourceName,
+    pub destination: DestinationName,
+}
+
+impl LaneName {
+    pub fn new(source: &SourceName, destination: &DestinationName) -> Self {
+        LaneName {
+            source: source.clone(),
+            destination: destination.clone(),
+        }
+    }
+
+    pub fn main(source: &SourceName) -> Self {
+        LaneName::new(source, &DestinationName::main())
+    }
+}
+
+/// `shop`, or `shop to ledger`.
+impl fmt::Display for LaneName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.destination.is_main() {
+            return f.write_str(self.source.as_str());
+        }
+        write!(f, "{} to {}", self.source, self.destination)
     }
 }
 

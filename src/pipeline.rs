@@ -4,24 +4,24 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::StatusCode;
 use tokio::time::Instant;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::guard::{Guards, Refusal};
 use crate::inbox::accept::{Accepted, Inbox};
-use crate::inbox::store::{Acceptance, StoreError, Unavailable};
+use crate::inbox::store::{Acceptance, Attempt, StoreError, Unavailable};
 use crate::listener::{Handler, Incoming, Malformed};
-use crate::message::{Answer, EventId, SourceName};
+use crate::message::{Answer, EventId, LaneName, SourceName};
 use crate::refusals::{Refusals, Refused};
 use crate::relay::Waker;
-use crate::rule::{Rule, RuleSet};
+use crate::rule::{AnswerMode, Rule, RuleSet};
 use crate::telemetry::{Metrics, SourceLabel, SourceReason, SourceVerdict, field};
-use crate::verify::{Rejection, Verdict, Verifier};
+use crate::verify::{Rejection, Verdict, Verified, Verifier};
 
 /// Everything that a reload exchanges, exchanged at once: no request sees half of it.
 pub struct Loaded {
@@ -37,6 +37,24 @@ pub struct Shared {
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
     pub refusals: Refusals,
+    pub told: Told,
+}
+
+/// Which sources something was said of lately that is said once a minute.
+#[derive(Default)]
+pub struct Told(Mutex<HashMap<SourceName, Timestamp>>);
+
+impl Told {
+    fn may_tell(&self, source: &SourceName, now: Timestamp) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let recently = told
+            .get(source)
+            .is_some_and(|at| now >= *at && now.since(*at) < Duration::from_secs(60));
+        if !recently {
+            told.insert(source.clone(), now);
+        }
+        !recently
+    }
 }
 
 /// The pipeline of one core.
@@ -48,6 +66,8 @@ pub struct Pipeline {
 /// What became of a callback, before it is put into an answer.
 enum Outcome {
     Accepted(Accepted),
+    /// Accepted, and the application has said in time what the provider hears.
+    Answered(Accepted, Answer),
     Challenge(Answer),
     Refused(Refusal),
     Rejected(Rejection),
@@ -86,9 +106,70 @@ impl Pipeline {
             Ok(Verdict::Challenge(answer)) => return Outcome::Challenge(answer),
             Err(rejection) => return Outcome::Rejected(rejection),
         };
+        self.undecided(&verified);
+        let rule = verified.rule().clone();
         match self.shared.inbox.accept(verified).await {
-            Ok(accepted) => Outcome::Accepted(accepted),
+            Ok(accepted) => self.answered(&rule, accepted).await,
             Err(error) => Outcome::Overloaded(error),
+        }
+    }
+
+    /// The event is durable. Where the source wants it so, the application is asked at once, and its
+    /// answer waited for; whatever comes of that, the event is ours.
+    async fn answered(&self, rule: &Rule, accepted: Accepted) -> Outcome {
+        let AnswerMode::Destination { within } = rule.answer else {
+            return Outcome::Accepted(accepted);
+        };
+        let id = accepted.id();
+        let mut listening = self.waker.listen(id);
+        let waits = match accepted.acceptance() {
+            Acceptance::New(_) | Acceptance::Conflict { .. } => {
+                self.waker.urge(LaneName::main(&rule.name), id);
+                // The other destinations, in the same turn of the same worker.
+                self.waker.wake(&rule.name);
+                true
+            }
+            Acceptance::Duplicate(_) => self.waker.awaited(&listening),
+            Acceptance::Dropped { .. } | Acceptance::Refused { .. } => {
+                return Outcome::Accepted(accepted);
+            }
+        };
+        let told = if waits {
+            tokio::time::timeout(within, listening.told())
+                .await
+                .ok()
+                .flatten()
+        } else {
+            // It was answered before, or is to be tried again later.
+            let attempts = self.shared.inbox.store().attempts(id).await;
+            attempts.ok().and_then(|mut attempts| attempts.pop())
+        };
+        match told.as_ref().and_then(application_answer) {
+            Some(answer) => Outcome::Answered(accepted, answer),
+            None => Outcome::Accepted(accepted),
+        }
+    }
+
+    /// Conditions that gave no answer: each is counted, and a source is told of once a minute.
+    fn undecided(&self, verified: &Verified) {
+        let bound = verified.plan().destinations.iter();
+        for (to, why) in bound.filter_map(|b| Some((&b.to, b.undecided.as_ref()?))) {
+            let source = &verified.rule().name;
+            self.shared
+                .metrics
+                .undecided
+                .get_or_create(&SourceLabel {
+                    source: source.to_string(),
+                })
+                .inc();
+            let now = self.shared.clock.now();
+            if self.shared.told.may_tell(source, now) {
+                tracing::warn!(
+                    { field::SOURCE } = %source,
+                    { field::DESTINATION } = %to,
+                    "a condition gave no answer, so the event is sent: {why}"
+                );
+            }
         }
     }
 
@@ -96,13 +177,22 @@ impl Pipeline {
     fn conclude(&self, rule: Option<&Arc<Rule>>, outcome: Outcome, seen: &Seen) -> Answer {
         let source = rule.map_or(String::new(), |rule| rule.name.to_string());
         let (verdict, reason, event, detail) = match &outcome {
-            Outcome::Accepted(accepted) => {
+            Outcome::Accepted(accepted) | Outcome::Answered(accepted, _) => {
                 let verdict = match accepted.acceptance() {
                     Acceptance::New(_) => "accepted",
                     Acceptance::Conflict { .. } => "conflict",
                     Acceptance::Duplicate(_) => "duplicate",
+                    Acceptance::Dropped { .. } => "conflict_dropped",
+                    Acceptance::Refused { .. } => "rejected",
                 };
-                (verdict, "", Some(accepted.id()), String::new())
+                let reason = match accepted.acceptance() {
+                    Acceptance::Dropped { .. } => CONFLICT_DROPPED,
+                    Acceptance::Refused { .. } => CONFLICT_REJECTED,
+                    Acceptance::New(_) | Acceptance::Conflict { .. } | Acceptance::Duplicate(_) => {
+                        ""
+                    }
+                };
+                (verdict, reason, Some(accepted.id()), String::new())
             }
             Outcome::Challenge(_) => ("challenge", "", None, String::new()),
             Outcome::Refused(refusal) => ("refused", refusal.code(), None, String::new()),
@@ -111,10 +201,14 @@ impl Pipeline {
             }
             Outcome::Overloaded(error) => ("overloaded", error.code(), None, error.to_string()),
         };
-        if let (Outcome::Accepted(accepted), Some(rule)) = (&outcome, rule) {
+        if let (Outcome::Accepted(accepted) | Outcome::Answered(accepted, _), Some(rule)) =
+            (&outcome, rule)
+        {
             match accepted.acceptance() {
                 Acceptance::New(_) | Acceptance::Conflict { .. } => self.waker.wake(&rule.name),
-                Acceptance::Duplicate(_) => {}
+                Acceptance::Duplicate(_)
+                | Acceptance::Dropped { .. }
+                | Acceptance::Refused { .. } => {}
             }
         }
         let answer = answer(rule, outcome);
@@ -232,6 +326,10 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// Reasons of what a source's `on_conflict` decided.
+pub const CONFLICT_DROPPED: &str = "conflict_dropped";
+pub const CONFLICT_REJECTED: &str = "conflict_rejected";
+
 fn log(
     rule: Option<&Arc<Rule>>,
     verdict: &str,
@@ -263,12 +361,16 @@ fn answer(rule: Option<&Arc<Rule>>, outcome: Outcome) -> Answer {
         answers.map_or_else(|| Answer::empty(otherwise), |answers| pick(answers).clone())
     };
     match outcome {
-        Outcome::Challenge(answer) => answer,
+        Outcome::Challenge(answer) | Outcome::Answered(_, answer) => answer,
         Outcome::Accepted(accepted) => match accepted.acceptance() {
             Acceptance::New(_) | Acceptance::Conflict { .. } => {
                 own(|a| &a.accepted, StatusCode::OK)
             }
-            Acceptance::Duplicate(_) => own(|a| &a.duplicate, StatusCode::OK),
+            // The source's own rule: the first event with a key wins.
+            Acceptance::Duplicate(_) | Acceptance::Dropped { .. } => {
+                own(|a| &a.duplicate, StatusCode::OK)
+            }
+            Acceptance::Refused { .. } => own(|a| &a.rejected, StatusCode::UNAUTHORIZED),
         },
         // Nothing is known of it yet: the provider is to try again.
         Outcome::Rejected(Rejection::Unready { .. }) => with_retry_after(
@@ -282,6 +384,27 @@ fn answer(rule: Option<&Arc<Rule>>, outcome: Outcome) -> Answer {
             overload_pause(&error),
         ),
     }
+}
+
+/// What the provider hears of the application's answer: its status, what kind of body it is, and the
+/// body. None when the application did not take the event, or its answer was not kept whole.
+fn application_answer(attempt: &Attempt) -> Option<Answer> {
+    let status = StatusCode::from_u16(attempt.status?).ok()?;
+    let response = attempt.response.as_ref()?;
+    if !status.is_success() || !attempt.error.is_empty() || response.cut {
+        return None;
+    }
+    let mut answer = Answer::empty(status);
+    answer.body = response.body.clone();
+    let safe = ["content-type", "content-language"];
+    for (name, value) in response
+        .headers
+        .iter()
+        .filter(|(n, _)| safe.contains(&n.as_str()))
+    {
+        answer.headers.push(name.clone(), value.clone());
+    }
+    Some(answer)
 }
 
 fn malformed_status(why: Malformed) -> StatusCode {

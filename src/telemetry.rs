@@ -15,6 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 /// Names of log fields, so that every line says the same thing with the same word.
 pub mod field {
     pub const EVENT: &str = "event";
+    pub const DESTINATION: &str = "destination";
     pub const SOURCE: &str = "source";
     pub const VERDICT: &str = "verdict";
     pub const REASON: &str = "reason";
@@ -32,6 +33,7 @@ pub mod metric {
     pub const REFUSALS: &str = "refusals";
     pub const WOULD_REFUSE: &str = "would_refuse";
     pub const ACKNOWLEDGE: &str = "acknowledge";
+    pub const UNDECIDED: &str = "conditions_undecided";
     pub const ATTEMPTS: &str = "attempts";
     pub const ATTEMPT: &str = "attempt";
     pub const SYNC: &str = "sync";
@@ -99,6 +101,8 @@ pub struct Metrics {
     pub would_refuse: Family<SourceReason, Counter>,
     /// From the head of the request to its answer, by source.
     pub acknowledge: Seconds,
+    /// Conditions (`when`) that gave no answer, by source.
+    pub undecided: Family<SourceLabel, Counter>,
     /// Attempts by source and result (delivered, retry, dead).
     pub attempts: Family<SourceVerdict, Counter>,
     pub attempt: Seconds,
@@ -135,6 +139,7 @@ impl Metrics {
             refusals: Family::default(),
             would_refuse: Family::default(),
             acknowledge: Family::new_with_constructor(seconds),
+            undecided: Family::default(),
             attempts: Family::default(),
             attempt: Family::new_with_constructor(seconds),
             sync: seconds(),
@@ -186,6 +191,11 @@ impl Metrics {
             "Time from the head of a callback to its answer",
             Unit::Seconds,
             self.acknowledge.clone(),
+        );
+        r.register(
+            metric::UNDECIDED,
+            "Conditions that gave no answer, so that the event was sent",
+            self.undecided.clone(),
         );
         r.register(
             metric::ATTEMPTS,

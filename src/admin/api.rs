@@ -8,25 +8,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::State;
 use crate::admin::auth::operator_only;
+use crate::admin::parameter::{self, limit, moment};
 use crate::admin::problem::Problem;
-use crate::admin::token::Role;
-use crate::clock::Timestamp;
-use crate::inbox::store::{self, Attempt, Filter, Operated, Row};
-use crate::message::{EventId, SourceName};
+use crate::admin::token::{Caller, Role};
+use crate::inbox::store::{self, Attempt, Filter, Operated, Operation, Row};
+use crate::message::{DestinationName, EventId, LaneName, SourceName};
 use crate::refusals::Refused;
 use crate::telemetry::field;
-
-/// Rows of a page when the request does not say.
-const PAGE: usize = 50;
-/// Most rows of a page.
-const PAGE_MAX: usize = 500;
 
 /// What `/v1/events` may be asked. Text is compared exactly.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EventsQuery {
     source: Option<String>,
-    /// `owed`, `delivered`, `dead`, `discarded`.
+    destination: Option<String>,
+    /// `owed`, `delivered`, `dead`, `discarded`, `filtered`, `superseded`.
     state: Option<String>,
     #[serde(rename = "type")]
     kind: Option<String>,
@@ -49,8 +45,12 @@ pub struct EventsPage {
 
 #[derive(Debug, Serialize)]
 pub struct EventJson {
+    /// Of the delivery; that to `main` has the event's own.
     id: String,
+    /// Of the event.
+    event: String,
     source: String,
+    destination: String,
     provider: String,
     key: String,
     #[serde(rename = "type")]
@@ -71,6 +71,8 @@ impl From<Row> for EventJson {
     fn from(row: Row) -> Self {
         EventJson {
             id: row.id.to_string(),
+            event: row.id.event().to_string(),
+            destination: row.destination.to_string(),
             source: row.source.to_string(),
             provider: row.provider,
             key: row.event_key,
@@ -98,6 +100,8 @@ pub struct EventDetail {
     /// Names in order of arrival; values of sensitive fields are masked.
     headers: Vec<(String, String)>,
     history: Vec<AttemptJson>,
+    /// All deliveries of the event, this one among them.
+    deliveries: Vec<EventJson>,
 }
 
 #[derive(Debug, Serialize)]
@@ -108,36 +112,33 @@ pub struct AttemptJson {
     status: Option<u16>,
     /// Stable code; empty when the destination took it.
     error: String,
+    /// What the destination said; for operators only.
+    response: Option<ResponseJson>,
 }
 
-impl From<Attempt> for AttemptJson {
-    fn from(attempt: Attempt) -> Self {
+#[derive(Debug, Serialize)]
+pub struct ResponseJson {
+    headers: Vec<(String, String)>,
+    /// Its beginning, as text.
+    body: String,
+    cut: bool,
+}
+
+impl AttemptJson {
+    fn of(attempt: Attempt, role: Role) -> Self {
+        let response = attempt.response.filter(|_| role == Role::Operator);
         AttemptJson {
+            response: response.map(|response| ResponseJson {
+                headers: response.headers,
+                body: String::from_utf8_lossy(&response.body).into_owned(),
+                cut: response.cut,
+            }),
             number: attempt.number,
             started_at: attempt.started_at.to_string(),
             took_ms: u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
             status: attempt.status,
             error: attempt.error,
         }
-    }
-}
-
-fn moment(name: &str, text: Option<&String>) -> Result<Option<Timestamp>, Problem> {
-    let Some(text) = text else { return Ok(None) };
-    let time = humantime::parse_rfc3339(text).map_err(|e| Problem::bad_parameter(name, e))?;
-    let since = time
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_err(|e| Problem::bad_parameter(name, e))?;
-    Ok(Some(Timestamp::default().plus(since)))
-}
-
-fn limit(asked: Option<usize>) -> Result<usize, Problem> {
-    match asked.unwrap_or(PAGE) {
-        limit @ 1..=PAGE_MAX => Ok(limit),
-        other => Err(Problem::bad_parameter(
-            "limit",
-            format!("{other} is not from 1 to {PAGE_MAX}"),
-        )),
     }
 }
 
@@ -150,15 +151,10 @@ pub async fn events(
     query: Result<Query<EventsQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<EventsPage>, Problem> {
     let Query(query) = query.map_err(|e| Problem::bad_parameter("query", e.body_text()))?;
-    let wanted = |text: &String| {
-        let found = store::State::ALL.into_iter().find(|s| s.as_str() == text);
-        found.ok_or_else(|| {
-            Problem::bad_parameter("state", "one of owed, delivered, dead, discarded")
-        })
-    };
     let filter = Filter {
+        destination: query.destination.as_deref().map(DestinationName::new),
         source: query.source.as_deref().map(SourceName::new),
-        state: query.state.as_ref().map(wanted).transpose()?,
+        state: query.state.as_deref().map(parameter::state).transpose()?,
         event_type: query.kind.clone(),
         event_key: query.key.clone(),
         from: moment("from", query.from.as_ref())?,
@@ -182,6 +178,7 @@ pub async fn events(
 
 pub async fn event(
     Extract(state): Extract<State>,
+    Extension(role): Extension<Role>,
     Path(id): Path<String>,
 ) -> Result<Json<EventDetail>, Problem> {
     let id = event_id(&id)?;
@@ -196,6 +193,13 @@ pub async fn event(
         .await?
         .ok_or_else(Problem::no_such_event)?;
     let history = state.store.attempts(id).await?;
+    let mut deliveries = Vec::new();
+    for number in 0..crate::message::DELIVERIES {
+        match state.store.row(id.of_delivery(number)).await? {
+            Some(row) => deliveries.push(EventJson::from(row)),
+            None => break,
+        }
+    }
     let headers = stored.headers.iter().map(|(name, value)| {
         let name = String::from_utf8_lossy(name).into_owned();
         let value = if sensitive(&name) {
@@ -207,13 +211,17 @@ pub async fn event(
     });
     Ok(Json(EventDetail {
         event: EventJson::from(row),
+        deliveries,
         peer: stored.peer.to_string(),
         method: stored.method,
         target: stored.target,
         verified: stored.verified,
         conflict_of: stored.conflict_of.map(|id| id.to_string()),
         headers: headers.collect(),
-        history: history.into_iter().map(AttemptJson::from).collect(),
+        history: history
+            .into_iter()
+            .map(|attempt| AttemptJson::of(attempt, role))
+            .collect(),
     }))
 }
 
@@ -263,10 +271,10 @@ pub struct Redriven {
 
 pub async fn redrive(
     Extract(state): Extract<State>,
-    Extension(role): Extension<Role>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<Redriven>), Problem> {
-    operator_only(role)?;
+    operator_only(caller.role)?;
     let id = event_id(&id)?;
     let source = state
         .store
@@ -274,7 +282,10 @@ pub async fn redrive(
         .await?
         .ok_or_else(Problem::no_such_event)?
         .source;
-    match state.store.redrive(id, state.shared.clock.now()).await? {
+    let now = state.shared.clock.now();
+    let by = Some(caller.label);
+    let operated = state.store.operate(id, Operation::Redrive, now, by);
+    match operated.await? {
         Operated::Done => {
             tracing::info!({ field::EVENT } = %id, "redriven by an operator");
             state.relay.wake(&source);
@@ -300,9 +311,20 @@ pub struct SourceJson {
     provider: String,
     path: String,
     forward: String,
+    destinations: Vec<DestinationJson>,
     verified: bool,
     /// What the keys are called; never the keys.
     keys: Vec<String>,
+    next_due: Option<String>,
+    /// Attempts under way.
+    under_way: usize,
+}
+
+#[derive(Debug, Serialize)]
+pub struct DestinationJson {
+    name: String,
+    forward: String,
+    paused: bool,
     next_due: Option<String>,
     /// Attempts under way.
     under_way: usize,
@@ -312,19 +334,35 @@ pub async fn sources(Extract(state): Extract<State>) -> Result<Json<serde_json::
     let loaded = state.shared.loaded.load_full();
     let mut sources = Vec::new();
     for rule in &loaded.rules.rules {
+        let mut destinations = Vec::new();
+        for to in rule.relay.destinations() {
+            let lane = LaneName::new(&rule.name, &to.name);
+            let due = state.store.next_due(&lane).await?;
+            destinations.push(DestinationJson {
+                name: to.name.to_string(),
+                forward: to.forward.to_string(),
+                paused: state.store.paused(&lane),
+                next_due: due.map(|due| due.to_string()),
+                under_way: state.relay.under_way(&lane).unwrap_or(0),
+            });
+        }
         sources.push(SourceJson {
+            destinations,
             name: rule.name.to_string(),
             provider: rule.provider.name.clone(),
             path: rule.path.clone(),
-            forward: rule.forward.to_string(),
+            forward: rule.relay.main.forward.to_string(),
             verified: !rule.keys.is_empty(),
             keys: rule.keys.iter().map(|key| key.label.clone()).collect(),
             next_due: state
                 .store
-                .next_due(&rule.name)
+                .next_due(&LaneName::main(&rule.name))
                 .await?
                 .map(|due| due.to_string()),
-            under_way: state.relay.under_way(&rule.name).unwrap_or(0),
+            under_way: state
+                .relay
+                .under_way(&LaneName::main(&rule.name))
+                .unwrap_or(0),
         });
     }
     let digest = data_encoding::HEXLOWER.encode(&loaded.rules.digest);

@@ -58,9 +58,10 @@ pub async fn require_token(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match bearer(request.headers()).and_then(|token| state.tokens.role(token)) {
-        Some(role) => {
-            request.extensions_mut().insert(role);
+    match bearer(request.headers()).and_then(|token| state.tokens.caller(token)) {
+        Some(caller) => {
+            request.extensions_mut().insert(caller.role);
+            request.extensions_mut().insert(caller);
             next.run(request).await
         }
         None => {

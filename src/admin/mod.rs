@@ -16,6 +16,9 @@ use crate::relay::Relay;
 pub mod api;
 pub mod auth;
 pub mod health;
+pub mod jobs;
+pub mod operate;
+pub mod parameter;
 pub mod problem;
 pub mod serve;
 pub mod token;
@@ -26,6 +29,7 @@ pub struct State {
     pub shared: Arc<pipeline::Shared>,
     pub store: Arc<dyn Store>,
     pub relay: Arc<Relay>,
+    pub jobs: Arc<jobs::Jobs>,
     pub tokens: Arc<token::Tokens>,
     pub draining: Arc<AtomicBool>,
     pub certificate: Arc<CurrentIdentity>,
@@ -34,7 +38,7 @@ pub struct State {
 }
 
 /// Every path of the admin port. `docs/architecture.md` lists them; a test compares.
-pub const ROUTES: [(&str, &str); 9] = [
+pub const ROUTES: [(&str, &str); 16] = [
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
@@ -44,6 +48,13 @@ pub const ROUTES: [(&str, &str); 9] = [
     ("POST", "/v1/events/{id}/redrive"),
     ("GET", "/v1/sources"),
     ("GET", "/v1/refusals"),
+    ("POST", "/v1/sources/{name}/pause"),
+    ("POST", "/v1/sources/{name}/resume"),
+    ("GET", "/v1/audit"),
+    ("POST", "/v1/redrive"),
+    ("POST", "/v1/discard"),
+    ("GET", "/v1/jobs"),
+    ("POST", "/v1/jobs/{id}/stop"),
 ];
 
 /// The router: the two health paths are open, all else asks for a token; every path checks Host.
@@ -59,6 +70,13 @@ pub fn router(state: State) -> Router {
         .route("/v1/events/{id}/redrive", post(api::redrive))
         .route("/v1/sources", get(api::sources))
         .route("/v1/refusals", get(api::refusals))
+        .route("/v1/sources/{name}/pause", post(operate::pause))
+        .route("/v1/sources/{name}/resume", post(operate::resume))
+        .route("/v1/audit", get(operate::audit))
+        .route("/v1/redrive", post(operate::redrive))
+        .route("/v1/discard", post(operate::discard))
+        .route("/v1/jobs", get(operate::jobs))
+        .route("/v1/jobs/{id}/stop", post(operate::stop))
         .route_layer(axum::middleware::from_fn_with_state(
             state.clone(),
             auth::require_token,

@@ -18,6 +18,14 @@ pub enum Role {
     Operator,
 }
 
+/// Whoever holds a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub role: Role,
+    /// What the audit calls it: role and number in the settings, e.g. `operator[0]`.
+    pub label: String,
+}
+
 /// Why there are no tokens.
 #[derive(Debug)]
 pub enum TokenError {
@@ -98,11 +106,27 @@ impl Tokens {
 
     /// What this token allows. Every token is compared, each in constant time.
     pub fn role(&self, offered: &[u8]) -> Option<Role> {
-        let mut found = None;
+        self.caller(offered).map(|caller| caller.role)
+    }
+
+    /// Whose token this is: of several places with the same one, the first that allows most.
+    pub fn caller(&self, offered: &[u8]) -> Option<Caller> {
+        let mut found: Option<Caller> = None;
+        let mut numbers = [0; 2];
         for (role, token) in &self.tokens {
-            if aws_lc_rs::constant_time::verify_slices_are_equal(token.expose(), offered).is_ok() {
-                found = found.max(Some(*role));
+            let (name, number) = match (role, &mut numbers) {
+                (Role::Viewer, [viewers, _]) => ("viewer", viewers),
+                (Role::Operator, [_, operators]) => ("operator", operators),
+            };
+            if aws_lc_rs::constant_time::verify_slices_are_equal(token.expose(), offered).is_ok()
+                && found.as_ref().is_none_or(|caller| caller.role < *role)
+            {
+                found = Some(Caller {
+                    role: *role,
+                    label: format!("{name}[{number}]"),
+                });
             }
+            *number += 1;
         }
         found
     }

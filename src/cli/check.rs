@@ -104,7 +104,7 @@ fn table(prepared: &service::Prepared) {
                 rule.path.clone(),
                 keys,
                 keep,
-                rule.forward.to_string(),
+                rule.relay.main.forward.to_string(),
             ]
         })
         .collect();

@@ -102,7 +102,7 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
 
 /// The text of the file, from arguments that fit.
 fn written(provider: &Provider, name: &str, options: &Options) -> Result<String, String> {
-    let forward = value::destination(&options.forward)
+    let forward = value::address(&options.forward)
         .map_err(|c| c.message)?
         .to_string();
     let path = options.path.clone().unwrap_or_else(|| format!("/{name}"));

@@ -20,11 +20,16 @@ pub mod send;
 pub mod serve;
 pub mod source;
 pub mod sign;
+pub mod store;
 pub mod subject;
 pub mod watch;
 
 /// It went wrong.
 pub const EXIT_FAILED: u8 = 1;
+/// Something that is stored or was exported is damaged (EX_DATAERR).
+pub const EXIT_DAMAGED: u8 = 65;
+/// The store is in use by another process (EX_TEMPFAIL).
+pub const EXIT_IN_USE: u8 = 75;
 /// The journal could not be synced: what is on disk is unknown until a restart (EX_IOERR).
 pub const EXIT_DISK: u8 = 74;
 /// Settings, rules, keys or certificates do not fit (EX_CONFIG).
@@ -38,7 +43,8 @@ pub const EXIT_CONFIG: u8 = 78;
     version,
     about,
     after_help = "\
-Exit codes: 0 done, 1 failed, 2 wrong usage, 74 the disk failed (restart), 78 wrong settings or rules."
+Exit codes: 0 done, 1 failed, 2 wrong usage, 65 something is damaged, 74 the disk failed (restart),
+75 the store is in use, 78 wrong settings or rules."
 )]
 struct Arguments {
     /// Settings file [default: callseal.toml, if it is there]
@@ -71,6 +77,8 @@ enum Command {
     Sign(Box<sign::Options>),
     /// Make a test callback and send it, to see the answer
     Send(Box<send::Options>),
+    /// Check, mend, count, export or import the store of a gateway that does not run
+    Store(store::Options),
     /// Ask a running gateway whether it is alive (exit code 0) or not (1)
     Health(health::Options),
 }
@@ -116,6 +124,7 @@ pub fn run() -> ExitCode {
         Command::Explain(options) => explain::run(&place, &options),
         Command::Sign(options) => sign::run(&place, &options),
         Command::Send(options) => send::run(&place, &options),
+        Command::Store(options) => store::run(&place, &options),
         Command::Health(options) => health::run(&place, &options),
     };
     match done {

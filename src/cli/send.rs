@@ -19,7 +19,7 @@ use crate::cli::{EXIT_FAILED, Place, output};
 use crate::connect::{self, Tls};
 use crate::listener::tls;
 use crate::message::{Answer, RawRequest};
-use crate::rule::{Destination, value};
+use crate::rule::{Address, value};
 use crate::settings::Settings;
 use crate::verify::trace::shown;
 
@@ -107,7 +107,7 @@ fn wanted(action: Option<Deed>, signed: &Signed, number: usize) -> &Answer {
     }
 }
 
-fn destination(options: &Options, settings: &Settings, signed: &Signed) -> Result<Destination, u8> {
+fn destination(options: &Options, settings: &Settings, signed: &Signed) -> Result<Address, u8> {
     let path = signed
         .requests
         .first()
@@ -120,7 +120,7 @@ fn destination(options: &Options, settings: &Settings, signed: &Signed) -> Resul
         output::remark(format_args!("error: {url}: {why}"));
         EXIT_FAILED
     };
-    let to = value::destination(&url).map_err(|complaint| fail(complaint.message))?;
+    let to = value::address(&url).map_err(|complaint| fail(complaint.message))?;
     if (options.insecure || !to.https) && !is_here(&to.host) {
         return Err(fail(
             "without a checked certificate only this machine itself".to_owned(),
@@ -137,7 +137,7 @@ fn is_here(host: &str) -> bool {
 }
 
 async fn send(
-    to: &Destination,
+    to: &Address,
     insecure: bool,
     settings: &Settings,
     request: &RawRequest,
@@ -169,7 +169,7 @@ async fn send(
 
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    to: &Destination,
+    to: &Address,
     request: &RawRequest,
 ) -> Result<Heard, String> {
     let said = |error: hyper::Error| error.to_string();

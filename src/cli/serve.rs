@@ -215,7 +215,7 @@ fn banner(gateway: &Gateway) {
         };
         output::remark(format_args!(
             "    {:<20} {} -> {}{unverified}",
-            rule.path, rule.provider.name, rule.forward
+            rule.path, rule.provider.name, rule.relay.main.forward
         ));
     }
 }

@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::inbox::store::{Acceptance, Claim, NewEvent, Store, StoreError, StoredEvent};
+use crate::inbox::store::{
+    Acceptance, BusinessClaim, Claim, EventVersion, NewEvent, OnConflict, Plan, PlannedDelivery,
+    PlannedOrder, Store, StoreError, StoredEvent,
+};
 use crate::message::EventId;
+use crate::rule;
 use crate::verify::Verified;
 
 /// The inbox: verified events go in, and are durable when it says so.
@@ -47,11 +51,32 @@ impl Inbox {
 }
 
 fn new_event(verified: Verified) -> NewEvent {
-    let (request, rule, identity, seal) = verified.into_parts();
+    let (request, rule, identity, plan, seal) = verified.into_parts();
     let claim = Claim {
         key: identity.key,
         body: identity.content,
         keep: rule.inbox.keep,
+        business: plan
+            .business
+            .map(|(key, content)| BusinessClaim { key, content }),
+        on_conflict: match rule.inbox.on_conflict {
+            rule::OnConflict::KeepBoth => OnConflict::KeepBoth,
+            rule::OnConflict::FirstWins => OnConflict::FirstWins,
+            rule::OnConflict::Reject => OnConflict::Reject,
+        },
+    };
+    let deliveries = plan.destinations.into_iter().map(|bound| {
+        let to = rule.relay.destination(&bound.to);
+        let hold = to.is_some_and(|to| to.on_dead == rule::OnDead::Hold);
+        PlannedDelivery {
+            destination: bound.to,
+            wanted: bound.wanted,
+            order: bound.order.map(|value| PlannedOrder { value, hold }),
+        }
+    });
+    let plan = Plan {
+        deliveries: deliveries.collect(),
+        version: plan.version.map(|(key, stamp)| EventVersion { key, stamp }),
     };
     let target = request.target();
     let event = StoredEvent {
@@ -68,5 +93,5 @@ fn new_event(verified: Verified) -> NewEvent {
         verified: seal,
         conflict_of: None,
     };
-    NewEvent::new(event, claim)
+    NewEvent::new(event, claim, plan)
 }

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use http::header::{HeaderMap, HeaderName, RETRY_AFTER};
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -17,11 +17,11 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 use crate::connect::{self, Tls};
-use crate::inbox::store::Pending;
+use crate::inbox::store::{Pending, Response as Kept};
 use crate::relay::error::AttemptError;
 use crate::relay::pool::{Connection, IDLE_MAX, Pool};
 use crate::relay::request::Outgoing;
-use crate::rule::Destination;
+use crate::rule::Address;
 
 /// So much of an answer's body is read, so that its connection can be used again. After more the
 /// connection is closed; that the body is long says nothing against the status before it.
@@ -40,6 +40,36 @@ pub struct Answered {
     pub status: StatusCode,
     /// The value of `Retry-After`, unread.
     pub retry_after: Option<Bytes>,
+    /// What may be kept of it.
+    pub response: Kept,
+}
+
+/// So much of an answer's body may be kept.
+pub const KEPT_MAX: usize = 16 << 10;
+
+/// Fields of an answer that are kept: what it is, when it wants to be asked again, who gave it.
+/// Nothing that could be a credential.
+const FIELDS_KEPT: [&str; 9] = [
+    "content-type",
+    "content-length",
+    "content-language",
+    "date",
+    "location",
+    "request-id",
+    "retry-after",
+    "server",
+    "x-request-id",
+];
+
+/// Longer values are not kept.
+const VALUE_MAX: usize = 256;
+
+fn kept_fields(headers: &HeaderMap) -> Vec<(String, String)> {
+    let each = FIELDS_KEPT.iter().filter_map(|name| {
+        let value = headers.get(*name)?.to_str().ok()?;
+        (value.len() <= VALUE_MAX).then(|| ((*name).to_owned(), value.to_owned()))
+    });
+    each.collect()
 }
 
 /// A way to reach destinations. The caller ends an attempt that takes longer than `within` by
@@ -47,7 +77,7 @@ pub struct Answered {
 pub trait Transport: Send + Sync + 'static {
     fn send<'a>(
         &'a self,
-        destination: &'a Destination,
+        destination: &'a Address,
         request: Outgoing,
         within: Duration,
     ) -> Pending<'a, Result<Answered, AttemptError>>;
@@ -78,7 +108,7 @@ impl HttpClient {
 
     async fn exchange(
         &self,
-        destination: &Destination,
+        destination: &Address,
         mut request: Outgoing,
         within: Duration,
     ) -> Result<Answered, AttemptError> {
@@ -105,7 +135,7 @@ impl HttpClient {
 
     async fn open(
         &self,
-        destination: &Destination,
+        destination: &Address,
         within: Duration,
     ) -> Result<Connection, AttemptError> {
         let stream = connect::tcp(&destination.host, destination.port, within).await?;
@@ -120,25 +150,35 @@ impl HttpClient {
     /// Reads the body, and keeps the connection if it came to its end.
     async fn read(
         &self,
-        destination: &Destination,
+        destination: &Address,
         mut connection: Connection,
         response: Response<Incoming>,
     ) -> Result<Answered, AttemptError> {
         let (head, body) = response.into_parts();
-        let answered = Answered {
+        let mut answered = Answered {
             status: head.status,
             retry_after: head
                 .headers
                 .get(RETRY_AFTER)
                 .map(|value| Bytes::copy_from_slice(value.as_bytes())),
+            response: Kept {
+                headers: kept_fields(&head.headers),
+                ..Kept::default()
+            },
         };
+        let mut beginning = BytesMut::new();
         let ended = if head.status.is_success() {
             // A success that breaks off was not meant: an application that fails half way through
             // its answer has sent the 200 already.
-            read_body(body).await?
+            read_body(body, &mut beginning).await?
         } else {
-            matches!(timeout(REMAINS_MAX, read_body(body)).await, Ok(Ok(true)))
+            let read = read_body(body, &mut beginning);
+            matches!(timeout(REMAINS_MAX, read).await, Ok(Ok(true)))
         };
+        // Room for one byte more tells a body that fits from one that goes on.
+        answered.response.cut = !ended || beginning.len() > KEPT_MAX;
+        beginning.truncate(KEPT_MAX);
+        answered.response.body = beginning.freeze();
         if ended {
             connection.idle_max = idle_max(&head.headers);
             self.pool.give(destination, connection);
@@ -150,7 +190,7 @@ impl HttpClient {
 impl Transport for HttpClient {
     fn send<'a>(
         &'a self,
-        destination: &'a Destination,
+        destination: &'a Address,
         request: Outgoing,
         within: Duration,
     ) -> Pending<'a, Result<Answered, AttemptError>> {
@@ -179,11 +219,16 @@ async fn start<T: Read + Write + Unpin + Send + 'static>(
     Ok(Connection::new(sender, task.abort_handle()))
 }
 
-/// True when the body came to its end within [`BODY_MAX`].
-async fn read_body(mut body: Incoming) -> Result<bool, AttemptError> {
+/// True when the body came to its end within [`BODY_MAX`]. Its beginning, and a byte more than is
+/// kept, goes into `beginning`.
+async fn read_body(mut body: Incoming, beginning: &mut BytesMut) -> Result<bool, AttemptError> {
     let mut read = 0usize;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| broken(&error))?;
+        if let Some(data) = frame.data_ref() {
+            let room = (KEPT_MAX + 1).saturating_sub(beginning.len());
+            beginning.extend_from_slice(data.get(..room.min(data.len())).unwrap_or_default());
+        }
         read = read.saturating_add(frame.data_ref().map_or(0, Buf::remaining));
         if read > BODY_MAX {
             return Ok(false);
@@ -241,9 +286,9 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    fn to(port: u16) -> Destination {
+    fn to(port: u16) -> Address {
         let host = "127.0.0.1".to_owned();
-        Destination {
+        Address {
             https: false,
             authority: format!("{host}:{port}"),
             host,
@@ -253,7 +298,7 @@ mod tests {
     }
 
     /// A connection that waits in the pool, and its other end.
-    async fn waiting(client: &HttpClient, to: &Destination) -> tokio::io::DuplexStream {
+    async fn waiting(client: &HttpClient, to: &Address) -> tokio::io::DuplexStream {
         let (ours, theirs) = tokio::io::duplex(1 << 16);
         let mut connection = start(TokioIo::new(ours)).await.unwrap();
         connection.sender.ready().await.unwrap();

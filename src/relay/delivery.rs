@@ -4,17 +4,20 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::Timestamp;
-use crate::inbox::store::{Attempt, Lease, Next, StoreError, StoredEvent};
-use crate::message::SourceName;
-use crate::relay::client::{Answered, Transport};
+use crate::inbox::store::{Attempt, Lease, Next, Response, StoreError, StoredEvent};
+use crate::message::{EventId, LaneName, SourceName};
+use crate::relay::client::{Answered, KEPT_MAX, Transport};
 use crate::relay::error::AttemptError;
 use crate::relay::lane::Permit;
 use crate::relay::retry::{self, Outcome};
 use crate::relay::{Active, Relay, Unwritten, request};
+use crate::rule::AnswerMode;
+use crate::rule::relay::Overtaken;
 use crate::telemetry::{SourceLabel, SourceVerdict, field};
 
 /// How much longer than its attempt a lease lasts: time to read the event and to write down what
@@ -43,8 +46,8 @@ pub struct Delivery {
 
 /// What the worker must know of an attempt that ended.
 pub struct Ended {
-    pub source: SourceName,
-    /// When the next attempt is due, if one is.
+    pub lane: LaneName,
+    /// When something of the lane falls due by it, if so.
     pub retry_at: Option<Timestamp>,
 }
 
@@ -57,14 +60,17 @@ struct Tried {
 
 impl Delivery {
     pub async fn run(self) -> Ended {
-        let next = self.attempt().await;
+        let (next, attempt) = self.attempt().await.unzip();
+        self.relay.answers.tell(self.lease.id, &attempt);
         let retry_at = match next {
             Some(Next::Retry { at }) => Some(at),
+            // The next in the order may go now.
+            _ if self.active.route.to.order_by.is_some() => Some(self.relay.clock.now()),
             Some(Next::Delivered | Next::Dead { .. }) | None => None,
         };
-        let source = self.source().clone();
+        let lane = self.active.route.lane();
         drop(self.permit);
-        Ended { source, retry_at }
+        Ended { lane, retry_at }
     }
 
     fn source(&self) -> &SourceName {
@@ -72,9 +78,16 @@ impl Delivery {
     }
 
     /// None when nothing could be written down: the lease runs out, and the delivery is tried again.
-    async fn attempt(&self) -> Option<Next> {
+    async fn attempt(&self) -> Option<(Next, Attempt)> {
         let tried = match self.read().await {
-            Ok(event) => self.send(event).await,
+            Ok(event) => {
+                let overtaken = self.overtaken().await;
+                if let Some(by) = self.skips(&event, overtaken) {
+                    self.supersede(by).await;
+                    return None;
+                }
+                self.send(event, overtaken).await
+            }
             Err(ReadError::Event(error)) => Tried {
                 started_at: self.relay.clock.now(),
                 took: Duration::ZERO,
@@ -84,7 +97,7 @@ impl Delivery {
         };
         let now = self.relay.clock.now();
         let outcome = outcome(&tried.result, now);
-        let policy = &self.active.route.rule.relay.retry;
+        let policy = &self.active.route.to.retry;
         let next = retry::decide(policy, &self.lease, now, outcome, &*self.relay.random);
         self.observe(&tried, outcome, &next);
         let attempt = Attempt {
@@ -93,8 +106,66 @@ impl Delivery {
             took: tried.took,
             status: status(&tried.result).map(|status| status.as_u16()),
             error: code(outcome).to_owned(),
+            response: tried
+                .result
+                .ok()
+                .map(|answered| self.kept(answered.response)),
         };
-        self.settle(attempt, next).await
+        let next = self.settle(attempt.clone(), next).await?;
+        Some((next, attempt))
+    }
+
+    /// So much of an answer as is written down: all that the provider may hear, where it hears it.
+    fn kept(&self, mut response: Response) -> Response {
+        let route = &self.active.route;
+        let heard =
+            route.to.name.is_main() && matches!(route.rule.answer, AnswerMode::Destination { .. });
+        let most = if heard { KEPT_MAX } else { BODY_KEPT };
+        if response.body.len() > most {
+            let kept = response.body.get(..most).unwrap_or_default();
+            response.body = Bytes::copy_from_slice(kept);
+            response.cut = true;
+        }
+        response
+    }
+
+    /// The event that has overtaken this one, where the source asks for it. When the store does not
+    /// say, none: what is sent once too often costs less than what is not sent.
+    async fn overtaken(&self) -> Option<EventId> {
+        self.active.route.rule.relay.supersede.as_ref()?;
+        match self.relay.store.overtaken(self.lease.id).await {
+            Ok(by) => by,
+            Err(error) => {
+                self.store_failed("whether the event was overtaken is not known", &error);
+                None
+            }
+        }
+    }
+
+    /// Not to be sent, since this event says it all. What an operator redrives is sent all the
+    /// same.
+    fn skips(&self, event: &StoredEvent, overtaken: Option<EventId>) -> Option<EventId> {
+        let rule = self.active.route.rule.relay.supersede.as_ref()?;
+        let redriven = self.lease.since != event.received_at;
+        match rule.then {
+            Overtaken::Skip if !redriven => overtaken,
+            Overtaken::Skip | Overtaken::Mark => None,
+        }
+    }
+
+    async fn supersede(&self, by: EventId) {
+        let lease = self.lease.clone();
+        match self.relay.store.supersede(lease, by).await {
+            Ok(()) => tracing::info!(
+                { field::EVENT } = %self.lease.id,
+                { field::SOURCE } = %self.source(),
+                { field::DESTINATION } = %self.active.route.to.name,
+                { field::VERDICT } = "superseded",
+                "not sent: {by} is later"
+            ),
+            // Its lease runs out, and it is looked at again.
+            Err(error) => self.store_failed("that it was overtaken is not written down", &error),
+        }
     }
 
     async fn read(&self) -> Result<StoredEvent, ReadError> {
@@ -113,15 +184,16 @@ impl Delivery {
     }
 
     /// Takes the event, so that its body is gone before anyone waits for the store again.
-    async fn send(&self, event: StoredEvent) -> Tried {
+    async fn send(&self, event: StoredEvent, overtaken: Option<EventId>) -> Tried {
         let route = &self.active.route;
         let started_at = self.relay.clock.now();
         let begun = Instant::now();
-        let destination = &route.rule.forward;
+        let destination = &route.to.forward;
         let sign_with = route.sign_with.as_ref();
         let request = request::build(
             &event,
             &self.lease,
+            overtaken,
             destination,
             sign_with,
             started_at,
@@ -130,7 +202,7 @@ impl Delivery {
         drop(event);
         let result = match request {
             Ok(request) => {
-                let within = route.rule.relay.timeout;
+                let within = route.to.timeout;
                 let sent = timeout(within, self.transport.send(destination, request, within)).await;
                 sent.unwrap_or(Err(AttemptError::Timeout))
             }
@@ -185,6 +257,7 @@ impl Delivery {
         tracing::warn!(
             { field::EVENT } = %self.lease.id,
             { field::SOURCE } = %self.source(),
+            { field::DESTINATION } = %self.active.route.to.name,
             { field::ATTEMPT } = self.lease.attempt,
             { field::REASON } = error.code(),
             "{what}: {error}"
@@ -216,6 +289,7 @@ impl Delivery {
         tracing::info!(
             { field::EVENT } = %self.lease.id,
             { field::SOURCE } = %self.source(),
+            { field::DESTINATION } = %self.active.route.to.name,
             { field::ATTEMPT } = self.lease.attempt,
             { field::VERDICT } = verdict,
             { field::STATUS } = status(&tried.result).map(|status| status.as_u16()),
@@ -268,6 +342,9 @@ fn outcome(result: &Result<Answered, AttemptError>, now: Timestamp) -> Outcome {
         .and_then(|value| retry::retry_after(value, now));
     Outcome::Failed { error, retry_after }
 }
+
+/// So much of an answer's body is written down.
+const BODY_KEPT: usize = 4 << 10;
 
 /// Stable code of what went wrong; empty when nothing did.
 fn code(outcome: Outcome) -> &'static str {

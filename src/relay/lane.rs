@@ -1,20 +1,25 @@
-//! What all cores share about one source: how many attempts may be under way at once. And how a
-//! worker is told to look at a source.
+//! What all cores share about one source and one of its destinations: how many attempts may be
+//! under way at once, and how many may begin in a period. And how a worker is told to look at a
+//! source.
 //!
 //! No wake-up is lost: whoever finds no permit leaves a mark, and whoever gives a permit back
 //! while the mark stands wakes its own worker for that source.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use crate::message::SourceName;
+use crate::message::{EventId, LaneName, SourceName};
+use crate::relay::answers::{Answers, Listening};
+use crate::rule::Rate;
 
-/// One source, over all cores and over reloads.
+/// One source and one destination, over all cores and over reloads.
 #[derive(Debug)]
 pub struct Lane {
-    source: SourceName,
+    name: LaneName,
     gate: Mutex<Gate>,
 }
 
@@ -24,20 +29,61 @@ struct Gate {
     used: usize,
     /// Someone wanted more permits than there were.
     wanted: bool,
+    rate: Option<Rate>,
+    /// With a rate: when the attempts of the last period began, oldest first; at most as many as
+    /// may begin in one.
+    begun: VecDeque<Instant>,
 }
 
 impl Lane {
-    pub fn new(source: SourceName) -> Self {
+    pub fn new(name: LaneName) -> Self {
         Lane {
-            source,
+            name,
             gate: Mutex::default(),
         }
     }
 
     /// A lower limit than what is under way takes effect as attempts end.
-    pub fn set_limit(&self, limit: usize) {
+    pub fn set_limit(&self, limit: usize, rate: Option<Rate>) {
+        let mut gate = self.gate();
         // A limit of nothing would be a pause that no one can see.
-        self.gate().limit = limit.max(1);
+        gate.limit = limit.max(1);
+        gate.rate = rate;
+        if rate.is_none() {
+            gate.begun = VecDeque::new();
+        }
+    }
+
+    /// How many of `most` attempts may begin now, which are counted as begun. When none: how long
+    /// until one may. No period, wherever it starts, sees more than its rate.
+    pub fn begin(&self, most: usize) -> Result<usize, Duration> {
+        let mut gate = self.gate();
+        let Some(rate) = gate.rate else {
+            return Ok(most);
+        };
+        let now = Instant::now();
+        while let Some(first) = gate.begun.front().copied() {
+            if now.saturating_duration_since(first) < rate.period {
+                break;
+            }
+            gate.begun.pop_front();
+        }
+        let free = (rate.count.get() as usize).saturating_sub(gate.begun.len());
+        match gate.begun.front() {
+            Some(first) if free == 0 => Err(rate.period - now.saturating_duration_since(*first)),
+            _ => {
+                let count = most.min(free);
+                gate.begun.extend(std::iter::repeat_n(now, count));
+                Ok(count)
+            }
+        }
+    }
+
+    /// So many of those that were counted as begun did not begin.
+    pub fn not_begun(&self, count: usize) {
+        let mut gate = self.gate();
+        let left = gate.begun.len().saturating_sub(count);
+        gate.begun.truncate(left);
     }
 
     /// Permits that are out.
@@ -94,7 +140,7 @@ impl Drop for Permit {
         let wake = gate.used < gate.limit && std::mem::take(&mut gate.wanted);
         drop(gate);
         if wake {
-            self.signals.wake(&self.lane.source);
+            self.signals.wake(&self.lane.name.source);
         }
     }
 }
@@ -103,6 +149,8 @@ impl Drop for Permit {
 #[derive(Debug, Default)]
 pub struct Signals {
     woken: Mutex<HashSet<SourceName>>,
+    /// Deliveries whose provider waits for the application.
+    urgent: Mutex<Vec<(LaneName, EventId)>>,
     notify: Notify,
 }
 
@@ -114,6 +162,19 @@ impl Signals {
             drop(woken);
             self.notify.notify_one();
         }
+    }
+
+    pub fn urge(&self, lane: LaneName, id: EventId) {
+        self.urgent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((lane, id));
+        self.notify.notify_one();
+    }
+
+    pub fn urgent(&self) -> Vec<(LaneName, EventId)> {
+        let mut urgent = self.urgent.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *urgent)
     }
 
     /// Not for a source, but for what the worker sees by itself: the routes are others now.
@@ -137,11 +198,29 @@ impl Signals {
 
 /// Tells one worker that an event of a source was accepted. Cheap: for the hot path.
 #[derive(Clone, Debug)]
-pub struct Waker(pub(super) Arc<Signals>);
+pub struct Waker {
+    pub(super) signals: Arc<Signals>,
+    pub(super) answers: Arc<Answers>,
+}
 
 impl Waker {
     pub fn wake(&self, source: &SourceName) {
-        self.0.wake(source);
+        self.signals.wake(source);
+    }
+
+    /// What the application says of an event, from now on.
+    pub fn listen(&self, id: EventId) -> Listening {
+        self.answers.listen(id)
+    }
+
+    /// True when somebody else waits for the same.
+    pub fn awaited(&self, listening: &Listening) -> bool {
+        self.answers.awaited(listening)
+    }
+
+    /// The provider waits: this delivery before all others, on this core, if it may be tried now.
+    pub fn urge(&self, lane: LaneName, id: EventId) {
+        self.signals.urge(lane, id);
     }
 }
 
@@ -150,8 +229,8 @@ mod tests {
     use super::*;
 
     fn lane(limit: usize) -> (Arc<Lane>, Arc<Signals>) {
-        let lane = Arc::new(Lane::new(SourceName::new("shop")));
-        lane.set_limit(limit);
+        let lane = Arc::new(Lane::new(LaneName::main(&SourceName::new("shop"))));
+        lane.set_limit(limit, None);
         (lane, Arc::new(Signals::default()))
     }
 
@@ -160,9 +239,9 @@ mod tests {
         let (lane, signals) = lane(3);
         let first = lane.take(2, &signals);
         assert_eq!((first.len(), lane.take(9, &signals).len()), (2, 1));
-        lane.set_limit(1);
+        lane.set_limit(1, None);
         assert_eq!(lane.take(9, &signals).len(), 0);
-        lane.set_limit(5);
+        lane.set_limit(5, None);
         let more = lane.take(9, &signals);
         assert_eq!((more.len(), lane.used()), (3, 5));
         drop((first, more));
@@ -193,5 +272,31 @@ mod tests {
         })
         .join();
         assert!(result.is_err() && !lane.in_use());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_period_sees_more_than_the_rate_wherever_it_starts() {
+        let (lane, _) = lane(1000);
+        lane.set_limit(1000, crate::rule::value::rate("10/s").ok());
+        let mut begun: Vec<Instant> = Vec::new();
+        for turn in 0..400u64 {
+            match lane.begin(3) {
+                Ok(count) => {
+                    // One of three turns finds less to do than it asked for.
+                    let idle = usize::from(turn % 3 == 0 && count > 0);
+                    lane.not_begun(idle);
+                    begun.extend(std::iter::repeat_n(Instant::now(), count - idle));
+                }
+                Err(pause) => assert!(!pause.is_zero() && pause <= Duration::from_secs(1)),
+            }
+            tokio::time::advance(Duration::from_millis(7 + turn * 13 % 90)).await;
+        }
+        for first in &begun {
+            let end = *first + Duration::from_secs(1);
+            let inside = begun.iter().filter(|at| *at >= first && **at < end);
+            assert!(inside.count() <= 10);
+        }
+        let took = begun.last().unwrap().duration_since(begun[0]).as_secs() as usize;
+        assert!(begun.len() >= took * 8, "{} in {took} s", begun.len());
     }
 }

@@ -1,18 +1,19 @@
 //! Accepted -> delivered: takes what the inbox owes to its destination, until the destination has it.
 //!
-//! What all cores share about a source is its [`lane::Lane`]; each core runs a [`Worker`]
+//! What all cores share about a source and one of its destinations is a [`lane::Lane`]; each core
+//! runs a [`Worker`]
 //! with connections of its own. A worker leases deliveries from the store, and for each reads the
 //! event, makes one attempt and settles. Only ids are in memory between attempts: a backlog of a
 //! million events costs the relay nothing.
 //!
 //! 1. An event was accepted: the pipeline of that core calls [`Waker::wake`]. Or a delivery falls
 //!    due: the worker's timer.
-//! 2. The worker takes as many permits of the source as it can, and leases so many deliveries.
+//! 2. The worker takes as many permits of the lane as it can, and leases so many deliveries.
 //! 3. Each delivery: read the event, build the request (`request`), send it (`client`), decide what
 //!    follows (`retry`), settle.
 //! 4. The permit comes back; if anyone went without, this worker looks again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -21,11 +22,12 @@ use arc_swap::ArcSwap;
 use crate::clock::Clock;
 use crate::connect::Tls;
 use crate::inbox::store::Store;
-use crate::message::SourceName;
+use crate::message::{LaneName, SourceName};
 use crate::random::Random;
+use crate::relay::answers::Answers;
 use crate::relay::client::{HttpClient, Transport};
 use crate::relay::lane::{Lane, Signals};
-use crate::rule::Rule;
+use crate::rule::{Destination, Rule};
 use crate::secret::Secret;
 use crate::telemetry::Metrics;
 
@@ -38,6 +40,7 @@ pub mod request;
 pub mod pool;
 pub mod client;
 pub mod lane;
+pub mod answers;
 mod delivery;
 pub mod worker;
 #[cfg(test)]
@@ -47,23 +50,31 @@ pub use error::AttemptError;
 pub use lane::Waker;
 pub use worker::Worker;
 
-/// One source and what the relay needs for it.
+/// One destination of a source, and what the relay needs for it.
 #[derive(Clone, Debug)]
 pub struct Route {
     pub rule: Arc<Rule>,
+    /// One of the rule's.
+    pub to: Arc<Destination>,
     /// Key of the signature on the hop to the application, loaded and decoded
     /// ([`sign::key_from_secret`]).
     pub sign_with: Option<Secret>,
 }
 
-/// A route and what all cores share about its source.
+impl Route {
+    pub fn lane(&self) -> LaneName {
+        LaneName::new(&self.rule.name, &self.to.name)
+    }
+}
+
+/// A route and what all cores share about its lane.
 #[derive(Debug)]
 struct Active {
     route: Route,
     lane: Arc<Lane>,
 }
 
-type Table = HashMap<SourceName, Arc<Active>>;
+type Table = BTreeMap<LaneName, Arc<Active>>;
 
 /// What every worker shares.
 pub struct Relay {
@@ -75,11 +86,12 @@ pub struct Relay {
     table: ArcSwap<Table>,
     /// Lanes outlive a reload; also those of sources that are gone, while attempts are under way,
     /// so that a source that comes back does not exceed its limit.
-    lanes: Mutex<HashMap<SourceName, Arc<Lane>>>,
+    lanes: Mutex<HashMap<LaneName, Arc<Lane>>>,
     workers: Mutex<Vec<Weak<Signals>>>,
     /// Attempts that were made and that the store cannot write down. While there are any, nothing
     /// is leased: it could not be written down either, and would go out again and again.
     unwritten: AtomicUsize,
+    answers: Arc<Answers>,
 }
 
 /// Held by an attempt that cannot be written down.
@@ -126,6 +138,7 @@ impl Relay {
             lanes: Mutex::default(),
             workers: Mutex::default(),
             unwritten: AtomicUsize::new(0),
+            answers: Arc::default(),
         })
     }
 
@@ -133,20 +146,19 @@ impl Relay {
     /// that is gone stays in the store, and goes out when the source comes back. Reads the
     /// machine's roots from disk the first time a destination is https.
     pub fn set_routes(&self, routes: Vec<Route>) {
-        if routes.iter().any(|route| route.rule.forward.https) {
+        if routes.iter().any(|route| route.to.forward.https) {
             self.tls.prepare();
         }
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.retain(|name, lane| {
-            lane.in_use() || routes.iter().any(|route| route.rule.name == *name)
-        });
-        let mut table = Table::with_capacity(routes.len());
+        lanes
+            .retain(|name, lane| lane.in_use() || routes.iter().any(|route| route.lane() == *name));
+        let mut table = Table::new();
         for route in routes {
-            let name = route.rule.name.clone();
+            let name = route.lane();
             let lane = lanes
                 .entry(name.clone())
                 .or_insert_with(|| Arc::new(Lane::new(name.clone())));
-            lane.set_limit(route.rule.relay.concurrency);
+            lane.set_limit(route.to.concurrency, route.to.rate);
             table.insert(
                 name,
                 Arc::new(Active {
@@ -180,12 +192,9 @@ impl Relay {
         self.each_worker(|signals| signals.wake(source));
     }
 
-    /// Attempts of this source under way on all cores; none for a source that is not there.
-    pub fn under_way(&self, source: &SourceName) -> Option<usize> {
-        self.table
-            .load()
-            .get(source)
-            .map(|active| active.lane.used())
+    /// Attempts of this lane under way on all cores; none for one that is not there.
+    pub fn under_way(&self, lane: &LaneName) -> Option<usize> {
+        self.table.load().get(lane).map(|active| active.lane.used())
     }
 
     /// The store writes what is settled, as far as is known.

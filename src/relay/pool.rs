@@ -11,7 +11,7 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::rule::Destination;
+use crate::rule::Address;
 
 /// Longest time that a connection waits for its next request.
 pub const IDLE_MAX: Duration = Duration::from_secs(20);
@@ -66,7 +66,7 @@ struct Key {
 }
 
 impl Key {
-    fn of(destination: &Destination) -> Self {
+    fn of(destination: &Address) -> Self {
         Key {
             https: destination.https,
             host: destination.host.clone(),
@@ -80,7 +80,7 @@ pub struct Pool(Mutex<HashMap<Key, Vec<Idle>>>);
 
 impl Pool {
     /// The connection that waited shortest, if one is still good.
-    pub fn take(&self, destination: &Destination) -> Option<Connection> {
+    pub fn take(&self, destination: &Address) -> Option<Connection> {
         let now = Instant::now();
         let mut idle = self.idle();
         let waiting = idle.get_mut(&Key::of(destination))?;
@@ -93,7 +93,7 @@ impl Pool {
     }
 
     /// Keeps a connection whose answer was read to its end.
-    pub fn give(self: &Arc<Self>, destination: &Destination, mut connection: Connection) {
+    pub fn give(self: &Arc<Self>, destination: &Address, mut connection: Connection) {
         let key = Key::of(destination);
         if connection.sender.is_ready() {
             self.put(key, connection);

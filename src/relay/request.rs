@@ -13,7 +13,7 @@ use crate::message::EventId;
 use crate::random::Random;
 use crate::relay::error::AttemptError;
 use crate::relay::{fields, sign, trace};
-use crate::rule::Destination;
+use crate::rule::Address;
 use crate::secret::Secret;
 
 pub type Outgoing = Request<Full<Bytes>>;
@@ -27,6 +27,7 @@ pub mod name {
     pub const RECEIVED_AT: &str = "callseal-received-at";
     pub const VERIFIED: &str = "callseal-verified";
     pub const CONFLICT_OF: &str = "callseal-conflict-of";
+    pub const SUPERSEDED_BY: &str = "callseal-superseded-by";
     pub const TRACE_PARENT: &str = "traceparent";
     pub const TRACE_STATE: &str = "tracestate";
     pub const WEBHOOK_ID: &str = "webhook-id";
@@ -39,7 +40,8 @@ pub mod name {
 pub fn build(
     event: &StoredEvent,
     lease: &Lease,
-    destination: &Destination,
+    superseded_by: Option<EventId>,
+    destination: &Address,
     sign_with: Option<&Secret>,
     now: Timestamp,
     random: &dyn Random,
@@ -53,13 +55,17 @@ pub fn build(
     // Always, also for an empty body: how long it is must not depend on how the other side guesses.
     fields.add("content-length", event.body.len().to_string().as_bytes())?;
     fields.add_ours(event, lease)?;
-    let trace = trace::context(&event.headers, lease.id, random);
+    if let Some(by) = superseded_by {
+        fields.add(name::SUPERSEDED_BY, by.to_string().as_bytes())?;
+    }
+    let id = lease.id.event();
+    let trace = trace::context(&event.headers, id, random);
     fields.add(name::TRACE_PARENT, trace.parent.as_bytes())?;
     if let Some(state) = trace.state {
         fields.add(name::TRACE_STATE, state.as_bytes())?;
     }
     if let Some(key) = sign_with {
-        fields.add_signature(key, lease.id, now, &event.body)?;
+        fields.add_signature(key, id, now, &event.body)?;
     }
 
     let mut request = Request::new(Full::new(event.body.clone()));
@@ -71,7 +77,7 @@ pub fn build(
 }
 
 /// The destination's path and query, and the provider's query. The provider's path is never used.
-fn target(destination: &Destination, provider: &str) -> String {
+fn target(destination: &Address, provider: &str) -> String {
     let query = provider.split_once('?').map_or("", |(_, query)| query);
     match (query.is_empty(), destination.path.contains('?')) {
         (true, _) => destination.path.clone(),
@@ -113,7 +119,8 @@ impl Fields {
     }
 
     fn add_ours(&mut self, event: &StoredEvent, lease: &Lease) -> Result<(), AttemptError> {
-        self.add(name::EVENT, lease.id.to_string().as_bytes())?;
+        // The same for all destinations: each of them knows the event by it.
+        self.add(name::EVENT, lease.id.event().to_string().as_bytes())?;
         self.add_text(name::SOURCE, event.source.as_str())?;
         self.add_text(name::PROVIDER, &event.provider)?;
         self.add(name::ATTEMPT, lease.attempt.to_string().as_bytes())?;

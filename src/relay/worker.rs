@@ -10,8 +10,8 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::clock::Timestamp;
-use crate::inbox::store::StoreError;
-use crate::message::SourceName;
+use crate::inbox::store::{Picked, StoreError};
+use crate::message::{DestinationName, EventId, LaneName, SourceName};
 use crate::relay::client::Transport;
 use crate::relay::delivery::{Delivery, Ended, LEASE_MARGIN, backoff};
 use crate::relay::lane::{Signals, Waker};
@@ -35,7 +35,7 @@ pub struct Worker {
     signals: Arc<Signals>,
     /// The routes as this worker saw them last.
     table: Arc<Table>,
-    views: HashMap<SourceName, View>,
+    views: HashMap<LaneName, View>,
     attempts: JoinSet<Ended>,
     tidied: Instant,
 }
@@ -70,7 +70,10 @@ impl Worker {
 
     /// For the pipeline of the same core.
     pub fn waker(&self) -> Waker {
-        Waker(self.signals.clone())
+        Waker {
+            signals: self.signals.clone(),
+            answers: self.relay.answers.clone(),
+        }
     }
 
     /// Delivers until `stop` becomes true (or its sender is gone), then begins nothing new and
@@ -99,21 +102,72 @@ impl Worker {
             self.views.retain(|name, _| table.contains_key(name));
             self.table = table.clone();
         }
+        for (lane, id) in self.signals.urgent() {
+            if !self.urgent(&table, &lane, id).await {
+                self.relay.answers.tell(id, &None);
+            }
+        }
         let woken = self.signals.take();
         let now = Instant::now();
         if reloaded || self.next_look(now) <= now {
             for (name, active) in table.iter() {
                 let due = self.views.get(name).is_none_or(|view| view.look_at <= now);
-                if due || reloaded || woken.contains(name) {
+                if due || reloaded || woken.contains(&name.source) {
                     self.look(name, active).await;
                 }
             }
         } else {
-            for (name, active) in woken.iter().filter_map(|name| table.get_key_value(name)) {
-                self.look(name, active).await;
+            for source in &woken {
+                for (name, active) in of_source(&table, source) {
+                    self.look(name, active).await;
+                }
             }
         }
         self.wait().await;
+    }
+
+    /// Begins an attempt whose provider waits. False when there will be none now.
+    async fn urgent(&mut self, table: &Table, lane: &LaneName, id: EventId) -> bool {
+        let Some(active) = table.get(lane).filter(|_| self.relay.store_writes()) else {
+            return false;
+        };
+        let Some(permit) = active.lane.take(1, &self.signals).pop() else {
+            return false;
+        };
+        if !matches!(active.lane.begin(1), Ok(1)) {
+            return false;
+        }
+        let now = self.relay.clock.now();
+        let until = now.plus(active.route.to.timeout).plus(LEASE_MARGIN);
+        match self.relay.store.lease_one(id, now, until).await {
+            Ok(Picked::Leased(lease)) => {
+                let (relay, transport, active) =
+                    (self.relay.clone(), self.transport.clone(), active.clone());
+                let delivery = Delivery {
+                    relay,
+                    transport,
+                    active,
+                    lease,
+                    permit,
+                };
+                self.attempts.spawn(delivery.run());
+                true
+            }
+            // Another core was faster, and will tell.
+            Ok(Picked::UnderWay) => {
+                active.lane.not_begun(1);
+                true
+            }
+            Ok(Picked::NotNow) => {
+                active.lane.not_begun(1);
+                false
+            }
+            Err(error) => {
+                active.lane.not_begun(1);
+                self.store_failed(lane, &error);
+                false
+            }
+        }
     }
 
     async fn wait(&mut self) {
@@ -137,23 +191,31 @@ impl Worker {
     }
 
     /// Begins as many attempts of a source as its permits allow, and notes when to look again.
-    async fn look(&mut self, name: &SourceName, active: &Arc<Active>) {
+    async fn look(&mut self, name: &LaneName, active: &Arc<Active>) {
         let pause = loop {
             if !self.relay.store_writes() {
                 break LOOK_MAX;
             }
-            let permits = active.lane.take(BATCH, &self.signals);
+            let mut permits = active.lane.take(BATCH, &self.signals);
             if permits.is_empty() {
                 break LOOK_MAX;
             }
+            match active.lane.begin(permits.len()) {
+                Ok(count) => permits.truncate(count),
+                Err(pause) => break pause.min(LOOK_MAX),
+            }
             let asked = permits.len();
             let now = self.relay.clock.now();
-            let until = now.plus(active.route.rule.relay.timeout).plus(LEASE_MARGIN);
+            let until = now.plus(active.route.to.timeout).plus(LEASE_MARGIN);
             let leases = match self.relay.store.lease(name, now, until, asked).await {
                 Ok(leases) => leases,
-                Err(error) => break self.store_failed(name, &error),
+                Err(error) => {
+                    active.lane.not_begun(asked);
+                    break self.store_failed(name, &error);
+                }
             };
             let leased = leases.len();
+            active.lane.not_begun(asked.saturating_sub(leased));
             for (lease, permit) in leases.into_iter().zip(permits) {
                 let (relay, transport, active) =
                     (self.relay.clone(), self.transport.clone(), active.clone());
@@ -179,7 +241,7 @@ impl Worker {
     }
 
     /// All that was due is leased: how long until more is.
-    async fn until_due(&mut self, name: &SourceName, leased: bool) -> Duration {
+    async fn until_due(&mut self, name: &LaneName, leased: bool) -> Duration {
         let due = match self.relay.store.next_due(name).await {
             Ok(due) => due,
             Err(error) => return self.store_failed(name, &error),
@@ -204,12 +266,13 @@ impl Worker {
         }
     }
 
-    fn store_failed(&mut self, name: &SourceName, error: &StoreError) -> Duration {
+    fn store_failed(&mut self, name: &LaneName, error: &StoreError) -> Duration {
         let view = self.view(name);
         let pause = backoff(view.failures);
         view.failures = view.failures.saturating_add(1);
         tracing::warn!(
-            { field::SOURCE } = %name,
+            { field::SOURCE } = %name.source,
+            { field::DESTINATION } = %name.destination,
             { field::REASON } = error.code(),
             "the store does not say what is due: {error}"
         );
@@ -219,9 +282,9 @@ impl Worker {
     fn ended(&mut self, ended: Result<Ended, JoinError>) {
         match ended {
             Ok(Ended {
-                source,
+                lane,
                 retry_at: Some(at),
-            }) => self.look_at(&source, at),
+            }) => self.look_at(&lane, at),
             Ok(Ended { retry_at: None, .. }) => {}
             // Its permit came back as it unwound, and its lease runs out.
             // What the panic says is not ours to log: it may quote what it choked on.
@@ -231,15 +294,15 @@ impl Worker {
     }
 
     /// A delivery falls due at `at`: look then, if not before.
-    fn look_at(&mut self, source: &SourceName, at: Timestamp) {
+    fn look_at(&mut self, lane: &LaneName, at: Timestamp) {
         let pause = at.since(self.relay.clock.now()).min(LOOK_MAX);
         let look_at = Instant::now() + pause;
-        if let Some(view) = self.views.get_mut(source) {
+        if let Some(view) = self.views.get_mut(lane) {
             view.look_at = view.look_at.min(look_at);
         }
     }
 
-    fn view(&mut self, name: &SourceName) -> &mut View {
+    fn view(&mut self, name: &LaneName) -> &mut View {
         let fresh = || View {
             look_at: Instant::now(),
             failures: 0,
@@ -257,4 +320,15 @@ impl Worker {
             tracing::warn!("{cut} attempts were still under way at the end; they stay owed");
         }
     }
+}
+
+/// All lanes of a source, which lie together in the table.
+fn of_source<'t>(
+    table: &'t Table,
+    source: &'t SourceName,
+) -> impl Iterator<Item = (&'t LaneName, &'t Arc<Active>)> {
+    let first = LaneName::new(source, &DestinationName::new(""));
+    table
+        .range(first..)
+        .take_while(move |(name, _)| name.source == *source)
 }

@@ -23,6 +23,8 @@ pub mod provider;
 pub mod cover;
 pub mod words;
 pub mod value;
+pub mod relay;
+pub mod when;
 pub mod url;
 #[cfg(test)]
 pub(crate) mod witness;
@@ -33,6 +35,7 @@ pub mod catalogue;
 pub mod compile;
 
 pub use provider::Provider;
+pub use relay::{Address, Destination, Jitter, OnDead, RelayRule, RetryPolicy};
 pub use template::Template;
 
 /// Every source of a gateway, compiled together: paths are distinct.
@@ -43,7 +46,7 @@ pub struct RuleSet {
     pub digest: [u8; 32],
 }
 
-/// A source: one provider bound to a path, keys and a destination.
+/// A source: one provider bound to a path, keys and one or more destinations.
 #[derive(Clone, Debug)]
 pub struct Rule {
     pub name: SourceName,
@@ -59,12 +62,12 @@ pub struct Rule {
     pub keys: Vec<KeyRef>,
     /// Further secrets by name.
     pub secrets: BTreeMap<String, SecretRef>,
-    pub forward: Destination,
     pub guard: GuardRule,
     /// Allowed distance of the clocks, both ways. None: the provider sends no usable timestamp.
     pub tolerance: Option<Duration>,
     pub inbox: InboxRule,
     pub relay: RelayRule,
+    pub answer: AnswerMode,
     /// The rule file, for messages; none for a rule that a program made.
     pub file: Option<PathBuf>,
 }
@@ -79,26 +82,6 @@ pub struct KeyRef {
     pub not_after: Option<Timestamp>,
     /// What log and admin port call this key; never the key. E.g. `keys[0]`, or its id.
     pub label: String,
-}
-
-/// Where deliveries go.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Destination {
-    pub https: bool,
-    /// Host name or address, without brackets.
-    pub host: String,
-    pub port: u16,
-    /// Path, and the destination's own query if it has one. Begins with `/`.
-    pub path: String,
-    /// Host header: host, and the port where it is not the scheme's own.
-    pub authority: String,
-}
-
-impl std::fmt::Display for Destination {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let scheme = if self.https { "https" } else { "http" };
-        write!(f, "{scheme}://{}{}", self.authority, self.path)
-    }
 }
 
 /// Enforce a guard, or only count what it would have refused.
@@ -131,45 +114,43 @@ pub struct Rate {
 
 #[derive(Clone, Debug)]
 pub struct InboxRule {
-    /// What makes two callbacks one event: the business key, or the provider's event ids, of which
-    /// the first that is there counts.
+    /// What makes two callbacks one event: the provider's event ids, of which the first that is there
+    /// counts.
     pub keys: Vec<Template>,
     /// True when all that `keys` read is covered by the signature. When it is not, it is only shown:
     /// the digest of the signed bytes and the event's type are the idempotency key (lint L9).
     pub key_signed: bool,
+    /// What makes two events one for the merchant, whatever the provider calls them. Signed.
+    pub business: Option<Template>,
+    /// What must be equal for two events with the same business key to say the same. None: all that
+    /// the signature covers.
+    pub content: Option<Template>,
+    pub on_conflict: OnConflict,
     /// Dedup horizon, redrive horizon and retention of the body, in one.
     pub keep: Duration,
 }
 
-#[derive(Clone, Debug)]
-pub struct RelayRule {
-    /// Longest time for one attempt, from connecting to the end of the answer.
-    pub timeout: Duration,
-    /// Attempts under way at once.
-    pub concurrency: usize,
-    pub retry: RetryPolicy,
-    /// Key of the Standard Webhooks signature on the hop to the application.
-    pub sign_with: Option<SecretRef>,
-    /// Pass the query on as it came, also what nobody has signed.
-    pub query_as_received: bool,
+/// What becomes of an event whose key, its own or the business key, is taken by another content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnConflict {
+    /// It is accepted too, and flagged.
+    #[default]
+    KeepBoth,
+    /// It is answered like a duplicate, and not stored.
+    FirstWins,
+    /// It is rejected, and not stored.
+    Reject,
 }
 
-/// When to try again. The n-th pause (from 0) is `first × factor^n`, at most `max`; with full
-/// jitter the real pause is drawn evenly from zero to that.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RetryPolicy {
-    pub first: Duration,
-    pub factor: f64,
-    pub max: Duration,
-    /// Counted from the moment of acceptance (or of the last redrive).
-    pub give_up_after: Duration,
-    pub jitter: Jitter,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Jitter {
-    Full,
-    None,
+/// Who answers the provider.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AnswerMode {
+    /// The gateway, once the event is durable.
+    #[default]
+    Custody,
+    /// The application, where it takes the event within this time of the event's being durable; else
+    /// the gateway.
+    Destination { within: Duration },
 }
 
 /// What the provider hears, in its own words.

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use toml::value::{Datetime, Offset};
 
 use crate::clock::Timestamp;
-use crate::rule::{Destination, Rate};
+use crate::rule::{Address, Rate};
 use crate::secret::SecretRef;
 
 /// Why a text is not the value it should be.
@@ -247,8 +247,8 @@ fn web_address(text: &str) -> Result<http::Uri, Complaint> {
     }
 }
 
-/// Where deliveries go.
-pub fn destination(text: &str) -> Result<Destination, Complaint> {
+/// The address of an application.
+pub fn address(text: &str) -> Result<Address, Complaint> {
     let uri = web_address(text)?;
     let https = uri.scheme_str() == Some("https");
     let usual = if https { 443 } else { 80 };
@@ -280,7 +280,7 @@ pub fn destination(text: &str) -> Result<Destination, Complaint> {
     } else {
         format!("/{path}")
     };
-    Ok(Destination {
+    Ok(Address {
         https,
         host,
         port,
@@ -395,18 +395,18 @@ mod tests {
 
     #[test]
     fn destinations_know_their_parts() {
-        let plain = destination("http://127.0.0.1:3000/webhooks/stripe?a=b").unwrap();
+        let plain = address("http://127.0.0.1:3000/webhooks/stripe?a=b").unwrap();
         assert_eq!(plain.host, "127.0.0.1");
         assert_eq!((plain.port, plain.https), (3000, false));
         assert_eq!(plain.path, "/webhooks/stripe?a=b");
         assert_eq!(plain.authority, "127.0.0.1:3000");
-        let v6 = destination("https://[2001:db8::1]").unwrap();
+        let v6 = address("https://[2001:db8::1]").unwrap();
         assert_eq!(
             (v6.host.as_str(), v6.port, v6.path.as_str()),
             ("2001:db8::1", 443, "/")
         );
         assert_eq!(v6.authority, "[2001:db8::1]");
-        let query = destination("http://app?x=1").unwrap();
+        let query = address("http://app?x=1").unwrap();
         assert_eq!(query.path, "/?x=1");
         let bad = [
             "app:3000/x",
@@ -420,7 +420,7 @@ mod tests {
             "http:// app/",
         ];
         for bad in bad {
-            assert!(destination(bad).is_err(), "{bad}");
+            assert!(address(bad).is_err(), "{bad}");
         }
     }
 

@@ -4,8 +4,9 @@
 use http::Method;
 
 use crate::rule::provider::{Action, Charset, Derive, FetchedForm, KeyKind, Trust, Unit};
+use crate::rule::relay::Overtaken;
 use crate::rule::scheme::{Encoding, Nested, ParamsEncode, ParamsOrder, PartForm, TimeFormat};
-use crate::rule::{GuardMode, Jitter};
+use crate::rule::{GuardMode, Jitter, OnConflict, OnDead};
 
 /// Words and what each stands for.
 pub type Words<T, const N: usize> = [(&'static str, T); N];
@@ -157,5 +158,21 @@ pub const ACTIONS: Words<Action, 3> = [
 
 pub const GUARD_MODES: Words<GuardMode, 2> =
     [("enforce", GuardMode::Enforce), ("log", GuardMode::Log)];
+
+/// What becomes of an event whose key is taken by another content.
+pub const ON_CONFLICT: Words<OnConflict, 3> = [
+    ("keep-both", OnConflict::KeepBoth),
+    ("first-wins", OnConflict::FirstWins),
+    ("reject", OnConflict::Reject),
+];
+
+/// What becomes of a delivery whose event was overtaken.
+pub const OVERTAKEN: Words<Overtaken, 2> = [("mark", Overtaken::Mark), ("skip", Overtaken::Skip)];
+
+/// Who answers the provider; true: the application.
+pub const ANSWER_MODES: Words<bool, 2> = [("custody", false), ("destination", true)];
+
+/// What becomes of the deliveries behind a dead letter.
+pub const ON_DEAD: Words<OnDead, 2> = [("continue", OnDead::Continue), ("hold", OnDead::Hold)];
 
 pub const JITTERS: Words<Jitter, 2> = [("full", Jitter::Full), ("none", Jitter::None)];

@@ -32,10 +32,11 @@ mod core;
 mod fault;
 mod prepare;
 
+pub use self::core::raise_file_limit;
 pub use fault::Fault;
 pub use prepare::{Prepared, certificate_paths, prepare};
 
-use self::core::{Core, Part, listening, raise_file_limit};
+use self::core::{Core, Part, listening};
 
 /// What a gateway is given besides its settings.
 pub struct Surroundings {
@@ -69,6 +70,17 @@ pub struct Gateway {
     admin_thread: Option<JoinHandle<()>>,
     /// One reload at a time; and the key files for which the last one failed.
     reloading: std::sync::Mutex<Vec<PathBuf>>,
+}
+
+/// The embedded store as the settings want it.
+pub fn store_config(settings: &Settings) -> EmbeddedConfig {
+    EmbeddedConfig {
+        directory: settings.inbox.store.clone(),
+        segment_bytes: u32::try_from(settings.inbox.segment).unwrap_or(u32::MAX),
+        ballast_bytes: settings.inbox.ballast,
+        low_water_bytes: settings.inbox.low_water,
+        ..EmbeddedConfig::default()
+    }
 }
 
 impl Gateway {
@@ -120,15 +132,8 @@ impl Gateway {
             .map_err(|e| vec![Fault::Tls(e)])?;
 
         let files = raise_file_limit();
-        let config = EmbeddedConfig {
-            directory: settings.inbox.store.clone(),
-            segment_bytes: u32::try_from(settings.inbox.segment).unwrap_or(u32::MAX),
-            ballast_bytes: settings.inbox.ballast,
-            low_water_bytes: settings.inbox.low_water,
-            ..EmbeddedConfig::default()
-        };
         let store = Embedded::open(
-            config,
+            store_config(&settings),
             clock.clone(),
             random.clone(),
             metrics.clone(),
@@ -147,6 +152,7 @@ impl Gateway {
             clock: clock.clone(),
             metrics: metrics.clone(),
             refusals: Refusals::new(1000),
+            told: pipeline::Told::default(),
         });
 
         let threads = settings
@@ -187,6 +193,7 @@ impl Gateway {
             shared: shared.clone(),
             store: store.clone(),
             relay: relay.clone(),
+            jobs: Default::default(),
             tokens: Arc::new(tokens),
             draining: draining.clone(),
             certificate: identity.clone(),
@@ -379,7 +386,11 @@ impl Gateway {
                 .iter()
                 .map(|key| &key.from)
                 .chain(rule.secrets.values())
-                .chain(&rule.relay.sign_with);
+                .chain(
+                    rule.relay
+                        .destinations()
+                        .filter_map(|to| to.sign_with.as_ref()),
+                );
             paths.extend(secrets.filter_map(|secret| match secret {
                 SecretRef::File(path) => Some(path.clone()),
                 SecretRef::Env(_) => None,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::guard::Guards;
@@ -68,23 +69,26 @@ pub fn prepare(
                 }));
             }
         }
-        let sign_with = rule.relay.sign_with.as_ref().map(|secret| {
-            let loaded = secret.load().map_err(|error| error.to_string());
-            let key = loaded.and_then(|text| {
-                relay::sign::key_from_secret(&text).map_err(|error| error.to_string())
+        for to in rule.relay.destinations() {
+            let sign_with = to.sign_with.as_ref().map(|secret| {
+                let loaded = secret.load().map_err(|error| error.to_string());
+                let key = loaded.and_then(|text| {
+                    relay::sign::key_from_secret(&text).map_err(|error| error.to_string())
+                });
+                key.map_err(|why| Fault::SignWith {
+                    source: source.clone(),
+                    place: secret.clone(),
+                    why,
+                })
             });
-            key.map_err(|why| Fault::SignWith {
-                source: source.clone(),
-                place: secret.clone(),
-                why,
-            })
-        });
-        match sign_with.transpose() {
-            Ok(sign_with) => routes.push(relay::Route {
-                rule: rule.clone(),
-                sign_with,
-            }),
-            Err(fault) => faults.push(fault),
+            match sign_with.transpose() {
+                Ok(sign_with) => routes.push(relay::Route {
+                    rule: rule.clone(),
+                    to: Arc::new(to.clone()),
+                    sign_with,
+                }),
+                Err(fault) => faults.push(fault),
+            }
         }
     }
     if rules.rules.is_empty() && before.is_some_and(|before| !before.rules.rules.is_empty()) {

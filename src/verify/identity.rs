@@ -107,6 +107,14 @@ struct Id {
     text: String,
 }
 
+/// The values that a template gives, one by one; none when one is missing, or all are empty.
+pub(super) fn values(
+    template: &Template,
+    scope: &Scope<'_, '_>,
+) -> Result<Option<Vec<Vec<u8>>>, Rejection> {
+    Ok(id(template, scope)?.map(|id| id.values))
+}
+
 /// None when a value is missing, or all are empty. Items of a split request give all their ids.
 fn id(template: &Template, scope: &Scope<'_, '_>) -> Result<Option<Id>, Rejection> {
     let mut id = Id {

@@ -17,6 +17,7 @@ use crate::verify::identity::{Identity, identify};
 use crate::verify::keys::Keyring;
 use crate::verify::mac::same;
 use crate::verify::payment::{Payment, payment};
+use crate::verify::plan::{EventPlan, plan};
 use crate::verify::primitive::Octets;
 use crate::verify::rejection::Rejection;
 use crate::verify::resolve::pinned;
@@ -35,6 +36,8 @@ use crate::verify::{evaluate, freshness, outbound};
 pub enum Judgement {
     Event {
         identity: Identity,
+        /// What follows from it.
+        plan: EventPlan,
         /// What sealed it: algorithm and key, e.g. `hmac-sha256 keys[0]`, or `none`.
         seal: String,
         /// What it says of a payment, where it is about one.
@@ -122,8 +125,10 @@ pub fn judge(
         true => None,
         false => payment(provider, &scope)?,
     };
+    let identity = identify(rule, &scope)?;
     Ok(Step::Done(Box::new(Judgement::Event {
-        identity: identify(rule, &scope)?,
+        plan: plan(rule, &scope, &identity),
+        identity,
         seal: sealed.seal,
         payment,
     })))

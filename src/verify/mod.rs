@@ -33,6 +33,7 @@ pub mod message;
 pub mod seal;
 pub mod identity;
 pub mod payment;
+pub mod plan;
 pub mod judge;
 pub mod verified;
 pub mod example;
@@ -47,6 +48,7 @@ pub use identity::Identity;
 pub use judge::Judgement;
 pub use keys::{KeyError, Keyring};
 pub use payment::Payment;
+pub use plan::EventPlan;
 pub use rejection::Rejection;
 pub use verified::{Outside, Verdict, Verified, Verifier};
 

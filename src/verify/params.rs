@@ -113,7 +113,9 @@ fn unique(params: &Params, pairs: &[Pair<'_>]) -> Result<Vec<usize>, Rejection> 
     let name = |index: usize| pairs.get(index).map(|(name, _)| name.as_ref());
     sorted.sort_unstable_by(|(a, i), (b, j)| {
         // Where they begin alike, by the whole names; those that are the same, as they came.
-        a.cmp(b).then_with(|| name(*i).cmp(&name(*j))).then(i.cmp(j))
+        a.cmp(b)
+            .then_with(|| name(*i).cmp(&name(*j)))
+            .then(i.cmp(j))
     });
     let order = || sorted.iter().map(|(_, index)| *index).collect::<Vec<_>>();
     let twice = sorted.windows(2).find_map(|pair| match pair {
@@ -139,7 +141,10 @@ fn unique(params: &Params, pairs: &[Pair<'_>]) -> Result<Vec<usize>, Rejection> 
 /// The first eight bytes, as a number that sorts as they do: most names differ in these.
 fn beginning(name: &[u8]) -> u64 {
     let mut first = [0; 8];
-    first.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
+    first
+        .iter_mut()
+        .zip(name)
+        .for_each(|(to, from)| *to = *from);
     u64::from_be_bytes(first)
 }
 

@@ -91,7 +91,9 @@ impl KeyMaterial {
         Running(match &self.0 {
             Material::Mac(mac) => Message::Mac(mac.clone()),
             Material::Keyed(digest) => Message::Keyed(Box::new(Hasher::new(*digest))),
-            Material::Digested(over, key) => Message::Digested(key, Box::new(digest::Context::new(over))),
+            Material::Digested(over, key) => {
+                Message::Digested(key, Box::new(digest::Context::new(over)))
+            }
             Material::RsaMd5(key) => Message::RsaMd5(key, Box::new(Hasher::new(Digest::Md5))),
             Material::Ed25519(key) => Message::Ed25519(key, Vec::new()),
             Material::Exact(wanted) => Message::Exact(wanted),

@@ -300,7 +300,9 @@ impl<'s, 'r> Scope<'s, 'r> {
         item: &Item,
         selector: &Selector,
     ) -> Result<Option<Cow<'s, [u8]>>, Rejection> {
-        let Some((frame, grammar)) = self.frame.and_then(|f| Some((f, f.scheme.header.as_ref()?)))
+        let Some((frame, grammar)) = self
+            .frame
+            .and_then(|f| Some((f, f.scheme.header.as_ref()?)))
         else {
             return Ok(None);
         };

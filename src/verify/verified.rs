@@ -23,6 +23,7 @@ use crate::verify::judge::{Judgement, Step, judge, seal_only};
 use crate::verify::keys::{Key, Keyring};
 use crate::verify::outbound::place_of;
 use crate::verify::payment::Payment;
+use crate::verify::plan::EventPlan;
 use crate::verify::primitive::KeyMaterial;
 use crate::verify::rejection::Rejection;
 use crate::verify::resolve::{is_called, read_keys};
@@ -69,6 +70,7 @@ pub struct Verified {
     request: RawRequest,
     rule: Arc<Rule>,
     identity: Identity,
+    plan: EventPlan,
     seal: String,
     payment: Option<Payment>,
 }
@@ -119,6 +121,7 @@ impl Verifier {
         match judgement {
             Judgement::Event {
                 identity,
+                plan,
                 seal,
                 payment,
             } => {
@@ -131,6 +134,7 @@ impl Verifier {
                     request,
                     rule,
                     identity,
+                    plan,
                     seal,
                     payment,
                 }))
@@ -562,6 +566,11 @@ impl Verified {
         &self.identity
     }
 
+    /// What follows from it.
+    pub fn plan(&self) -> &EventPlan {
+        &self.plan
+    }
+
     /// What sealed it: `hmac-sha256 keys[0]`, or `none`.
     pub fn seal(&self) -> &str {
         &self.seal
@@ -572,7 +581,7 @@ impl Verified {
         self.payment.as_ref()
     }
 
-    pub fn into_parts(self) -> (RawRequest, Arc<Rule>, Identity, String) {
-        (self.request, self.rule, self.identity, self.seal)
+    pub fn into_parts(self) -> (RawRequest, Arc<Rule>, Identity, EventPlan, String) {
+        (self.request, self.rule, self.identity, self.plan, self.seal)
     }
 }

@@ -263,3 +263,159 @@ fn no_secret_shows_and_strangers_make_no_series() {
         .count();
     assert_eq!(callbacks, 51);
 }
+
+fn ask(gateway: &Gateway, target: &str, body: &str) -> (u16, serde_json::Value) {
+    let token = format!("Bearer {}", gateway.token());
+    let request = format!(
+        "POST {target} HTTP/1.1\r\nHost: {}\r\nAuthorization: {token}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        gateway.admin,
+        body.len(),
+    );
+    let mut stream = std::net::TcpStream::connect(gateway.admin).unwrap();
+    let answer = crate::harness::client::exchange(&mut stream, request.as_bytes()).unwrap();
+    let value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    (answer.status, value)
+}
+
+fn post(gateway: &Gateway, id: &str) {
+    let body = stripe_event(id);
+    let answer = gateway
+        .client()
+        .post("/stripe", &sign::stripe(&body), &body);
+    assert_eq!(answer.status, 200);
+}
+
+#[test]
+fn a_source_is_paused_and_resumed_and_the_audit_knows_by_whom() {
+    let app = App::start();
+    let site = Site::new();
+    site.stripe(
+        &app.url("/main"),
+        &format!(
+            "[[relay.to]]\nname = \"ledger\"\nforward = \"{}\"\n",
+            app.url("/ledger")
+        ),
+    );
+    let gateway = site.start();
+    let (status, said) = ask(
+        &gateway,
+        "/v1/sources/stripe/pause?destination=ledger&reason=audit",
+        "",
+    );
+    assert_eq!((status, &said["paused"]), (200, &true.into()), "{said}");
+    assert_eq!(ask(&gateway, "/v1/sources/other/pause", "").0, 404);
+    assert_eq!(
+        ask(&gateway, "/v1/sources/stripe/pause?destination=x", "").0,
+        404
+    );
+    post(&gateway, "evt_1");
+    let lines =
+        |app: &App| -> Vec<String> { app.deliveries().iter().map(|d| d.line.clone()).collect() };
+    eventually("the delivery to main", || {
+        let events = gateway.events();
+        (events.iter().any(|e| e["state"] == "delivered")).then_some(())
+    });
+    assert_eq!(lines(&app), ["POST /main HTTP/1.1"]);
+    let sources = gateway.get("/v1/sources");
+    let destinations = &sources["sources"][0]["destinations"];
+    assert_eq!(destinations[1]["name"], "ledger");
+    assert_eq!(
+        (&destinations[0]["paused"], &destinations[1]["paused"]),
+        (&false.into(), &true.into())
+    );
+    // Also after kill -9.
+    gateway.kill();
+    let gateway = site.start();
+    let sources = gateway.get("/v1/sources");
+    assert_eq!(sources["sources"][0]["destinations"][1]["paused"], true);
+    assert_eq!(
+        ask(&gateway, "/v1/sources/stripe/resume?destination=ledger", "").0,
+        200
+    );
+    eventually("the delivery to the ledger", || {
+        lines(&app)
+            .contains(&"POST /ledger HTTP/1.1".to_owned())
+            .then_some(())
+    });
+    let audit = gateway.get("/v1/audit");
+    let told: Vec<_> = audit["audit"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|d| (d["what"].clone(), d["by"].clone(), d["detail"].clone()))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("resume".into(), "operator[0]".into(), "".into()),
+            ("pause".into(), "operator[0]".into(), "audit".into()),
+        ]
+    );
+}
+
+#[test]
+fn many_are_redriven_and_discarded_by_a_filter_that_first_says_how_many() {
+    let app = App::replying(|_| crate::harness::app::status(410));
+    let site = Site::new();
+    site.stripe(&app.url("/"), "");
+    let gateway = site.start();
+    for n in 0..5 {
+        post(&gateway, &format!("evt_{n}"));
+    }
+    let dead = || {
+        gateway.get("/v1/events?state=dead")["events"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    eventually("five dead letters", || (dead() == 5).then_some(()));
+    let (status, plan) = ask(&gateway, "/v1/redrive", r#"{"state":"dead","plan":true}"#);
+    assert_eq!((status, &plan["count"]), (200, &5.into()));
+    assert_eq!(app.count(), 5, "a plan does nothing");
+    assert_eq!(ask(&gateway, "/v1/redrive", r#"{"plan":true}"#).0, 400);
+    assert_eq!(
+        ask(&gateway, "/v1/redrive", r#"{"state":"dead","count":4}"#).0,
+        409
+    );
+    assert_eq!(ask(&gateway, "/v1/discard", r#"{"state":"dead"}"#).0, 400);
+    let (status, begun) = ask(
+        &gateway,
+        "/v1/redrive",
+        r#"{"state":"dead","count":5,"rate":1000}"#,
+    );
+    assert_eq!(status, 202, "{begun}");
+    eventually("everything once more", || (app.count() == 10).then_some(()));
+    eventually("dead again", || (dead() == 5).then_some(()));
+    let one = r#"{"state":"dead","key":"evt_3","reason":"a test"}"#;
+    assert_eq!(ask(&gateway, "/v1/discard", one).0, 202);
+    eventually("four dead letters", || (dead() == 4).then_some(()));
+    eventually("the end of both jobs", || {
+        let jobs = gateway.get("/v1/jobs");
+        let jobs = jobs["jobs"].as_array().unwrap();
+        jobs.iter()
+            .all(|job| job["outcome"] == "done")
+            .then_some(())
+    });
+    assert_eq!(ask(&gateway, "/v1/jobs/1/stop", "").0, 404);
+    let audit = gateway.get("/v1/audit");
+    let told: Vec<_> = audit["audit"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|d| (d["what"].clone(), d["outcome"].clone(), d["count"].clone()))
+        .collect();
+    let word = |what: &str, outcome: &str, count: u64| (what.into(), outcome.into(), count.into());
+    assert_eq!(
+        told,
+        [
+            word("discard_many", "done", 1),
+            word("discard_many", "begun", 1),
+            word("redrive_many", "done", 5),
+            word("redrive_many", "begun", 5),
+        ]
+    );
+    // A viewer does nothing of the kind; what the application said is for operators.
+    let id = gateway.events()[0]["id"].as_str().unwrap().to_owned();
+    let detail = gateway.get(&format!("/v1/events/{id}"));
+    assert!(detail["history"][0]["response"]["headers"].is_array());
+}

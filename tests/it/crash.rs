@@ -1,4 +1,6 @@
 //! kill -9 under load, then a restart: nothing acknowledged is lost, nothing is accepted twice.
+//!
+//! `tests/kill.sh` runs the same for longer, optimised, and with a bound on the time to be ready.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,7 +36,7 @@ fn load(
             }
             let id = format!("{name}_{n}");
             n += 1;
-            let body = body(&id, [10, 500, 5_000, 60_000][n % 4]);
+            let body = body(&id, sizes()[n % 4]);
             let request =
                 crate::harness::client::request("POST", "/stripe", &sign::stripe(&body), &body);
             match crate::harness::client::exchange(&mut stream, &request) {
@@ -50,6 +52,31 @@ fn load(
     }
 }
 
+fn number(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |n| n.parse().unwrap())
+}
+
+/// The application here remembers every body: a long run has smaller ones.
+fn sizes() -> [usize; 4] {
+    match number("CALLSEAL_ROUNDS", 0) > 50 {
+        true => [10, 200, 500, 4_000],
+        false => [10, 500, 5_000, 60_000],
+    }
+}
+
+/// Killed while it opens the store, mends its end, or binds its ports.
+fn kill_while_starting(site: &Site, delay: Duration) {
+    let mut child = site
+        .command(&["serve"])
+        .stderr(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(delay);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
 fn kill_minus_9_under_load_loses_nothing_that_was_acknowledged() {
     // The application stumbles, so that deliveries are owed and under way when the kill comes.
@@ -58,8 +85,18 @@ fn kill_minus_9_under_load_loses_nothing_that_was_acknowledged() {
     let retry = "[relay]\nretry = { first = \"50ms\", factor = 2.0, max = \"1s\", give_up_after = \"1h\", jitter = \"full\" }\n";
     site.stripe(&app.url("/"), retry);
     let acknowledged = Arc::new(Mutex::new(HashMap::new()));
-    for round in 0..5 {
+    let rounds = number("CALLSEAL_ROUNDS", 20);
+    let events = number("CALLSEAL_ROUND_EVENTS", 60);
+    let mut slowest = Duration::ZERO;
+    for round in 0..rounds {
+        if round % 3 == 2 {
+            kill_while_starting(&site, Duration::from_millis((round * 7 % 60) as u64));
+        }
+        let began = std::time::Instant::now();
         let gateway = site.start();
+        if round != rounds / 2 + 1 {
+            slowest = slowest.max(began.elapsed());
+        }
         let stop = Arc::new(AtomicBool::new(false));
         let senders: Vec<_> = (0..8)
             .map(|sender| {
@@ -71,21 +108,27 @@ fn kill_minus_9_under_load_loses_nothing_that_was_acknowledged() {
             .collect();
         let before = acknowledged.lock().unwrap().len();
         eventually("some load", || {
-            (acknowledged.lock().unwrap().len() > before + 200).then_some(())
+            (acknowledged.lock().unwrap().len() > before + events).then_some(())
         });
         gateway.kill();
         stop.store(true, Ordering::SeqCst);
         for sender in senders {
             sender.join().unwrap();
         }
-        if round == 2 {
+        if round == rounds / 2 {
             // The index is only an index: without it the journal is read again from its beginning.
             std::fs::remove_dir_all(site.data().join("index")).unwrap();
         }
     }
     let gateway = site.start();
     let acknowledged = acknowledged.lock().unwrap().clone();
-    assert!(acknowledged.len() > 1000);
+    assert!(acknowledged.len() > rounds * events);
+    eprintln!(
+        "{} events acknowledged in {rounds} rounds; ready again after at most {slowest:.2?}",
+        acknowledged.len()
+    );
+    let bound = number("CALLSEAL_READY_MS", usize::MAX);
+    assert!(slowest.as_millis() < bound as u128, "{slowest:?}");
     let events = gateway.events();
     let mut stored: HashMap<&str, usize> = HashMap::new();
     for event in &events {
@@ -180,15 +223,7 @@ fn killed_while_starting_it_starts_again() {
     );
     gateway.kill();
     for delay in [0, 2, 5, 10, 20, 40] {
-        let mut command = site.command(&["serve"]);
-        let mut child = command
-            .stderr(std::process::Stdio::null())
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(Duration::from_millis(delay));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        kill_while_starting(&site, Duration::from_millis(delay));
     }
     let gateway = site.start();
     assert_eq!(gateway.events().len(), 1);

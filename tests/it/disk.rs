@@ -1,10 +1,12 @@
 //! A disk that is full, an index that is broken, a clock that jumps.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::harness::gateway::Gateway;
 use crate::harness::sign::{self, stripe_event};
-use crate::harness::{App, Site, eventually};
+use crate::harness::{App, Site, app, eventually};
 
 fn post(gateway: &Gateway, id: &str) -> crate::harness::Response {
     let body = stripe_event(id);
@@ -42,10 +44,22 @@ fn below_the_low_water_mark_the_answer_is_503_and_the_admin_port_goes_on() {
 /// is missing (the store's own tests do the same with a simulated disk).
 #[test]
 fn a_full_disk_gives_503_and_recovers_without_a_restart() {
-    let app = App::start();
+    let closed = Arc::new(AtomicBool::new(true));
+    let shut = Arc::clone(&closed);
+    let app = App::replying(move |_| {
+        app::status(if shut.load(Ordering::SeqCst) {
+            503
+        } else {
+            200
+        })
+    });
     let inbox = "[inbox]\nsegment = \"8 MiB\"\nballast = \"2 MiB\"\nlow_water = \"8 MiB\"\n";
     let site = Site::with_settings(inbox);
-    site.stripe(&app.url("/"), "[guard]\nbody_max = \"1 MiB\"\n");
+    let retry = "[relay]\nretry = { first = \"100ms\", factor = 1.0, max = \"100ms\", give_up_after = \"1h\", jitter = \"none\" }\n";
+    site.stripe(
+        &app.url("/"),
+        &format!("[guard]\nbody_max = \"1 MiB\"\n{retry}"),
+    );
     std::fs::create_dir(site.data()).unwrap();
     let mount = std::process::Command::new("mount")
         .args(["-t", "tmpfs", "-o", "size=48m,mode=0700", "tmpfs"])
@@ -72,23 +86,64 @@ fn a_full_disk_gives_503_and_recovers_without_a_restart() {
         let stat = rustix::fs::statvfs(site.data()).unwrap();
         stat.f_bavail * stat.f_frsize
     };
-    // To the last byte: that the write ends in an error is the point.
-    let _ = std::fs::write(&hog, vec![1u8; usize::try_from(free()).unwrap()]);
+    // Below the mark, and far from zero: that is when it must begin.
+    let leave = |bytes: u64| {
+        let filling = usize::try_from(free() - bytes).unwrap();
+        std::fs::write(&hog, vec![1u8; filling])
+    };
+    leave(4 << 20).unwrap();
     let mut n = 0;
-    eventually("503", || {
+    let refused = eventually("503", || {
         n += 1;
-        (post(&gateway, &format!("evt_full_{n}")).status == 503).then_some(())
+        Some(post(&gateway, &format!("evt_full_{n}"))).filter(|answer| answer.status == 503)
     });
+    assert!(free() > 1 << 20, "{} bytes are left", free());
+    assert!(
+        refused
+            .header("retry-after")
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+            > 0
+    );
+    // What was taken before is still delivered, and the admin port tells of it.
+    let owed = gateway.events().len();
+    assert!(
+        gateway
+            .events()
+            .iter()
+            .all(|event| event["state"] == "owed")
+    );
+    closed.store(false, Ordering::SeqCst);
+    eventually("all delivered", || {
+        gateway
+            .events()
+            .iter()
+            .all(|event| event["state"] == "delivered")
+            .then_some(())
+    });
+    assert_eq!(gateway.events().len(), owed);
+    // To the last byte: that the write ends in an error is the point.
+    let more = site.data().join("hog2");
+    let _ = std::fs::write(&more, vec![1u8; usize::try_from(free()).unwrap() + 4096]);
+    assert_eq!(post(&gateway, "evt_last_byte").status, 503);
     // What is there already hears success all the same.
     assert_eq!(post(&gateway, "evt_room").status, 200);
     assert_eq!(gateway.ask("GET", "/readyz").status, 503);
     let stored = gateway.events().len();
     std::fs::remove_file(&hog).unwrap();
+    std::fs::remove_file(&more).unwrap();
     eventually("recovery", || {
         (post(&gateway, "evt_again").status == 200).then_some(())
     });
     assert_eq!(gateway.events().len(), stored + 1);
-    app.wait_for(stored + 1);
+    eventually("the new one delivered", || {
+        gateway
+            .events()
+            .iter()
+            .all(|event| event["state"] == "delivered")
+            .then_some(())
+    });
     assert_eq!(gateway.terminate().code(), Some(0));
 }
 

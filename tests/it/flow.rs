@@ -331,3 +331,190 @@ fn http2_works_too() {
     assert_eq!(status, 200);
     assert_eq!(app.wait_for(1)[0].body, body);
 }
+
+/// Several destinations, a condition, an order, a business key: what a rule file says is what happens.
+#[test]
+fn an_event_goes_to_every_destination_that_wants_it() {
+    let app = App::start();
+    let site = Site::new();
+    site.stripe(
+        &app.url("/main"),
+        &format!(
+            "[inbox]\nkey = \"{{json:/data/object/id}}\"\non_conflict = \"first-wins\"\n\
+             [relay]\norder_by = \"{{json:/data/object/id}}\"\n\
+             [[relay.to]]\nname = \"refunds\"\nforward = \"{}\"\n\
+             when = 'event.type.startsWith(\"charge.\")'\n\
+             [[relay.to]]\nname = \"unsure\"\nforward = \"{}\"\nwhen = 'body.nothing.here == 1'\n",
+            app.url("/refunds"),
+            app.url("/unsure"),
+        ),
+    );
+    let gateway = site.start();
+    let body = |id: &str, object: &str, more: &str| {
+        format!(
+            "{{\"id\":\"{id}\",\"type\":\"payment_intent.succeeded\",\"data\":{{\"object\":{{\"id\":\"{object}\"}}}}{more}}}"
+        )
+        .into_bytes()
+    };
+    let send = |body: &[u8]| {
+        gateway
+            .client()
+            .post("/stripe", &sign::stripe(body), body)
+            .status
+    };
+    assert_eq!(send(&body("evt_1", "pi_1", "")), 200);
+    let deliveries = app.wait_for(2);
+    let mut lines: Vec<&str> = deliveries.iter().map(|d| d.line.as_str()).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["POST /main HTTP/1.1", "POST /unsure HTTP/1.1"]);
+    assert_eq!(deliveries[0].event(), deliveries[1].event());
+    let events = eventually("all settled", || {
+        let events = gateway.events();
+        events
+            .iter()
+            .all(|e| e["state"] != "owed")
+            .then_some(events)
+    });
+    let mut states: Vec<_> = events
+        .iter()
+        .map(|e| (e["destination"].clone(), e["state"].clone()))
+        .collect();
+    states.sort_by_key(|(to, _)| to.to_string());
+    assert_eq!(
+        states,
+        [
+            ("main".into(), "delivered".into()),
+            ("refunds".into(), "filtered".into()),
+            ("unsure".into(), "delivered".into()),
+        ]
+    );
+    let undecided = "callseal_conditions_undecided_total{source=\"stripe\"}";
+    assert_eq!(gateway.metric(undecided) as u64, 1);
+    // The same payment under another event id, with another content: the first wins.
+    assert_eq!(send(&body("evt_2", "pi_1", ",\"more\":1")), 200);
+    assert_eq!(gateway.verdicts("stripe", "conflict_dropped"), 1);
+    // What was filtered can be sent by an operator.
+    let filtered = events.iter().find(|e| e["state"] == "filtered").unwrap();
+    let id = filtered["id"].as_str().unwrap();
+    let answer = gateway.ask("POST", &format!("/v1/events/{id}/redrive"));
+    assert_eq!(answer.status, 202);
+    let all = app.wait_for(3);
+    assert_eq!(all[2].line, "POST /refunds HTTP/1.1");
+    assert_eq!(all[2].event(), all[0].event());
+}
+
+const WAITING: &str = "[answer]\nmode = \"destination\"\nwithin = \"5s\"\n\
+    [relay]\nretry = { first = \"100ms\", factor = 1.0, max = \"100ms\", give_up_after = \"1h\", jitter = \"none\" }\n";
+
+/// The provider hears the application, which it hears again for a duplicate, and never more of it
+/// than status, kind and body.
+#[test]
+fn a_provider_hears_the_application_where_the_source_wants_it_so() {
+    let app = App::replying(|_| {
+        b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nSet-Cookie: canary=1\r\nX-Own: canary\r\nContent-Length: 8\r\n\r\n{\"ok\":1}".to_vec()
+    });
+    let site = Site::new();
+    site.stripe(&app.url("/"), WAITING);
+    let gateway = site.start();
+    let body = stripe_event("evt_told");
+    for _ in 0..3 {
+        let answer = gateway
+            .client()
+            .post("/stripe", &sign::stripe(&body), &body);
+        assert_eq!(
+            (answer.status, answer.body.as_slice()),
+            (201, &b"{\"ok\":1}"[..])
+        );
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert_eq!(answer.header("set-cookie"), None);
+        assert_eq!(answer.header("x-own"), None);
+    }
+    assert_eq!(app.count(), 1);
+    assert_eq!(gateway.verdicts("stripe", "duplicate"), 2);
+    assert_eq!(gateway.events()[0]["state"], "delivered");
+}
+
+/// An application that fails is the gateway's to worry about, and what is late comes to nobody.
+#[test]
+fn an_application_that_fails_or_is_late_is_not_the_providers_trouble() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let open = Arc::new(AtomicBool::new(false));
+    let gate = open.clone();
+    let app = App::replying(move |delivery| {
+        let first = delivery.header("callseal-attempt") == "1";
+        if first && delivery.body == stripe_event("evt_fails") {
+            return app::status(500);
+        }
+        while !gate.load(Ordering::SeqCst) {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        app::status(202)
+    });
+    let site = Site::new();
+    site.stripe(&app.url("/"), &WAITING.replace("\"5s\"", "\"200ms\""));
+    let gateway = site.start();
+    let send = |id: &str| {
+        let body = stripe_event(id);
+        gateway
+            .client()
+            .post("/stripe", &sign::stripe(&body), &body)
+            .status
+    };
+    assert_eq!(send("evt_fails"), 200);
+    assert_eq!(send("evt_late"), 200);
+    // It is durable and under way; a duplicate does not send it again.
+    assert_eq!(send("evt_late"), 200);
+    open.store(true, Ordering::SeqCst);
+    eventually("both to be delivered", || {
+        let events = gateway.events();
+        events
+            .iter()
+            .all(|e| e["state"] == "delivered")
+            .then_some(())
+    });
+    assert_eq!(app.count(), 3);
+    // From now on there is an answer to hear.
+    assert_eq!(send("evt_late"), 202);
+    assert_eq!(send("evt_fails"), 202);
+}
+
+/// A duplicate that comes while the first still waits hears the same.
+#[test]
+fn a_duplicate_of_one_that_waits_waits_too() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let (open, arrived) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let (gate, came) = (open.clone(), arrived.clone());
+    let app = App::replying(move |_| {
+        came.store(true, Ordering::SeqCst);
+        while !gate.load(Ordering::SeqCst) {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        app::status(204)
+    });
+    let site = Site::new();
+    site.stripe(&app.url("/"), WAITING);
+    let gateway = site.start();
+    let body = stripe_event("evt_twice");
+    std::thread::scope(|scope| {
+        let send = || {
+            gateway
+                .client()
+                .post("/stripe", &sign::stripe(&body), &body)
+                .status
+        };
+        let first = scope.spawn(send);
+        eventually("the first at the application", || {
+            arrived.load(Ordering::SeqCst).then_some(())
+        });
+        // Whether it comes before or after the answer: it hears the same.
+        let second = scope.spawn(send);
+        open.store(true, Ordering::SeqCst);
+        assert_eq!((first.join().unwrap(), second.join().unwrap()), (204, 204));
+    });
+    assert_eq!(app.count(), 1);
+}

@@ -30,6 +30,7 @@ mod send;
 mod settings;
 mod shutdown;
 mod sign;
+mod store;
 mod storm;
 mod strictness;
 mod tidy;

@@ -6,13 +6,16 @@ use std::time::Duration;
 use super::catalog::{Block, RowState, Stands, Summary};
 use super::claims::Check;
 use super::owed::Open;
-use super::record::{self, Delivery, Place, Reader, put_place, put_u16, put_u32, put_u64};
+use super::record::{
+    self, Delivery, Order, Place, Reader, Version, put_place, put_u16, put_u32, put_u64,
+};
 use crate::clock::Timestamp;
 
 pub const ROWS: usize = 48;
 pub const CLAIMS: usize = 140;
 pub const BLOCKS: usize = 300;
 pub const REFS: usize = 900;
+pub const VERSIONS: usize = 100;
 
 /// A row with all that a start needs to know when it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +31,7 @@ pub struct OpenRow {
     pub round: u32,
     pub since: Timestamp,
     pub due: Timestamp,
+    pub order: Option<Order>,
 }
 
 impl StoredRow {
@@ -38,6 +42,7 @@ impl StoredRow {
             round: o.delivery.round,
             since: o.delivery.since,
             due: o.delivery.due,
+            order: o.order,
         });
         StoredRow { row, open }
     }
@@ -50,7 +55,8 @@ impl StoredRow {
                 offset: self.row.offset,
             },
             tag: open.tag,
-            source: self.row.source,
+            lane: self.row.lane,
+            order: open.order,
             delivery: Delivery {
                 state: self.row.stands.state,
                 attempts: open.attempts,
@@ -81,6 +87,8 @@ pub struct StoredSegment {
     pub refs: u32,
     pub claims: u32,
     pub blocks: u32,
+    pub versions: u32,
+    pub words: u32,
 }
 
 /// The value with its checksum behind it.
@@ -118,7 +126,7 @@ pub fn encode_rows(rows: &[StoredRow]) -> Vec<u8> {
         let kind = record::state_code(row.stands.state) | if open.is_some() { 0x80 } else { 0 };
         out.push(kind);
         put_u32(&mut out, row.offset);
-        put_u32(&mut out, row.source);
+        put_u32(&mut out, row.lane);
         put_u32(&mut out, row.type_hash);
         put_u32(&mut out, row.key_hash);
         put_u64(&mut out, row.received_at.as_millis());
@@ -129,6 +137,7 @@ pub fn encode_rows(rows: &[StoredRow]) -> Vec<u8> {
             put_u32(&mut out, open.round);
             put_u64(&mut out, open.since.as_millis());
             put_u64(&mut out, open.due.as_millis());
+            Order::put(&mut out, open.order);
         }
     }
     out
@@ -141,7 +150,7 @@ pub fn decode_rows(bytes: &[u8]) -> Option<Vec<StoredRow>> {
         let kind = r.u8()?;
         let row = RowState {
             offset: r.u32()?,
-            source: r.u32()?,
+            lane: r.u32()?,
             type_hash: r.u32()?,
             key_hash: r.u32()?,
             received_at: Timestamp::from_millis(r.u64()?),
@@ -159,6 +168,7 @@ pub fn decode_rows(bytes: &[u8]) -> Option<Vec<StoredRow>> {
                 round: r.u32()?,
                 since: Timestamp::from_millis(r.u64()?),
                 due: Timestamp::from_millis(r.u64()?),
+                order: Order::take(&mut r)?,
             })
         };
         rows.push(StoredRow { row, open });
@@ -187,6 +197,41 @@ pub fn decode_claims(bytes: &[u8]) -> Option<Vec<StoredClaim>> {
         });
     }
     Some(claims)
+}
+
+/// A version of an event in a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredVersion {
+    pub version: Version,
+    pub offset: u32,
+    pub tag: u64,
+}
+
+pub fn encode_versions(versions: &[StoredVersion]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(versions.len() * 36);
+    for stored in versions {
+        put_u64(&mut out, stored.version.key);
+        out.extend_from_slice(&stored.version.stamp.to_le_bytes());
+        put_u32(&mut out, stored.offset);
+        put_u64(&mut out, stored.tag);
+    }
+    out
+}
+
+pub fn decode_versions(bytes: &[u8]) -> Option<Vec<StoredVersion>> {
+    let mut r = Reader(bytes);
+    let mut versions = Vec::with_capacity(VERSIONS);
+    while !r.0.is_empty() {
+        versions.push(StoredVersion {
+            version: Version {
+                key: r.u64()?,
+                stamp: i128::from_le_bytes(r.array()?),
+            },
+            offset: r.u32()?,
+            tag: r.u64()?,
+        });
+    }
+    Some(versions)
 }
 
 pub fn encode_blocks(blocks: &[Block]) -> Vec<u8> {
@@ -237,6 +282,7 @@ pub fn encode_segment(segment: &StoredSegment) -> Vec<u8> {
     put_u64(&mut out, segment.mark);
     put_u32(&mut out, segment.end);
     put_u32(&mut out, summary.events);
+    put_u32(&mut out, summary.rows);
     put_u64(&mut out, summary.keep_until.as_millis());
     let least = summary.least_keep.map_or(u64::MAX, |keep| {
         u64::try_from(keep.as_millis()).unwrap_or(u64::MAX - 1)
@@ -250,13 +296,15 @@ pub fn encode_segment(segment: &StoredSegment) -> Vec<u8> {
     put_u32(&mut out, segment.refs);
     put_u32(&mut out, segment.claims);
     put_u32(&mut out, segment.blocks);
+    put_u32(&mut out, segment.versions);
+    put_u32(&mut out, segment.words);
     out
 }
 
 /// Without the refs, which are stored in parts.
 pub fn decode_segment(bytes: &[u8]) -> Option<StoredSegment> {
     let mut r = Reader(bytes);
-    let (mark, end, events) = (r.u64()?, r.u32()?, r.u32()?);
+    let (mark, end, events, rows) = (r.u64()?, r.u32()?, r.u32()?, r.u32()?);
     let keep_until = Timestamp::from_millis(r.u64()?);
     let least = r.u64()?;
     let received = (
@@ -265,6 +313,7 @@ pub fn decode_segment(bytes: &[u8]) -> Option<StoredSegment> {
     );
     let summary = Summary {
         events,
+        rows,
         keep_until,
         least_keep: (least != u64::MAX).then(|| Duration::from_millis(least)),
         received: (received.0 <= received.1).then_some(received),
@@ -277,6 +326,8 @@ pub fn decode_segment(bytes: &[u8]) -> Option<StoredSegment> {
         refs: r.u32()?,
         claims: r.u32()?,
         blocks: r.u32()?,
+        versions: r.u32()?,
+        words: r.u32()?,
     })
 }
 
@@ -290,7 +341,7 @@ mod tests {
         let row = |n: u32, open: bool| StoredRow {
             row: RowState {
                 offset: n,
-                source: 2,
+                lane: 2,
                 type_hash: 3,
                 key_hash: 4,
                 received_at: Timestamp::from_secs(5),
@@ -308,6 +359,10 @@ mod tests {
                 round: 3,
                 since: Timestamp::MAX,
                 due: Timestamp::MAX,
+                order: Some(Order {
+                    hash: u64::MAX,
+                    hold: true,
+                }),
             }),
         };
         let rows: Vec<StoredRow> = (0..ROWS as u32).map(|n| row(n, true)).collect();
@@ -352,7 +407,22 @@ mod tests {
             refs: 3,
             claims: 4,
             blocks: 5,
+            versions: 6,
+            words: 7,
         };
+        let versions = vec![
+            StoredVersion {
+                version: Version {
+                    key: 1,
+                    stamp: i128::MIN
+                },
+                offset: 8,
+                tag: 9,
+            };
+            VERSIONS
+        ];
+        assert!(encode_versions(&versions).len() < 4000);
+        assert_eq!(decode_versions(&encode_versions(&versions)), Some(versions));
         assert_eq!(
             decode_segment(&encode_segment(&segment)),
             Some(segment.clone())

@@ -19,15 +19,15 @@ use crate::clock::Timestamp;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowState {
     pub offset: u32,
-    /// Number of the source in the store's list of names.
-    pub source: u32,
+    /// Number of the lane in the store's list of names.
+    pub lane: u32,
     pub type_hash: u32,
     pub key_hash: u32,
     pub received_at: Timestamp,
     pub stands: Stands,
 }
 
-/// How an event stands, and its last step.
+/// How a delivery stands, and its last step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stands {
     pub state: State,
@@ -35,17 +35,14 @@ pub struct Stands {
 }
 
 impl RowState {
-    pub fn of(meta: &Meta, offset: u32, source: u32) -> Self {
+    pub fn of(meta: &Meta, offset: u32, lane: u32, state: State) -> Self {
         RowState {
             offset,
-            source,
+            lane,
             type_hash: text_hash(&meta.event_type),
             key_hash: text_hash(&meta.event_key),
             received_at: meta.received_at,
-            stands: Stands {
-                state: State::Owed,
-                last: None,
-            },
+            stands: Stands { state, last: None },
         }
     }
 }
@@ -58,7 +55,7 @@ pub fn text_hash(text: &str) -> u32 {
 pub fn is_open(state: State) -> bool {
     match state {
         State::Owed | State::Dead => true,
-        State::Delivered | State::Discarded => false,
+        State::Delivered | State::Discarded | State::Filtered | State::Superseded => false,
     }
 }
 
@@ -91,6 +88,8 @@ pub enum Rows {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     pub events: u32,
+    /// Deliveries of these events.
+    pub rows: u32,
     /// The latest moment until which one of its events must be kept.
     pub keep_until: Timestamp,
     /// The least `keep` of its events.
@@ -190,12 +189,16 @@ impl Catalog {
 }
 
 impl Inner {
-    pub fn accepted(&mut self, segment: u32, row: RowState, keep: Duration) {
+    /// A delivery of an accepted event. `keep`: it is the first of its event, which is kept so long.
+    pub fn accepted(&mut self, segment: u32, row: RowState, keep: Option<Duration>) {
         let Some(segment) = self.segments.get_mut(&segment) else {
             return;
         };
-        segment.summary.add_event(row.received_at, keep);
-        segment.owed += 1;
+        if let Some(keep) = keep {
+            segment.summary.add_event(row.received_at, keep);
+        }
+        segment.summary.rows += 1;
+        segment.owed += u32::from(row.stands.state == State::Owed);
         if let Rows::Memory { rows, .. } = &mut segment.rows {
             rows.push(row);
         }
@@ -219,7 +222,14 @@ impl Inner {
             (State::Owed, State::Owed) => {}
             (State::Owed, _) => segment.owed = segment.owed.saturating_sub(1),
             (_, State::Owed) => segment.owed += 1,
-            (State::Delivered | State::Dead | State::Discarded, _) => {}
+            (
+                State::Delivered
+                | State::Dead
+                | State::Discarded
+                | State::Filtered
+                | State::Superseded,
+                _,
+            ) => {}
         }
         match &mut segment.rows {
             Rows::Memory { rows, indexing } => {
@@ -365,11 +375,12 @@ fn block_of(blocks: &mut [Block], offset: u32) -> Option<&mut Block> {
 mod tests {
     use super::*;
     use crate::inbox::store::disk::{Disk, How, RealDisk};
-    use crate::inbox::store::segment::{Header, Identity};
+    use crate::inbox::store::segment::{FORMAT, Header, Identity};
 
     fn segment(number: u32, keep_until: u64, refs: &[u32]) -> (u32, Segment) {
         let dir = tempfile::tempdir().unwrap();
         let header = Header {
+            format: FORMAT,
             number,
             identity: Identity {
                 id: [0; 16],

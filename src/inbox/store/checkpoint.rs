@@ -9,14 +9,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::blocks::{self, StoredClaim, StoredRow, StoredSegment};
+use super::blocks::{self, StoredClaim, StoredRow, StoredSegment, StoredVersion};
 use super::catalog::{Block, Inner, OVERLAY_MAX, RowState, Rows, Stands, block_before, is_open};
-use super::claims::check_of;
+use super::claims::claims_of;
 use super::index::{Index, IndexError, Write, key};
 use super::record::{Kind, Meta, Place, Step};
 use super::segment::{Found, SegmentFile, Walk};
 use super::shared::Shared;
-use crate::message::SourceName;
+use crate::message::DELIVERIES;
 
 /// Blocks in one batch: a batch is in memory twice.
 const BATCH: usize = 256;
@@ -81,6 +81,8 @@ struct Built {
     number: u32,
     blocks: Vec<Block>,
     claims: u32,
+    versions: u32,
+    words: u32,
 }
 
 fn write_segment(
@@ -94,7 +96,11 @@ fn write_segment(
         number,
         blocks: Vec::new(),
         claims: 0,
+        versions: 0,
+        words: 0,
     };
+    let mut versions = Vec::new();
+    let mut words = Vec::new();
     for batch in rows.chunks(blocks::ROWS * BATCH) {
         let mut write = Write::default();
         for rows in batch.chunks(blocks::ROWS) {
@@ -120,26 +126,48 @@ fn write_segment(
         };
         match head.kind {
             Kind::Step => continue,
+            Kind::Word => {
+                words.push(offset);
+                continue;
+            }
             Kind::Accepted => {}
         }
         if let Ok(Some(meta)) = Meta::from_payload(&payload) {
-            let hash = if head.subject.is_some() {
-                meta.claim.key_and_body
-            } else {
-                meta.claim.key
-            };
-            claims.push(StoredClaim {
-                hash,
-                check: check_of(&meta.claim),
+            claims.extend(
+                claims_of(&meta, head.conflicts).map(|(hash, check)| StoredClaim {
+                    hash,
+                    check,
+                    offset,
+                }),
+            );
+            versions.extend(meta.version.map(|version| StoredVersion {
+                version,
                 offset,
-            });
+                tag: meta.tag,
+            }));
         }
-        if claims.len() == blocks::CLAIMS * BATCH {
+        if claims.len() >= blocks::CLAIMS * BATCH {
             built.claims += write_claims(index, number, &mut part, &claims)?;
             claims.clear();
         }
     }
     built.claims += write_claims(index, number, &mut part, &claims)?;
+    let mut write = Write::default();
+    for (part, chunk) in (0u32..).zip(versions.chunks(blocks::VERSIONS)) {
+        write.put(
+            key::two(key::VERSIONS, number, part),
+            blocks::encode_versions(chunk),
+        );
+    }
+    for (part, chunk) in (0u32..).zip(words.chunks(blocks::REFS)) {
+        write.put(
+            key::two(key::WORDS, number, part),
+            blocks::encode_refs(chunk),
+        );
+    }
+    index.apply(write)?;
+    built.versions = u32::try_from(versions.len()).unwrap_or(u32::MAX);
+    built.words = u32::try_from(words.len()).unwrap_or(u32::MAX);
     Ok(built)
 }
 
@@ -331,6 +359,8 @@ fn finish(
                     refs: u32::try_from(refs.len()).unwrap_or(u32::MAX),
                     claims: built.claims,
                     blocks: u32::try_from(blocks.len()).unwrap_or(u32::MAX),
+                    versions: built.versions,
+                    words: built.words,
                 };
                 write.put(
                     key::one(key::SEGMENT, number),
@@ -339,11 +369,9 @@ fn finish(
             }
         }
     }
-    for (number, name) in (0u32..).zip(shared.sources.all()) {
-        write.put(
-            key::one(key::SOURCE, number),
-            name.as_str().as_bytes().to_vec(),
-        );
+    for (number, lane) in (0u32..).zip(shared.lanes.all()) {
+        let name = format!("{}\0{}", lane.source, lane.destination);
+        write.put(key::one(key::LANE, number), name.into_bytes());
     }
     index.apply(write)?;
     Ok(next)
@@ -412,12 +440,19 @@ pub fn rows_from_journal(shared: &Shared) -> std::io::Result<()> {
             match head.kind {
                 Kind::Accepted => {
                     if let Ok(Some(meta)) = Meta::from_payload(&payload) {
-                        let source = shared.sources.number(&SourceName::new(&meta.source));
-                        rows.entry(*number)
-                            .or_default()
-                            .push(RowState::of(&meta, offset, source));
+                        let at = Place {
+                            segment: *number,
+                            offset,
+                        };
+                        rows.entry(*number).or_default().extend(
+                            shared
+                                .rows_of_meta(at, &meta)
+                                .into_iter()
+                                .map(|new| new.row),
+                        );
                     }
                 }
+                Kind::Word => {}
                 Kind::Step => {
                     let step = Step::decode(&payload);
                     if let (Some(id), Some(step)) = (head.subject, step)
@@ -457,7 +492,9 @@ pub fn rows_from_journal(shared: &Shared) -> std::io::Result<()> {
                         row.stands = *stands;
                     }
                 }
-                segment.summary.events = u32::try_from(made.len()).unwrap_or(u32::MAX);
+                let events = made.iter().filter(|row| row.offset % DELIVERIES == 0);
+                segment.summary.events = u32::try_from(events.count()).unwrap_or(u32::MAX);
+                segment.summary.rows = u32::try_from(made.len()).unwrap_or(u32::MAX);
                 segment.rows = Rows::Memory {
                     rows: made,
                     indexing: false,

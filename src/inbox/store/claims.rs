@@ -6,8 +6,27 @@
 
 use sha2::Sha256;
 
-use super::Claim;
-use super::record::{ClaimHashes, Place};
+use super::record::{ClaimHashes, Conflicts, Meta, Place};
+use super::{BusinessClaim, Claim};
+use crate::message::SourceName;
+
+/// What an event claims, hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashedClaims {
+    pub own: ClaimHashes,
+    pub business: Option<ClaimHashes>,
+}
+
+impl HashedClaims {
+    /// Of its own key, or of its business key when it has one.
+    pub fn at(&self, business: bool) -> Option<&ClaimHashes> {
+        if business {
+            self.business.as_ref()
+        } else {
+            Some(&self.own)
+        }
+    }
+}
 
 /// Hashes idempotency keys with the store's own secret.
 #[derive(Clone)]
@@ -19,11 +38,44 @@ impl ClaimKey {
         ClaimKey(hmac::KeyInit::new_from_slice(key).expect("HMAC takes a key of any length"))
     }
 
+    /// Everything that an event claims.
+    pub fn claims(&self, claim: &Claim) -> HashedClaims {
+        HashedClaims {
+            own: self.hash(claim),
+            business: claim.business.as_ref().map(|key| self.business(key)),
+        }
+    }
+
     pub fn hash(&self, claim: &Claim) -> ClaimHashes {
         ClaimHashes {
             key: self.mac(&[&[1], &claim.key]),
             key_and_body: self.mac(&[&[2], &claim.body, &claim.key]),
         }
+    }
+
+    /// Of a business key: never the same as that of an event's own.
+    pub fn business(&self, claim: &BusinessClaim) -> ClaimHashes {
+        ClaimHashes {
+            key: self.mac(&[&[3], &claim.key]),
+            key_and_body: self.mac(&[&[4], &claim.content, &claim.key]),
+        }
+    }
+
+    /// What deliveries of a source are in order by.
+    pub fn order(&self, source: &SourceName, value: &[u8]) -> u64 {
+        self.short(5, source, value)
+    }
+
+    /// What events of a source are about.
+    pub fn version(&self, source: &SourceName, key: &[u8]) -> u64 {
+        self.short(6, source, key)
+    }
+
+    fn short(&self, what: u8, source: &SourceName, value: &[u8]) -> u64 {
+        let source = source.as_str().as_bytes();
+        let length = u64::try_from(source.len()).unwrap_or(u64::MAX);
+        let mac = self.mac(&[&[what], &length.to_be_bytes(), source, value]);
+        u64::from_le_bytes(first(&mac))
     }
 
     fn mac(&self, parts: &[&[u8]]) -> [u8; 16] {
@@ -56,9 +108,31 @@ pub fn check_of(hashes: &ClaimHashes) -> Check {
     first(&hashes.key_and_body)
 }
 
+/// What an event takes: its key and its business key, each together with its content where the key
+/// alone was taken.
+pub fn claims_of(
+    meta: &Meta,
+    conflicts: Conflicts,
+) -> impl Iterator<Item = ([u8; 16], Check)> + use<> {
+    let one = |hashes: &ClaimHashes, conflict: bool| {
+        let hash = if conflict {
+            hashes.key_and_body
+        } else {
+            hashes.key
+        };
+        (hash, check_of(hashes))
+    };
+    let business = meta.business.as_ref();
+    std::iter::once(one(&meta.claim, conflicts.key))
+        .chain(business.map(|hashes| one(hashes, conflicts.business)))
+}
+
 /// The claims that are remembered. A claim lives until its segment is removed.
 pub struct Claims {
-    buckets: Vec<Vec<Entry>>,
+    /// By the first byte of the hash, then by the second; the inner ones when they are first needed.
+    shelves: Vec<Vec<Vec<Entry>>>,
+    /// By shelf: what was loaded and is not yet in its bucket, with the second byte of its hash.
+    loading: Vec<Vec<(u8, Entry)>>,
     length: usize,
 }
 
@@ -93,12 +167,14 @@ impl Entry {
     }
 }
 
-const BUCKETS: usize = 1 << 16;
+const SHELF: usize = 1 << 8;
+const BUCKETS: usize = SHELF * SHELF;
 
 impl Default for Claims {
     fn default() -> Self {
         Claims {
-            buckets: std::iter::repeat_with(Vec::new).take(BUCKETS).collect(),
+            shelves: vec![Vec::new(); SHELF],
+            loading: vec![Vec::new(); SHELF],
             length: 0,
         }
     }
@@ -109,9 +185,17 @@ impl Claims {
         self.length
     }
 
+    fn bucket(&mut self, number: usize) -> Option<&mut Vec<Entry>> {
+        let shelf = self.shelves.get_mut(number / SHELF)?;
+        if shelf.is_empty() {
+            shelf.resize_with(SHELF, Vec::new);
+        }
+        shelf.get_mut(number % SHELF)
+    }
+
     pub fn get(&self, hash: &[u8; 16]) -> Option<Taken> {
         let (bucket, rest) = split(hash);
-        let bucket = self.buckets.get(bucket)?;
+        let bucket = self.shelves.get(bucket / SHELF)?.get(bucket % SHELF)?;
         let at = search(bucket, &rest).ok()?;
         bucket.get(at).map(Entry::taken)
     }
@@ -119,7 +203,7 @@ impl Claims {
     /// Takes a key, over whoever had it.
     pub fn put(&mut self, hash: &[u8; 16], taken: Taken) {
         let (bucket, rest) = split(hash);
-        let Some(bucket) = self.buckets.get_mut(bucket) else {
+        let Some(bucket) = self.bucket(bucket) else {
             return;
         };
         let entry = Entry {
@@ -142,35 +226,59 @@ impl Claims {
         }
     }
 
-    /// Takes very many keys. Nothing can be asked until [`Claims::loaded`].
+    /// Takes very many keys. Nothing can be asked until [`Claims::loaded`]. They are only dealt out
+    /// by shelf here: going to each bucket in turn would miss every cache, ten million times.
     pub fn load(&mut self, hash: &[u8; 16], taken: Taken) {
         let (bucket, rest) = split(hash);
-        if let Some(bucket) = self.buckets.get_mut(bucket) {
-            make_room(bucket);
-            bucket.push(Entry::new(rest, taken));
+        if let Some(shelf) = self.loading.get_mut(bucket / SHELF) {
+            let [_, second, ..] = *hash;
+            shelf.push((second, Entry::new(rest, taken)));
         }
     }
 
     /// Puts in order what was loaded; of two with the same key the later counts.
     pub fn loaded(&mut self) {
-        self.length = 0;
-        for bucket in &mut self.buckets {
-            bucket.sort_by_key(|entry| entry.hash);
-            bucket.dedup_by(|later, earlier| {
-                let same = later.hash == earlier.hash;
-                if same {
-                    *earlier = *later;
+        for number in 0..SHELF {
+            let loading = self.loading.get_mut(number).map(std::mem::take);
+            let loading = loading.filter(|loading| !loading.is_empty());
+            let (Some(loading), Some(_)) = (loading, self.bucket(number * SHELF)) else {
+                continue;
+            };
+            let Some(shelf) = self.shelves.get_mut(number) else {
+                continue;
+            };
+            let mut counts = [0; SHELF];
+            for (second, _) in &loading {
+                if let Some(count) = counts.get_mut(usize::from(*second)) {
+                    *count += 1;
                 }
-                same
-            });
-            self.length += bucket.len();
+            }
+            for (bucket, count) in shelf.iter_mut().zip(counts) {
+                bucket.reserve_exact(count);
+            }
+            for (second, entry) in loading {
+                if let Some(bucket) = shelf.get_mut(usize::from(second)) {
+                    bucket.push(entry);
+                }
+            }
+            for bucket in shelf {
+                bucket.sort_by_key(|entry| entry.hash);
+                bucket.dedup_by(|later, earlier| {
+                    let same = later.hash == earlier.hash;
+                    if same {
+                        *earlier = *later;
+                    }
+                    same
+                });
+            }
         }
+        self.length = self.shelves.iter().flatten().map(Vec::len).sum();
     }
 
     /// Gives a key back, if it is (still) taken by what lies at `place`.
     pub fn remove(&mut self, hash: &[u8; 16], place: Place) {
         let (bucket, rest) = split(hash);
-        let Some(bucket) = self.buckets.get_mut(bucket) else {
+        let Some(bucket) = self.bucket(bucket) else {
             return;
         };
         if let Ok(at) = search(bucket, &rest)
@@ -189,7 +297,12 @@ impl Claims {
         count: usize,
         lives: impl Fn(u32) -> bool,
     ) -> Option<usize> {
-        for bucket in self.buckets.iter_mut().skip(from).take(count) {
+        let end = (from + count).min(BUCKETS);
+        for number in from..end {
+            let shelf = self.shelves.get_mut(number / SHELF);
+            let Some(bucket) = shelf.and_then(|shelf| shelf.get_mut(number % SHELF)) else {
+                continue;
+            };
             let before = bucket.len();
             bucket.retain(|e| lives(u32::from_le_bytes(e.segment)));
             self.length -= before - bucket.len();
@@ -197,7 +310,7 @@ impl Claims {
                 bucket.shrink_to_fit();
             }
         }
-        Some(from + count).filter(|next| *next < BUCKETS)
+        Some(end).filter(|next| *next < BUCKETS)
     }
 }
 
@@ -263,6 +376,8 @@ mod tests {
             key: key.to_vec(),
             body: [body; 32],
             keep: Duration::ZERO,
+            business: None,
+            on_conflict: Default::default(),
         };
         let a = ClaimKey::new(&[1; 32]);
         let b = ClaimKey::new(&[2; 32]);

@@ -25,6 +25,11 @@ fn age_limit(least_keep: Duration) -> Duration {
 /// Sealed segments that wait for the index, from which on the writer waits, too: their rows are
 /// in memory.
 const UNINDEXED_MAX: usize = 8;
+/// So long it may take over one of them.
+const PATIENCE: Duration = match cfg!(test) {
+    true => Duration::from_millis(20),
+    false => Duration::from_secs(5),
+};
 
 impl Writer {
     /// Writes the group and syncs it; then, and only then, makes it visible and answers. False when
@@ -70,6 +75,9 @@ impl Writer {
         let group = &mut self.group;
         self.shared
             .committed(self.file.number(), self.head, &group.accepted, &group.steps);
+        for (place, word) in &group.words {
+            self.shared.words.put(*place, word);
+        }
         for outcome in group.outcomes.drain(..) {
             outcome.tell(None);
         }
@@ -106,8 +114,11 @@ impl Writer {
 
     /// Nothing of the group happened.
     fn undo(&mut self, why: &StoreError) {
-        for (hash, place) in &self.group.claimed {
-            self.claims.remove(hash, *place);
+        for (hash, place, before) in self.group.claimed.iter().rev() {
+            match before {
+                Some(before) => self.claims.put(hash, *before),
+                None => self.claims.remove(hash, *place),
+            }
         }
         self.shared.owed.release(self.group.staged.keys().copied());
         for outcome in std::mem::take(&mut self.group.outcomes) {
@@ -162,19 +173,39 @@ impl Writer {
         }
     }
 
-    fn wait_for_index(&self) {
-        let behind = || {
+    /// The rows of sealed segments are in memory until the index has them: a writer that is faster
+    /// waits. But not for an index that makes no headway, since that is only an index.
+    fn wait_for_index(&mut self) {
+        let waiting = || {
             let inner = self.shared.catalog.lock();
             let waiting = inner
                 .segments
                 .values()
                 .filter(|s| s.sealed && matches!(s.rows, Rows::Memory { .. }));
-            waiting.count() > UNINDEXED_MAX
+            waiting.count()
         };
-        while self.shared.index().is_some() && behind() {
+        if self.shared.index().is_none() {
+            return;
+        }
+        let mut left = waiting();
+        if left <= UNINDEXED_MAX {
+            self.index_late = false;
+        }
+        let mut since = Instant::now();
+        while left > UNINDEXED_MAX && !self.index_late {
             self.shared.checkpoint.ring(|work| work.checkpoint = true);
             if !self.shared.checkpoint.wait_done() {
                 return;
+            }
+            let now = waiting();
+            if now < left {
+                (left, since) = (now, Instant::now());
+            } else if since.elapsed() >= PATIENCE {
+                tracing::error!(
+                    segments = now,
+                    "the index makes no headway: rows stay in memory, and nobody waits for it"
+                );
+                self.index_late = true;
             }
         }
     }
@@ -183,6 +214,7 @@ impl Writer {
     /// groups, means that nobody can make one of their deliveries owed again meanwhile.
     pub(super) fn expire(&mut self, now: Timestamp, reply: Reply<Vec<Segment>>) {
         self.commit();
+        let now = self.pace.believe(now, self.began.elapsed());
         let old = {
             let inner = self.shared.catalog.lock();
             inner
@@ -201,17 +233,21 @@ impl Writer {
             let _ = self.rotate(false);
         }
         self.carry_forward(now);
-        let removed = {
-            let mut inner = self.shared.catalog.lock();
-            let numbers = inner.expired(now);
-            inner.remove(&numbers)
+        let numbers = self.shared.catalog.lock().expired(now);
+        // What operators did stays; without room for it, so do the segments.
+        let removed = if self.carry_words(&numbers, now) {
+            self.shared.catalog.lock().remove(&numbers)
+        } else {
+            Vec::new()
         };
         if !removed.is_empty() {
             for segment in &removed {
                 self.live.remove(&segment.file.number());
             }
             let live = &self.live;
-            self.shared.owed.forget(|segment| !live.contains(&segment));
+            let gone = |segment: u32| !live.contains(&segment);
+            self.shared.owed.forget(gone);
+            self.shared.versions.forget(gone);
             self.sweep = Some(0);
             // Here, and not by whoever asked: that one may go away before it hears.
             self.shared
@@ -264,17 +300,36 @@ impl Writer {
         }
     }
 
+    /// Writes down anew what operators did, as far as it stands in segments that go. False when it
+    /// could not be made durable.
+    fn carry_words(&mut self, segments: &[u32], now: Timestamp) -> bool {
+        for (_, place) in self.shared.words.leaving(segments, now) {
+            let word = match self.shared.word(place) {
+                Ok(Some(word)) => word,
+                // Damaged: nobody can read it any more.
+                Ok(None) => continue,
+                Err(_) => return false,
+            };
+            let room = self.fits_word() || (self.commit() && self.rotate(false).is_ok());
+            if !room {
+                return false;
+            }
+            self.word(word);
+        }
+        self.commit()
+    }
+
     /// Writes the last step of an event down once more. False when there is no room, or when what
     /// was written before could not be made durable.
     fn carry(&mut self, place: Place, last: Place) -> bool {
-        let room = self.fits_step() || (self.commit() && self.rotate(false).is_ok());
-        if !room {
-            return false;
-        }
         // What cannot be read now tells nobody anything later either.
         let (Some(tag), Ok(Some(step))) = (self.tag_at(place), self.shared.step(last)) else {
             return true;
         };
+        let room = self.fits_step(&step) || (self.commit() && self.rotate(false).is_ok());
+        if !room {
+            return false;
+        }
         match self.stands(place.with_tag(tag)) {
             Ok(Some((open, granted))) => self.step(open, open, granted, &step),
             Ok(None) => {}

@@ -12,6 +12,7 @@
 //! Three threads: the writer, the one that writes checkpoints, and the one that keeps a segment
 //! ready and watches the free space.
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -19,15 +20,17 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::catalog::RowState;
 use super::checkpoint;
-use super::claims::ClaimKey;
+use super::claims::HashedClaims;
 use super::disk::{Disk, DiskFile, RealDisk};
+use super::ending;
 use super::index::{Index, index_path};
+use super::keyring::{self, Keyring};
 use super::open::{self, Parts};
 pub use super::open::{EmbeddedConfig, IndexUse, OpenError, Report};
-use super::queue::{Answered, Command, End, Offer, Queue, Reply};
-use super::record::{ClaimHashes, Meta, Place, encode_accepted, frame_span};
+use super::pace::Pace;
+use super::queue::{Answered, Asked, Command, End, Offer, Queue, Reply};
+use super::record::{Added, Meta, Order, Place, Planned, Version, encode_accepted, frame_span};
 use super::segment::{HEADER, MetaRead};
 use super::shared::{Shared, reading};
 use super::writer::Writer;
@@ -38,12 +41,14 @@ use crate::telemetry::Metrics;
 
 /// The store of one machine. Dropping it without [`Store::close`] is what a crash is, and safe.
 pub struct Embedded {
-    shared: Arc<Shared>,
-    queue: Arc<Queue>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) queue: Arc<Queue>,
     random: Arc<dyn Random>,
-    claim_key: ClaimKey,
+    claim_keys: Keyring,
+    pub(super) former_keys: Vec<[u8; 32]>,
     largest: u32,
     report: Report,
+    directory: Arc<Path>,
     running: Arc<Mutex<Running>>,
 }
 
@@ -98,6 +103,9 @@ impl Embedded {
             metrics,
             on_fatal,
             claims: opened.claims,
+            pace: Pace::new(opened.latest, config.clock_leap),
+            began: tokio::time::Instant::now(),
+            index_late: false,
             conflicts: opened.conflicts,
             live,
             sweep: None,
@@ -110,9 +118,11 @@ impl Embedded {
         };
         let running = Arc::new(Mutex::new(Running::default()));
         let store = Embedded {
-            claim_key: ClaimKey::new(&shared.identity.key),
+            claim_keys: Keyring::new(&shared.identity.key, &opened.former_keys),
+            former_keys: opened.former_keys,
             largest: config.segment_bytes - HEADER - (config.segment_bytes / 16).min(1 << 20),
             report: opened.report,
+            directory: Arc::from(&*config.directory),
             running,
             shared,
             queue,
@@ -166,6 +176,41 @@ impl Embedded {
         &self.report
     }
 
+    /// Makes a store where there is none, with the key of another one; false when there is one.
+    pub fn found(
+        directory: &Path,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        key: [u8; 32],
+    ) -> Result<bool, OpenError> {
+        let disk = Arc::new(RealDisk);
+        open::found(
+            &Parts {
+                disk,
+                clock,
+                random,
+            },
+            directory,
+            key,
+        )
+    }
+
+    /// From now on, and after every start, events whose keys were hashed with these are known again.
+    pub fn know_keys(&mut self, keys: &[[u8; 32]]) -> std::io::Result<()> {
+        let mut former = self.former_keys.clone();
+        for key in keys {
+            if *key != self.shared.identity.key && !former.contains(key) {
+                former.push(*key);
+            }
+        }
+        if former != self.former_keys {
+            keyring::write(&*self.shared.disk, &self.directory, &former)?;
+            self.claim_keys = Keyring::new(&self.shared.identity.key, &former);
+            self.former_keys = former;
+        }
+        Ok(())
+    }
+
     #[cfg(test)]
     pub(super) fn shared_for_tests(&self) -> &Shared {
         &self.shared
@@ -196,47 +241,98 @@ impl Embedded {
         blocking(move || read(&shared)).await?
     }
 
-    fn offer(&self, event: &StoredEvent, claim: &Claim) -> Result<Offer, StoreError> {
+    fn offer(&self, event: &StoredEvent, claim: &Claim, plan: &Plan) -> Result<Offer, StoreError> {
+        let keys = &self.claim_keys;
+        let lane = |destination: &DestinationName| LaneName::new(&event.source, destination);
+        let planned = |delivery: &PlannedDelivery| Planned {
+            destination: delivery.destination.as_str().to_owned(),
+            state: if delivery.wanted {
+                State::Owed
+            } else {
+                State::Filtered
+            },
+            order: delivery.order.as_ref().map(|order| Order {
+                hash: keys.order(&event.source, &order.value, |hash| {
+                    self.shared.in_order(&lane(&delivery.destination), hash)
+                }),
+                hold: order.hold,
+            }),
+        };
+        let claims = keys.hash(claim);
+        let added = Added {
+            tag: self.new_tag(),
+            claim: claims.own,
+            business: claims.business,
+            keep: claim.keep,
+            deliveries: plan.deliveries.iter().map(planned).collect(),
+            version: plan.version.as_ref().map(|version| Version {
+                key: keys.version(&event.source, &version.key, |hash| {
+                    self.shared.versions.known(hash)
+                }),
+                stamp: version.stamp,
+            }),
+        };
+        let mut offer = self.offer_of(event, added)?;
+        offer.on_conflict = claim.on_conflict;
+        offer.former = keys.former(claim);
+        Ok(offer)
+    }
+
+    pub(super) fn new_tag(&self) -> u64 {
+        self.random.next_u64()
+    }
+
+    /// An event whose keys were hashed already.
+    pub(super) fn offer_of(&self, event: &StoredEvent, added: Added) -> Result<Offer, StoreError> {
         let too_large = || StoreError::Unavailable(Unavailable::TooLarge);
-        let tag = self.random.next_u64();
-        let hashes = self.claim_key.hash(claim);
-        let meta = Meta::of(event, tag, hashes, claim.keep).ok_or_else(too_large)?;
+        let tag = added.tag;
+        let claims = HashedClaims {
+            own: added.claim,
+            business: added.business,
+        };
+        let meta = Meta::of(event, added).ok_or_else(too_large)?;
         let payload = encode_accepted(&meta, &event.headers, &event.body).ok_or_else(too_large)?;
         let length = u32::try_from(payload.len()).map_err(|_| too_large())?;
         let span = frame_span(length)
             .filter(|span| *span <= self.largest)
             .ok_or_else(too_large)?;
-        let source = self.shared.sources.number(&event.source);
+        let nowhere = Place {
+            segment: 0,
+            offset: 0,
+        };
         Ok(Offer {
             payload_crc: crc32fast::hash(&payload),
             payload,
             span,
-            hashes,
+            claims,
+            former: Vec::new(),
+            on_conflict: OnConflict::KeepBoth,
             tag,
-            row: RowState::of(&meta, 0, source),
-            keep: claim.keep,
+            rows: self.shared.rows_of_meta(nowhere, &meta),
             instead_of: Vec::new(),
         })
     }
 
     async fn accept_event(&self, new: NewEvent) -> Result<Acceptance, StoreError> {
-        let (event, claim) = new.into_parts();
+        let (event, claim, plan) = new.into_parts();
         let mut instead_of = Vec::new();
         loop {
-            let mut offer = self.offer(&event, &claim)?;
-            let hashes = offer.hashes;
+            let mut offer = self.offer(&event, &claim, &plan)?;
             offer.instead_of.clone_from(&instead_of);
-            let place = match self
+            let heard = self
                 .ask(|reply| Command::Accept(Box::new(offer), reply))
-                .await?
-            {
+                .await?;
+            let (place, business) = match heard.answered {
                 Answered::New(id) => return Ok(Acceptance::New(id)),
                 Answered::Conflict { id, of } => return Ok(Acceptance::Conflict { id, of }),
-                Answered::Duplicate(place) => place,
+                Answered::Dropped { of } => return Ok(Acceptance::Dropped { of }),
+                Answered::Refused { of } => return Ok(Acceptance::Refused { of }),
+                Answered::Duplicate { place, business } => (place, business),
             };
+            let offer = heard.offer;
             // The original is durable; its tag stands in it.
             if let Some(id) = self
-                .look(move |shared| original(shared, place, hashes))
+                .look(move |shared| original(shared, place, &offer, business))
                 .await?
             {
                 return Ok(Acceptance::Duplicate(id));
@@ -272,12 +368,18 @@ impl Embedded {
         if self.shared.flags.closed.swap(true, Ordering::SeqCst) {
             return Err(StoreError::Closed);
         }
-        let (shared, queue, running) = (
+        let (shared, queue, running, directory) = (
             Arc::clone(&self.shared),
             Arc::clone(&self.queue),
             Arc::clone(&self.running),
+            Arc::clone(&self.directory),
         );
-        blocking(move || stop(&shared, &queue, &running, End::Drain)).await?;
+        blocking(move || {
+            stop(&shared, &queue, &running, End::Drain, |shared| {
+                write_ending(shared, &directory);
+            });
+        })
+        .await?;
         if self.shared.failed() {
             Err(StoreError::Unknown)
         } else {
@@ -288,16 +390,19 @@ impl Embedded {
 
 /// The id of the event at a place; none when it is damaged, or not the event that it is taken for:
 /// memory knows shortened hashes, the journal the whole ones, and the journal decides.
-fn original(
+pub(super) fn original(
     shared: &Shared,
     place: Place,
-    hashes: ClaimHashes,
+    offer: &Offer,
+    business: bool,
 ) -> Result<Option<EventId>, StoreError> {
     let Some(file) = shared.catalog.file(place.segment) else {
         return Ok(None);
     };
     match file.read_meta(place.offset).map_err(reading)? {
-        MetaRead::Good(meta, _) if meta.claim == hashes => Ok(Some(place.with_tag(meta.tag))),
+        MetaRead::Good(meta, _) if offer.is_known_as(&meta, business) => {
+            Ok(Some(place.with_tag(meta.tag)))
+        }
         MetaRead::Good(..) | MetaRead::Damaged | MetaRead::NoEvent => Ok(None),
     }
 }
@@ -319,7 +424,13 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// Ends the threads: the writer first, since the others serve it.
-fn stop(shared: &Shared, queue: &Queue, running: &Mutex<Running>, how: End) {
+fn stop(
+    shared: &Shared,
+    queue: &Queue,
+    running: &Mutex<Running>,
+    how: End,
+    last: impl FnOnce(&Shared),
+) {
     let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
     queue.end(how);
     shared.room.stop();
@@ -334,13 +445,36 @@ fn stop(shared: &Shared, queue: &Queue, running: &Mutex<Running>, how: End) {
         let _ = thread.join();
     }
     shared.set_index(None);
+    last(shared);
     running.lock = None;
+}
+
+/// A clean stop: up to here everything is durable, and the next start knows.
+fn write_ending(shared: &Shared, directory: &Path) {
+    let end = {
+        let inner = shared.catalog.lock();
+        inner.segments.last_key_value().map(|(number, s)| Place {
+            segment: *number,
+            offset: s.end,
+        })
+    };
+    if let Some(end) = end.filter(|_| !shared.failed())
+        && let Err(error) = ending::write(&*shared.disk, directory, &shared.identity.id, end)
+    {
+        tracing::warn!(%error, "how far the journal is durable could not be written down");
+    }
 }
 
 impl Drop for Embedded {
     fn drop(&mut self) {
         if !self.shared.flags.closed.swap(true, Ordering::SeqCst) {
-            stop(&self.shared, &self.queue, &self.running, End::Abandon);
+            stop(
+                &self.shared,
+                &self.queue,
+                &self.running,
+                End::Abandon,
+                |_| {},
+            );
         }
     }
 }
@@ -447,30 +581,54 @@ impl Store for Embedded {
 
     fn lease<'a>(
         &'a self,
-        source: &'a SourceName,
+        lane: &'a LaneName,
         now: Timestamp,
         until: Timestamp,
         max: usize,
     ) -> Pending<'a, Result<Vec<Lease>, StoreError>> {
         Box::pin(async move {
             self.usable()?;
-            let number = self.shared.sources.known(source);
+            if self.shared.words.paused(lane) {
+                return Ok(Vec::new());
+            }
+            let number = self.shared.lanes.known(lane);
             Ok(number.map_or_else(Vec::new, |number| {
                 self.shared.owed.lease(number, now, until, max)
             }))
         })
     }
 
+    fn lease_one(
+        &self,
+        id: EventId,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Pending<'_, Result<Picked, StoreError>> {
+        Box::pin(async move {
+            self.usable()?;
+            let shared = &self.shared;
+            let open = shared.owed.get(Place::of(id));
+            let lane = open.and_then(|open| shared.lanes.name(open.lane));
+            if lane.is_none_or(|lane| shared.words.paused(&lane)) {
+                return Ok(Picked::NotNow);
+            }
+            Ok(shared.owed.lease_one(id, now, until))
+        })
+    }
+
     fn next_due<'a>(
         &'a self,
-        source: &'a SourceName,
+        lane: &'a LaneName,
     ) -> Pending<'a, Result<Option<Timestamp>, StoreError>> {
         Box::pin(async move {
             self.usable()?;
+            if self.shared.words.paused(lane) {
+                return Ok(None);
+            }
             Ok(self
                 .shared
-                .sources
-                .known(source)
+                .lanes
+                .known(lane)
                 .and_then(|number| self.shared.owed.next_due(number)))
         })
     }
@@ -488,17 +646,45 @@ impl Store for Embedded {
         Box::pin(self.ask(move |reply| Command::Settle(Box::new((lease, attempt, next)), reply)))
     }
 
-    fn redrive(&self, id: EventId, now: Timestamp) -> Pending<'_, Result<Operated, StoreError>> {
-        Box::pin(self.ask(move |reply| Command::Redrive(id, now, reply)))
-    }
-
-    fn discard(
+    fn operate(
         &self,
         id: EventId,
+        word: Operation,
         now: Timestamp,
-        reason: String,
+        by: Option<String>,
     ) -> Pending<'_, Result<Operated, StoreError>> {
-        Box::pin(self.ask(move |reply| Command::Discard(id, now, reason, reply)))
+        let asked = Box::new(Asked { id, word, now, by });
+        Box::pin(self.ask(move |reply| Command::Operate(asked, reply)))
+    }
+
+    fn record(&self, deed: Deed) -> Pending<'_, Result<u64, StoreError>> {
+        let deed = Box::new(deed);
+        Box::pin(self.ask(move |reply| Command::Record(deed, reply)))
+    }
+
+    fn audit(&self, after: Option<u64>, limit: usize) -> Pending<'_, Result<Audit, StoreError>> {
+        Box::pin(self.look(move |shared| shared.audit_page(after, limit)))
+    }
+
+    fn paused(&self, lane: &LaneName) -> bool {
+        self.shared.words.paused(lane)
+    }
+
+    fn overtaken(&self, id: EventId) -> Pending<'_, Result<Option<EventId>, StoreError>> {
+        Box::pin(self.look(move |shared| shared.overtaken_by(id)))
+    }
+
+    fn supersede(&self, lease: Lease, by: EventId) -> Pending<'_, Result<(), StoreError>> {
+        Box::pin(self.ask(move |reply| Command::Supersede(Box::new((lease, by)), reply)))
+    }
+
+    fn count<'a>(
+        &'a self,
+        filter: &'a Filter,
+        after: Option<EventId>,
+    ) -> Pending<'a, Result<Counted, StoreError>> {
+        let filter = filter.clone();
+        Box::pin(self.look(move |shared| shared.count_rows(&filter, after)))
     }
 
     fn list<'a>(

@@ -66,6 +66,7 @@ struct Sim {
     kept: Option<PathBuf>,
     synced_dirs: Vec<PathBuf>,
     bug_in_set_len: bool,
+    hang_in_set_len: bool,
 }
 
 #[derive(Default, Clone)]
@@ -134,6 +135,11 @@ impl FaultyDisk {
         self.sim().bug_in_set_len = true;
     }
 
+    /// Whoever sets the length of a file waits until this is over.
+    pub(super) fn hang_in_set_len(&self, hang: bool) {
+        self.sim().hang_in_set_len = hang;
+    }
+
     /// Directories that were ever synced.
     pub(super) fn synced_dirs(&self) -> Vec<PathBuf> {
         self.sim().synced_dirs.clone()
@@ -172,6 +178,20 @@ impl FaultyDisk {
             files: sim.files.iter().map(settled).collect(),
             names: sim.names.clone(),
             durable_names: sim.names.clone(),
+            capacity: sim.capacity,
+            ..Sim::default()
+        })))
+    }
+
+    /// The process was killed at this moment, and the machine goes on: all that was written is
+    /// there, and what was not synced is not any safer for it.
+    pub(super) fn after_kill(&self) -> FaultyDisk {
+        let sim = self.sim();
+        FaultyDisk(Arc::new(Mutex::new(Sim {
+            files: sim.files.clone(),
+            names: sim.names.clone(),
+            durable_names: sim.durable_names.clone(),
+            renamed: sim.renamed.clone(),
             capacity: sim.capacity,
             ..Sim::default()
         })))
@@ -410,6 +430,9 @@ impl DiskFile for FaultyFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        while self.disk.sim().hang_in_set_len {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
         let (mut sim, _) = self.disk.operate(Doing::Other)?;
         if sim.bug_in_set_len {
             drop(sim);

@@ -13,12 +13,13 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use super::blocks::{self, StoredClaim, StoredRow, StoredSegment};
+use super::blocks::{self, StoredClaim, StoredRow, StoredSegment, StoredVersion};
 use super::catalog::Block;
 use super::record::{self, Reader};
+use crate::message::{DestinationName, LaneName, SourceName};
 
 /// Version of what is stored in here; another one is rebuilt, not converted.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Why the index cannot be used.
 #[derive(Debug)]
@@ -72,12 +73,14 @@ pub struct Index {
 /// The keys: one letter, then numbers in big-endian, so that they sort.
 pub mod key {
     pub const META: &[u8] = b"m";
-    pub const SOURCE: u8 = b'n';
+    pub const LANE: u8 = b'n';
     pub const SEGMENT: u8 = b's';
     pub const BLOCKS: u8 = b'd';
     pub const REFS: u8 = b'f';
     pub const CLAIMS: u8 = b'c';
     pub const ROWS: u8 = b'r';
+    pub const VERSIONS: u8 = b'v';
+    pub const WORDS: u8 = b'w';
 
     pub fn one(letter: u8, number: u32) -> Vec<u8> {
         let mut key = vec![letter];
@@ -194,17 +197,22 @@ impl Index {
             .ok_or(IndexError::Broken("the checkpoint"))
     }
 
-    /// Names of sources, in the order of their numbers.
-    pub fn sources(&self) -> Result<Vec<String>, IndexError> {
+    /// Names of lanes, in the order of their numbers.
+    pub fn lanes(&self) -> Result<Vec<LaneName>, IndexError> {
         let mut names = Vec::new();
-        self.each(&[key::SOURCE], |key, value| {
+        self.each(&[key::LANE], |key, value| {
             let number = Reader(key.get(1..).unwrap_or_default())
                 .array()
                 .map(u32::from_be_bytes);
             if number != u32::try_from(names.len()).ok() {
-                return Err(IndexError::Broken("the names of sources"));
+                return Err(IndexError::Broken("the names of lanes"));
             }
-            names.push(String::from_utf8_lossy(value).into_owned());
+            let name = String::from_utf8_lossy(value);
+            let (source, destination) = name.split_once('\0').unwrap_or((&name, ""));
+            names.push(LaneName {
+                source: SourceName::new(source),
+                destination: DestinationName::new(destination),
+            });
             Ok(())
         })?;
         Ok(names)
@@ -235,7 +243,7 @@ impl Index {
             Ok(())
         })?;
         let rows: u64 = found.iter().map(|b| u64::from(b.rows)).sum();
-        if found.len() != segment.blocks as usize || rows != u64::from(segment.summary.events) {
+        if found.len() != segment.blocks as usize || rows != u64::from(segment.summary.rows) {
             return Err(IndexError::Broken("the number of blocks"));
         }
         Ok(found)
@@ -273,16 +281,72 @@ impl Index {
         Ok(())
     }
 
+    pub fn versions(
+        &self,
+        number: u32,
+        segment: &StoredSegment,
+    ) -> Result<Vec<StoredVersion>, IndexError> {
+        let mut found = Vec::new();
+        self.each(&key::one(key::VERSIONS, number), |_, value| {
+            found.extend(blocks::decode_versions(value).ok_or(IndexError::Broken("versions"))?);
+            Ok(())
+        })?;
+        if found.len() != segment.versions as usize {
+            return Err(IndexError::Broken("the number of versions"));
+        }
+        Ok(found)
+    }
+
+    /// Offsets of the deeds of operators in a segment.
+    pub fn words(&self, number: u32, segment: &StoredSegment) -> Result<Vec<u32>, IndexError> {
+        let mut found = Vec::new();
+        self.each(&key::one(key::WORDS, number), |_, value| {
+            found.extend(blocks::decode_refs(value).ok_or(IndexError::Broken("deeds"))?);
+            Ok(())
+        })?;
+        if found.len() != segment.words as usize {
+            return Err(IndexError::Broken("the number of deeds"));
+        }
+        Ok(found)
+    }
+
     /// Everything under a segment's number, to be removed.
     pub fn keys_of(&self, segment: u32) -> Result<Vec<Vec<u8>>, IndexError> {
         let mut keys = vec![key::one(key::SEGMENT, segment)];
-        for letter in [key::BLOCKS, key::REFS, key::CLAIMS, key::ROWS] {
+        for letter in [
+            key::BLOCKS,
+            key::REFS,
+            key::CLAIMS,
+            key::ROWS,
+            key::VERSIONS,
+            key::WORDS,
+        ] {
             let mut iter = self.db.scan_prefix(key::one(letter, segment)).keys();
             while let Some(key) = guarded(|| iter.next().transpose())? {
                 keys.push(key.to_vec());
             }
         }
         Ok(keys)
+    }
+
+    /// Reads everything, and says of how many segments it speaks.
+    pub fn check(&self, store: &[u8; 16]) -> Result<u32, IndexError> {
+        self.checkpoint(store)?
+            .ok_or(IndexError::Broken("it has no checkpoint"))?;
+        self.lanes()?;
+        let segments = self.segments()?;
+        for (number, segment) in &segments {
+            for block in self.blocks(*number, segment)? {
+                if self.rows(*number, block.first)?.len() != usize::from(block.rows) {
+                    return Err(IndexError::Broken("the number of rows in a block"));
+                }
+            }
+            self.refs(*number, segment)?;
+            self.claims(*number, segment, |_| {})?;
+            self.versions(*number, segment)?;
+            self.words(*number, segment)?;
+        }
+        Ok(u32::try_from(segments.len()).unwrap_or(u32::MAX))
     }
 
     pub fn apply(&self, write: Write) -> Result<(), IndexError> {

@@ -11,26 +11,34 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
-use crate::message::{EventId, Headers, SourceName};
+use crate::message::{DestinationName, EventId, Headers, LaneName, SourceName};
 
 pub mod disk;
 pub mod record;
 pub mod segment;
 pub mod claims;
+pub mod keyring;
+pub mod order;
 pub mod owed;
 pub mod catalog;
 pub mod blocks;
 pub mod index;
 pub mod room;
+pub mod versions;
+pub mod words;
 pub mod shared;
 pub mod checkpoint;
+pub mod ending;
 pub mod open;
 pub mod reading;
 pub mod queue;
+pub mod pace;
 pub mod writer;
 pub mod commit;
 pub mod steps;
+pub mod load;
 pub mod embedded;
+pub mod offline;
 #[cfg(test)]
 pub mod plain;
 #[cfg(test)]
@@ -64,24 +72,34 @@ pub trait Store: Send + Sync + 'static {
     /// `Duplicate` if the first did succeed.
     fn accept(&self, event: NewEvent) -> Pending<'_, Result<Acceptance, StoreError>>;
 
-    /// Up to `max` deliveries of `source` that are due at `now`, earliest due first. Each is
-    /// leased: no one else is given it before `until`, or before it is settled.
+    /// Up to `max` deliveries of a lane that are due at `now`, earliest due first. Each is
+    /// leased: no one else is given it before `until`, or before it is settled. Of deliveries that
+    /// are in order with each other only the first is given, and the next once that is delivered
+    /// or discarded (or dead, unless dead letters hold it). A lane that is paused gives nothing.
     fn lease<'a>(
         &'a self,
-        source: &'a SourceName,
+        lane: &'a LaneName,
         now: Timestamp,
         until: Timestamp,
         max: usize,
     ) -> Pending<'a, Result<Vec<Lease>, StoreError>>;
 
-    /// When the next delivery of `source` falls due (a lease that runs out counts). None: nothing
-    /// is owed. A hint for timers: it may be early, never late.
+    /// This one delivery, if it could be leased now: it is due, it is its turn, and nobody has it.
+    fn lease_one(
+        &self,
+        id: EventId,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Pending<'_, Result<Picked, StoreError>>;
+
+    /// When the next delivery of a lane falls due (a lease that runs out counts). None: nothing
+    /// is owed, or the lane is paused. A hint for timers: it may be early, never late.
     fn next_due<'a>(
         &'a self,
-        source: &'a SourceName,
+        lane: &'a LaneName,
     ) -> Pending<'a, Result<Option<Timestamp>, StoreError>>;
 
-    /// The event itself, byte for byte. None when it is not (or no longer) there.
+    /// The event of a delivery, byte for byte. None when it is not (or no longer) there.
     fn read(&self, id: EventId) -> Pending<'_, Result<Option<StoredEvent>, StoreError>>;
 
     /// Ends a lease: writes down the attempt and what follows from it. A lease that ran out and
@@ -94,17 +112,49 @@ pub trait Store: Send + Sync + 'static {
         next: Next,
     ) -> Pending<'_, Result<(), StoreError>>;
 
-    /// Makes a delivery that ended (delivered, dead, discarded) owed again, due at `now`; its retry policy
-    /// starts anew. One that is owed becomes due at once.
-    fn redrive(&self, id: EventId, now: Timestamp) -> Pending<'_, Result<Operated, StoreError>>;
+    /// An operator's word on one delivery. With `by`, it stands in the audit, in the same commit.
+    fn operate(
+        &self,
+        id: EventId,
+        word: Operation,
+        now: Timestamp,
+        by: Option<String>,
+    ) -> Pending<'_, Result<Operated, StoreError>>;
 
-    /// Ends an owed or dead delivery by an operator's word.
+    /// [`Operation::Redrive`], without an entry in the audit.
+    fn redrive(&self, id: EventId, now: Timestamp) -> Pending<'_, Result<Operated, StoreError>> {
+        self.operate(id, Operation::Redrive, now, None)
+    }
+
+    /// [`Operation::Discard`], without an entry in the audit.
     fn discard(
         &self,
         id: EventId,
         now: Timestamp,
         reason: String,
-    ) -> Pending<'_, Result<Operated, StoreError>>;
+    ) -> Pending<'_, Result<Operated, StoreError>> {
+        self.operate(id, Operation::Discard { reason }, now, None)
+    }
+
+    /// Writes down what an operator did, for the audit. [`DeedKind::Pause`] and
+    /// [`DeedKind::Resume`] take effect with it: they stop and restart the lane that the deed
+    /// names, or with no destination all lanes of the source. Its number.
+    fn record(&self, deed: Deed) -> Pending<'_, Result<u64, StoreError>>;
+
+    /// What operators did, newest first, at most `limit` entries, beginning before the number
+    /// `after`.
+    fn audit(&self, after: Option<u64>, limit: usize) -> Pending<'_, Result<Audit, StoreError>>;
+
+    /// True when nothing of this lane is leased until it is resumed.
+    fn paused(&self, lane: &LaneName) -> bool;
+
+    /// How many rows fit, of those that are looked at in one call; where to go on counting, none at
+    /// the end.
+    fn count<'a>(
+        &'a self,
+        filter: &'a Filter,
+        after: Option<EventId>,
+    ) -> Pending<'a, Result<Counted, StoreError>>;
 
     /// Newest first, at most `limit` rows (at most 500), beginning after `after`. May return fewer rows
     /// than there are and still a cursor, when a filter made it look at very many.
@@ -118,7 +168,14 @@ pub trait Store: Send + Sync + 'static {
     /// One row of the list. None when it is not (or no longer) there.
     fn row(&self, id: EventId) -> Pending<'_, Result<Option<Row>, StoreError>>;
 
-    /// Every attempt on an event, oldest first.
+    /// The latest event about the same as that of `id`, when it has a higher stamp
+    /// ([`EventVersion`]).
+    fn overtaken(&self, id: EventId) -> Pending<'_, Result<Option<EventId>, StoreError>>;
+
+    /// Ends a lease without an attempt: a later event says it all.
+    fn supersede(&self, lease: Lease, by: EventId) -> Pending<'_, Result<(), StoreError>>;
+
+    /// Every attempt of a delivery, oldest first.
     fn attempts(&self, id: EventId) -> Pending<'_, Result<Vec<Attempt>, StoreError>>;
 
     /// Gives back what is settled and older than its `keep`.
@@ -137,13 +194,14 @@ pub trait Store: Send + Sync + 'static {
 pub struct NewEvent {
     event: StoredEvent,
     claim: Claim,
+    plan: Plan,
 }
 
 impl NewEvent {
     /// For the inbox and for the store's own tests: whoever else could call this could store
     /// what was never verified.
-    pub(in crate::inbox) fn new(event: StoredEvent, claim: Claim) -> Self {
-        NewEvent { event, claim }
+    pub(in crate::inbox) fn new(event: StoredEvent, claim: Claim, plan: Plan) -> Self {
+        NewEvent { event, claim, plan }
     }
 
     pub fn event(&self) -> &StoredEvent {
@@ -154,9 +212,60 @@ impl NewEvent {
         &self.claim
     }
 
-    pub fn into_parts(self) -> (StoredEvent, Claim) {
-        (self.event, self.claim)
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
+
+    pub fn into_parts(self) -> (StoredEvent, Claim, Plan) {
+        (self.event, self.claim, self.plan)
+    }
+}
+
+/// What follows from an event: its deliveries, and what it overtakes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// From one to eight, with different destinations.
+    pub deliveries: Vec<PlannedDelivery>,
+    /// None: it neither overtakes nor is overtaken.
+    pub version: Option<EventVersion>,
+}
+
+impl Plan {
+    /// To `main`, in no order.
+    pub fn main() -> Self {
+        Plan {
+            deliveries: vec![PlannedDelivery {
+                destination: DestinationName::main(),
+                wanted: true,
+                order: None,
+            }],
+            version: None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedDelivery {
+    pub destination: DestinationName,
+    /// False: the destination's condition does not let it through.
+    pub wanted: bool,
+    pub order: Option<PlannedOrder>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedOrder {
+    /// Deliveries of a lane with the same value go out one after the other. The store hashes it
+    /// with a key of its own.
+    pub value: Vec<u8>,
+    /// A dead letter holds those behind it.
+    pub hold: bool,
+}
+
+/// Of the events of a source with the same key, the one with the highest stamp is the latest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventVersion {
+    pub key: Vec<u8>,
+    pub stamp: i128,
 }
 
 /// What makes two callbacks one event.
@@ -170,6 +279,30 @@ pub struct Claim {
     pub body: [u8; 32],
     /// How long the claim, the event and its body are kept.
     pub keep: Duration,
+    /// A second key, of what the event is about.
+    pub business: Option<BusinessClaim>,
+    pub on_conflict: OnConflict,
+}
+
+/// What makes two callbacks one for the merchant, whatever the provider calls them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BusinessClaim {
+    /// Source, and the values of the key, unambiguously joined.
+    pub key: Vec<u8>,
+    /// Digest of what must be equal for two events with this key to be the same.
+    pub content: [u8; 32],
+}
+
+/// What becomes of an event whose key is taken by another content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnConflict {
+    /// It is accepted too, and flagged.
+    #[default]
+    KeepBoth,
+    /// It is answered like a duplicate, and not stored.
+    FirstWins,
+    /// It is rejected, and not stored.
+    Reject,
 }
 
 /// An event as it was received and verified. The store gives back every byte of it.
@@ -191,7 +324,8 @@ pub struct StoredEvent {
     pub event_type: String,
     /// How it was verified, e.g. `hmac-sha256 keys[0]`; `none` when the source says so.
     pub verified: String,
-    /// The first event with the same idempotency key and another body. Set by the store.
+    /// The first event with the same idempotency or business key and another content. Set by the
+    /// store.
     pub conflict_of: Option<EventId>,
 }
 
@@ -204,13 +338,22 @@ pub enum Acceptance {
     Conflict { id: EventId, of: EventId },
     /// It was accepted before, and that acceptance is on stable storage.
     Duplicate(EventId),
+    /// Another content has its key, is on stable storage, and wins ([`OnConflict::FirstWins`]).
+    /// Nothing of this one is stored.
+    Dropped { of: EventId },
+    /// As `Dropped`, and to be told so ([`OnConflict::Reject`]).
+    Refused { of: EventId },
 }
 
 impl Acceptance {
     /// The event that is now durable.
     pub fn id(self) -> EventId {
         match self {
-            Acceptance::New(id) | Acceptance::Conflict { id, .. } | Acceptance::Duplicate(id) => id,
+            Acceptance::New(id)
+            | Acceptance::Conflict { id, .. }
+            | Acceptance::Duplicate(id)
+            | Acceptance::Dropped { of: id }
+            | Acceptance::Refused { of: id } => id,
         }
     }
 }
@@ -230,6 +373,16 @@ pub struct Lease {
     pub grant: u64,
 }
 
+/// What came of asking for one delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Picked {
+    Leased(Lease),
+    /// Somebody else has it.
+    UnderWay,
+    /// Ended, not due, not its turn, paused, or not there.
+    NotNow,
+}
+
 /// One HTTP try, written down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
@@ -240,6 +393,19 @@ pub struct Attempt {
     pub status: Option<u16>,
     /// Stable code of what went wrong (`connect_refused`, `timeout`, …); empty when taken.
     pub error: String,
+    /// What the destination said besides, where it answered.
+    pub response: Option<Response>,
+}
+
+/// An answer of a destination, as far as it is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Response {
+    /// Selected fields, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The beginning of the body.
+    pub body: Bytes,
+    /// The body went on.
+    pub cut: bool,
 }
 
 /// What follows from an attempt.
@@ -253,6 +419,85 @@ pub enum Next {
     Dead { reason: String },
 }
 
+/// An operator's word on a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Makes a delivery that ended (in whatever way) owed again, due at once; its retry policy
+    /// starts anew. One that is owed becomes due at once.
+    Redrive,
+    /// Ends an owed or dead delivery.
+    Discard { reason: String },
+}
+
+/// Something that an operator did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deed {
+    pub at: Timestamp,
+    /// What the admin port calls the token that was used.
+    pub by: String,
+    pub kind: DeedKind,
+    pub source: Option<SourceName>,
+    pub destination: Option<DestinationName>,
+    /// The delivery, where it was one.
+    pub event: Option<EventId>,
+    /// The filter of many, or the reason given.
+    pub detail: String,
+    /// How many deliveries it was about.
+    pub count: u64,
+    /// What came of it, as a stable code (`done`, `not_found`, …).
+    pub outcome: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeedKind {
+    Redrive,
+    Discard,
+    Pause,
+    Resume,
+    RedriveMany,
+    DiscardMany,
+}
+
+impl DeedKind {
+    pub const ALL: [DeedKind; 6] = [
+        DeedKind::Redrive,
+        DeedKind::Discard,
+        DeedKind::Pause,
+        DeedKind::Resume,
+        DeedKind::RedriveMany,
+        DeedKind::DiscardMany,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeedKind::Redrive => "redrive",
+            DeedKind::Discard => "discard",
+            DeedKind::Pause => "pause",
+            DeedKind::Resume => "resume",
+            DeedKind::RedriveMany => "redrive_many",
+            DeedKind::DiscardMany => "discard_many",
+        }
+    }
+}
+
+/// A page of the audit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// Newest first, each with its number.
+    pub entries: Vec<(u64, Deed)>,
+    /// Where the next page begins; none at the end.
+    pub next: Option<u64>,
+}
+
+/// How long entries of the audit are kept.
+pub const AUDIT_KEEP: Duration = Duration::from_secs(400 * 86_400);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    pub count: u64,
+    pub next: Option<EventId>,
+}
+
 /// Where a delivery stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
@@ -262,10 +507,21 @@ pub enum State {
     /// A dead letter.
     Dead,
     Discarded,
+    /// Its destination's condition did not let it through.
+    Filtered,
+    /// A later event said it all, so that it was not sent.
+    Superseded,
 }
 
 impl State {
-    pub const ALL: [State; 4] = [State::Owed, State::Delivered, State::Dead, State::Discarded];
+    pub const ALL: [State; 6] = [
+        State::Owed,
+        State::Delivered,
+        State::Dead,
+        State::Discarded,
+        State::Filtered,
+        State::Superseded,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -273,6 +529,8 @@ impl State {
             State::Delivered => "delivered",
             State::Dead => "dead",
             State::Discarded => "discarded",
+            State::Filtered => "filtered",
+            State::Superseded => "superseded",
         }
     }
 }
@@ -287,10 +545,11 @@ pub enum Operated {
     NotApplicable(State),
 }
 
-/// Which events to list. Every part that is set must fit.
+/// Which deliveries to list. Every part that is set must fit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     pub source: Option<SourceName>,
+    pub destination: Option<DestinationName>,
     pub state: Option<State>,
     pub event_type: Option<String>,
     /// The provider's event id, exactly.
@@ -301,11 +560,13 @@ pub struct Filter {
     pub to: Option<Timestamp>,
 }
 
-/// One event in a list.
+/// One delivery in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
+    /// The delivery's; [`EventId::event`] is its event's.
     pub id: EventId,
     pub source: SourceName,
+    pub destination: DestinationName,
     pub provider: String,
     pub event_key: String,
     pub event_type: String,
@@ -377,6 +638,17 @@ pub enum Unavailable {
     QueueFull,
     /// Larger than a journal segment can hold.
     TooLarge,
+}
+
+impl Operated {
+    /// Stable code, for the audit.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Operated::Done => "done",
+            Operated::NotFound => "not_found",
+            Operated::NotApplicable(_) => "not_applicable",
+        }
+    }
 }
 
 impl StoreError {

@@ -7,22 +7,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::State;
-use super::catalog::{RowState, Rows, Segment, is_open};
+use super::catalog::{Rows, Segment, is_open};
 use super::checkpoint;
-use super::claims::{Claims, Taken, check_of};
+use super::claims::{Claims, Taken, claims_of};
 use super::disk::{self, Disk, DiskFile};
+use super::ending;
 use super::index::{Index, IndexError, index_path};
+use super::keyring;
 use super::owed::{Open, Owed};
-use super::record::{ClaimHashes, Kind, Meta, Place, Step};
+use super::pace;
+use super::record::{Conflicts, Kind, Meta, Place, Step, Word};
 use super::room::{Room, RoomSettings, segment_number, segment_path};
-use super::segment::{Found, Gap, HEADER, Header, HeaderRead, Identity, SegmentFile, Tail, Walk};
-use super::shared::{Flags, NewRow, Shared, Stepped};
-use crate::clock::Clock;
-use crate::message::SourceName;
+use super::segment::{
+    FORMAT, Found, FrameRead, Gap, HEADER, Header, HeaderRead, Identity, SegmentFile, Tail, Walk,
+};
+use super::shared::{Flags, Shared, Stepped};
+use crate::clock::{Clock, Timestamp};
 use crate::random::Random;
 
 const LOCK: &str = "store.lock";
-const ID: &str = "store.id";
+pub(super) const ID: &str = "store.id";
 const NEW_ID: &str = "store.id.tmp";
 
 /// How an embedded store is set up.
@@ -45,6 +49,8 @@ pub struct EmbeddedConfig {
     pub index: bool,
     /// How often the free space is looked at.
     pub tick: Duration,
+    /// How many times as fast as time goes by expiry may follow the clock; 0: it believes it.
+    pub clock_leap: u32,
 }
 
 impl Default for EmbeddedConfig {
@@ -59,6 +65,7 @@ impl Default for EmbeddedConfig {
             index_cache_bytes: 32 << 20,
             index: true,
             tick: Duration::from_secs(1),
+            clock_leap: pace::FASTER,
         }
     }
 }
@@ -141,7 +148,7 @@ impl std::error::Error for OpenError {
     }
 }
 
-fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+pub(super) fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     move |error| OpenError::Io {
         doing,
         path: path.to_owned(),
@@ -227,6 +234,10 @@ pub struct Opened {
     pub active_bytes: u64,
     pub end: u32,
     pub lock: Arc<dyn DiskFile>,
+    /// The latest moment that the journal knows of.
+    pub latest: Option<Timestamp>,
+    /// With which the keys of imported events were hashed.
+    pub former_keys: Vec<[u8; 32]>,
     pub report: Report,
 }
 
@@ -261,8 +272,11 @@ pub fn open(config: &EmbeddedConfig, parts: &Parts) -> Result<Opened, OpenError>
         // Another user's directory may refuse; then it was not made just now either.
         let _ = disk.sync_dir(above);
     }
-    disk.sync_dir(directory)
-        .map_err(io_error("syncing", directory))?;
+    // The names in it too: a process that was killed may have left one that is in memory only, and
+    // what is found here is believed.
+    for dir in [directory, &journal] {
+        disk.sync_dir(dir).map_err(io_error("syncing", dir))?;
+    }
     let (files, unreadable) = segments(disk, &journal)?;
     let identity = identity(disk, parts, directory, &files)?;
     if let Some(foreign) = files.iter().find(|f| f.header.identity != identity) {
@@ -287,7 +301,11 @@ pub fn open(config: &EmbeddedConfig, parts: &Parts) -> Result<Opened, OpenError>
         .chain(unreadable.iter().copied())
         .max()
         .unwrap_or(0);
-    if files.last().is_none_or(|last| last.number() != highest) {
+    // What was written in an older format is read, and nothing is added to it.
+    if files
+        .last()
+        .is_none_or(|last| last.number() != highest || last.header.format != FORMAT)
+    {
         let taken = shared()
             .room
             .first(highest + 1)
@@ -295,7 +313,20 @@ pub fn open(config: &EmbeddedConfig, parts: &Parts) -> Result<Opened, OpenError>
         files.push(taken.file);
     }
     let files: Vec<Arc<SegmentFile>> = files.into_iter().map(Arc::new).collect();
-    let mut opened = replay(config, &shared, &files, lock)?;
+    let ending = ending::read(disk, directory, &identity.id);
+    let mut opened = replay(config, &shared, &files, ending, lock)?;
+    opened.former_keys = keyring::read(disk, directory).map_err(io_error(
+        "reading the keys of imported events in",
+        directory,
+    ))?;
+    opened.latest = latest(&opened.shared);
+    let end = Place {
+        segment: opened.active.number(),
+        offset: opened.end,
+    };
+    if let Err(error) = ending::write(disk, directory, &identity.id, end) {
+        tracing::warn!(%error, "how far the journal is durable could not be written down");
+    }
     opened.report.unreadable = unreadable;
     opened.report.segments = u32::try_from(files.len()).unwrap_or(u32::MAX);
     opened.report.events = opened
@@ -309,6 +340,15 @@ pub fn open(config: &EmbeddedConfig, parts: &Parts) -> Result<Opened, OpenError>
     opened.report.took = parts.clock.now().since(started);
     opened.shared.room.begin(opened.active.number() + 1);
     Ok(opened)
+}
+
+/// When the last event came, or the last segment was made. None in a store without events.
+fn latest(shared: &Shared) -> Option<Timestamp> {
+    let inner = shared.catalog.lock();
+    let received = inner.segments.values().filter_map(|s| s.summary.received);
+    let received = received.map(|(_, last)| last).max()?;
+    let made = inner.segments.values().map(|s| s.file.header.created_at);
+    made.max().map(|made| made.max(received))
 }
 
 fn new_shared(
@@ -333,7 +373,9 @@ fn new_shared(
         journal,
         catalog: Default::default(),
         owed: Owed::new(random.next_u64()),
-        sources: Default::default(),
+        lanes: Default::default(),
+        versions: Default::default(),
+        words: Default::default(),
         room: Room::new(
             Arc::clone(disk),
             Arc::clone(clock),
@@ -350,7 +392,7 @@ fn new_shared(
 
 /// The lock is the file's, not its content's: it goes when the process goes. The content is for
 /// the error message of the next one.
-fn lock(disk: &dyn Disk, directory: &Path) -> Result<Arc<dyn DiskFile>, OpenError> {
+pub(super) fn lock(disk: &dyn Disk, directory: &Path) -> Result<Arc<dyn DiskFile>, OpenError> {
     let path = directory.join(LOCK);
     let Some(file) = disk.lock(&path).map_err(io_error("locking", &path))? else {
         let holder = disk.open(&path, disk::How::Existing).and_then(|file| {
@@ -431,18 +473,49 @@ fn identity(
             }
         }
     };
+    write_identity(disk, &*parts.clock, directory, identity).map_err(io_error("writing", &path))?;
+    Ok(identity)
+}
+
+fn write_identity(
+    disk: &dyn Disk,
+    clock: &dyn Clock,
+    directory: &Path,
+    identity: Identity,
+) -> io::Result<()> {
     let new = directory.join(NEW_ID);
     let header = Header {
+        format: FORMAT,
         number: 0,
         identity,
-        created_at: parts.clock.now(),
+        created_at: clock.now(),
         mark: 0,
     };
     SegmentFile::create(disk, &new, header, u64::from(HEADER))
-        .and_then(|_| disk.rename(&new, &path))
+        .and_then(|_| disk.rename(&new, &directory.join(ID)))
         .and_then(|()| disk.sync_dir(directory))
-        .map_err(io_error("writing", &path))?;
-    Ok(identity)
+}
+
+/// Makes a store where there is none, that hashes idempotency keys as another one does: what is
+/// imported from that one is known again. `Ok(false)`: there is one already.
+pub(super) fn found(parts: &Parts, directory: &Path, key: [u8; 32]) -> Result<bool, OpenError> {
+    let disk = &*parts.disk;
+    disk.create_dir(directory)
+        .map_err(io_error("creating", directory))?;
+    let _lock = lock(disk, directory)?;
+    let journal = disk.list(&directory.join("journal")).unwrap_or_default();
+    let there = disk.open(&directory.join(ID), disk::How::Existing).is_ok()
+        || journal.iter().any(|name| segment_number(name).is_some());
+    if there {
+        return Ok(false);
+    }
+    let mut id = [0; 16];
+    for word in id.chunks_exact_mut(8) {
+        word.copy_from_slice(&parts.random.next_u64().to_le_bytes());
+    }
+    write_identity(disk, &*parts.clock, directory, Identity { id, key })
+        .map_err(io_error("writing", &directory.join(ID)))?;
+    Ok(true)
 }
 
 /// Loads the index and replays the journal from where it ends; without it (or with one that does
@@ -451,12 +524,13 @@ fn replay(
     config: &EmbeddedConfig,
     new_shared: &dyn Fn() -> Arc<Shared>,
     files: &[Arc<SegmentFile>],
+    ending: Option<Place>,
     lock: Arc<dyn DiskFile>,
 ) -> Result<Opened, OpenError> {
     let path = index_path(&config.directory);
     let mut why = "it was not there".to_owned();
     if config.index && path.exists() {
-        let mut replay = Replay::new(new_shared(), files);
+        let mut replay = Replay::new(new_shared(), files, ending);
         replay.in_index = true;
         let loaded = Index::open(&path, config.index_cache_bytes)
             .and_then(|index| replay.load(Arc::new(index)))
@@ -477,7 +551,7 @@ fn replay(
             }
         }
     }
-    let mut replay = Replay::new(new_shared(), files);
+    let mut replay = Replay::new(new_shared(), files, ending);
     let mut used = IndexUse::Without;
     if config.index {
         let fresh = Index::wipe(&path)
@@ -500,7 +574,7 @@ fn replay(
         }),
         Err(e) => {
             tracing::error!(error = %e, "the new index cannot be used: going on without");
-            let mut replay = Replay::new(new_shared(), files);
+            let mut replay = Replay::new(new_shared(), files, ending);
             replay.journal(files, 0).map_err(|e| OpenError::Io {
                 doing: "reading the journal in",
                 path: config.directory.clone(),
@@ -511,18 +585,53 @@ fn replay(
     }
 }
 
+/// The last commit, and only that, may be in the memory of the system and not on the disk: its
+/// process was killed before the sync, or the sync failed (then the system believes that nothing is
+/// left to be done, and a sync alone would not do it either). From here on it is called durable, so
+/// it is written and synced once more.
+fn write_anew(file: &dyn DiskFile, from: u32, end: u32) -> io::Result<()> {
+    let mut piece = vec![0; (end.saturating_sub(from) as usize).min(1 << 20)];
+    let (mut at, end) = (u64::from(from), u64::from(end));
+    while at < end {
+        let want = usize::try_from(end - at)
+            .unwrap_or(usize::MAX)
+            .min(piece.len());
+        let piece = piece.get_mut(..want).unwrap_or_default();
+        let read = disk::read_up_to(file, piece, at)?;
+        if read == 0 {
+            break;
+        }
+        disk::write_all_at(file, piece.get(..read).unwrap_or_default(), at)?;
+        at += read as u64;
+    }
+    file.sync_data()
+}
+
+fn damaged(gap: &Gap) {
+    tracing::error!(
+        segment = gap.segment,
+        from = gap.from,
+        to = gap.to,
+        "a part of the journal is damaged: what was recorded there is lost (`callseal store verify` says what)"
+    );
+}
+
 struct Replay {
     shared: Arc<Shared>,
     claims: Claims,
     conflicts: bool,
     report: Report,
     tail: Tail,
+    /// Where the last commit of the segment that was read last begins.
+    last_commit: u32,
+    /// Everything before was durable once.
+    ending: Option<Place>,
     /// What is going on concerns the index: an error in it is no error of the journal.
     in_index: bool,
 }
 
 impl Replay {
-    fn new(shared: Arc<Shared>, files: &[Arc<SegmentFile>]) -> Self {
+    fn new(shared: Arc<Shared>, files: &[Arc<SegmentFile>], ending: Option<Place>) -> Self {
         {
             let mut inner = shared.catalog.lock();
             for file in files {
@@ -540,6 +649,8 @@ impl Replay {
                 end: HEADER,
                 dirty_to: HEADER,
             },
+            last_commit: HEADER,
+            ending,
             in_index: false,
         }
     }
@@ -550,8 +661,8 @@ impl Replay {
         let next = index
             .checkpoint(&shared.identity.id)?
             .ok_or(IndexError::Broken("it has no checkpoint"))?;
-        for name in index.sources()? {
-            shared.sources.number(&SourceName::new(&name));
+        for lane in index.lanes()? {
+            shared.lanes.number(&lane);
         }
         let stored = index.segments()?;
         {
@@ -605,6 +716,24 @@ impl Replay {
                     },
                 );
             })?;
+            for stored in index.versions(number, &segment)? {
+                let at = Place {
+                    segment: number,
+                    offset: stored.offset,
+                };
+                shared.versions.put(stored.version, at.with_tag(stored.tag));
+            }
+            for offset in index.words(number, &segment)? {
+                let at = Place {
+                    segment: number,
+                    offset,
+                };
+                if let FrameRead::Good(_, payload) = file.read_frame(offset)?
+                    && let Some(word) = Word::decode(&payload)
+                {
+                    shared.words.put(at, &word);
+                }
+            }
             // Whether one of them is a conflict is not stored; looking twice costs little.
             self.conflicts = true;
             let mut inner = shared.catalog.lock();
@@ -649,8 +778,20 @@ impl Replay {
             self.segment(file)?;
             let bytes = file.file.length()?;
             let sealed = file.number() != newest;
-            if sealed && self.tail.dirty_to > self.tail.end {
-                let Tail { end, dirty_to } = self.tail;
+            self.up_to_the_ending(file, bytes);
+            let Tail { end, dirty_to } = self.tail;
+            // The end of the log of an older version, behind which this one goes on in a segment of
+            // its own: what a crash had cut off there was never acknowledged.
+            let last_of_old = file.header.format < FORMAT
+                && files
+                    .iter()
+                    .find(|next| next.number() > file.number())
+                    .is_some_and(|next| next.header.format == FORMAT);
+            if sealed && last_of_old && dirty_to > end {
+                self.report.torn_bytes += u64::from(dirty_to - end);
+                disk::write_zeros(&*file.file, u64::from(end), u64::from(dirty_to))?;
+                file.file.sync_data()?;
+            } else if sealed && dirty_to > end {
                 self.report.damage.push(Gap {
                     segment: file.number(),
                     from: end,
@@ -673,8 +814,32 @@ impl Replay {
         Ok(())
     }
 
+    /// What was durable once and is not there now is no torn commit: the log goes on behind it.
+    fn up_to_the_ending(&mut self, file: &SegmentFile, bytes: u64) {
+        let Some(ending) = self.ending.filter(|e| e.segment == file.number()) else {
+            return;
+        };
+        let Tail { end, dirty_to } = self.tail;
+        if ending.offset > end && u64::from(ending.offset) <= bytes {
+            let gap = Gap {
+                segment: file.number(),
+                from: end,
+                to: ending.offset,
+                zeros: false,
+            };
+            damaged(&gap);
+            self.report.damage.push(gap);
+            self.tail = Tail {
+                end: ending.offset,
+                dirty_to: dirty_to.max(ending.offset),
+            };
+            self.last_commit = ending.offset;
+        }
+    }
+
     fn segment(&mut self, file: &SegmentFile) -> Result<(), IndexError> {
         let mut walk = Walk::new(file)?;
+        self.last_commit = HEADER;
         while let Some(found) = walk.next_found()? {
             match found {
                 Found::Gap(gap) => {
@@ -682,12 +847,7 @@ impl Replay {
                         // A page of a commit that the power cut off: nothing acknowledged.
                         self.report.torn_bytes += u64::from(gap.to - gap.from);
                     } else {
-                        tracing::error!(
-                            segment = gap.segment,
-                            from = gap.from,
-                            to = gap.to,
-                            "a part of the journal is damaged: what was recorded there is lost"
-                        );
+                        damaged(&gap);
                         self.report.damage.push(gap);
                     }
                 }
@@ -700,10 +860,19 @@ impl Replay {
                         segment: file.number(),
                         offset,
                     };
+                    if head.first_of_commit {
+                        self.last_commit = offset;
+                    }
                     match head.kind {
                         Kind::Accepted => {
                             if let Ok(Some(meta)) = Meta::from_payload(&payload) {
-                                self.accepted(at, &meta, head.subject.is_some());
+                                self.accepted(at, &meta, head.conflicts);
+                            }
+                        }
+                        Kind::Word => {
+                            if let Some(word) = Word::decode(&payload) {
+                                self.report.replayed_steps += 1;
+                                self.shared.words.put(at, &word);
                             }
                         }
                         Kind::Step => {
@@ -719,27 +888,14 @@ impl Replay {
         Ok(())
     }
 
-    fn accepted(&mut self, at: Place, meta: &Meta, conflict: bool) {
+    fn accepted(&mut self, at: Place, meta: &Meta, conflicts: Conflicts) {
         self.report.replayed_events += 1;
-        self.conflicts |= conflict;
-        let ClaimHashes { key, key_and_body } = &meta.claim;
-        let hash = if conflict { key_and_body } else { key };
-        self.claims.put(
-            hash,
-            Taken {
-                place: at,
-                check: check_of(&meta.claim),
-            },
-        );
-        let source = self.shared.sources.number(&SourceName::new(&meta.source));
-        let row = RowState::of(meta, at.offset, source);
-        let row = NewRow {
-            segment: at.segment,
-            tag: meta.tag,
-            row,
-            keep: meta.keep,
-        };
-        self.shared.committed(at.segment, at.offset, &[row], &[]);
+        self.conflicts |= conflicts.key || conflicts.business;
+        for (hash, check) in claims_of(meta, conflicts) {
+            self.claims.put(&hash, Taken { place: at, check });
+        }
+        let rows = self.shared.rows_of_meta(at, meta);
+        self.shared.committed(at.segment, at.offset, &rows, &[]);
     }
 
     fn step(&mut self, at: Place, place: Place, tag: u64, step: &Step) -> Result<(), IndexError> {
@@ -747,8 +903,8 @@ impl Replay {
         let known = self.shared.owed.get(place);
         let mut delivery = step.delivery;
         delivery.last = Some(at);
-        let source = match known {
-            Some(open) => open.source,
+        let (lane, order) = match known {
+            Some(open) => (open.lane, open.order),
             None if is_open(delivery.state) => {
                 self.in_index = true;
                 let row = self
@@ -758,16 +914,17 @@ impl Replay {
                 self.in_index = false;
                 // Its segment is gone, or what was accepted there is damaged.
                 let Some(row) = row else { return Ok(()) };
-                row.source
+                (row.lane, self.shared.order_of(place))
             }
-            // It was ended before and is now: nobody asks for its source.
-            None => 0,
+            // It was ended before and is now: nobody asks for its lane.
+            None => (0, None),
         };
         let was = known.map_or(State::Delivered, |open| open.delivery.state);
         let open = Open {
             place,
             tag,
-            source,
+            lane,
+            order,
             delivery,
         };
         self.shared.committed(
@@ -802,13 +959,14 @@ impl Replay {
                 to = dirty_to,
                 "the end of the journal was cut off in the middle of a commit: nothing of it was acknowledged, unless the disk has altered what was written"
             );
-            disk::write_zeros(&*active.file, u64::from(end), u64::from(dirty_to))
-                .and_then(|()| active.file.sync_data())
-                .map_err(io_error(
-                    "clearing the end of the journal in",
-                    &self.shared.journal,
-                ))?;
+            disk::write_zeros(&*active.file, u64::from(end), u64::from(dirty_to)).map_err(
+                io_error("clearing the end of the journal in", &self.shared.journal),
+            )?;
         }
+        write_anew(&*active.file, self.last_commit, end).map_err(io_error(
+            "making the end of the journal durable in",
+            &self.shared.journal,
+        ))?;
         self.report.index = index;
         let active_bytes = active.file.length().map_err(io_error(
             "asking the length of a segment in",
@@ -822,6 +980,8 @@ impl Replay {
             active_bytes,
             end,
             lock,
+            latest: None,
+            former_keys: Vec::new(),
             report: self.report,
         })
     }

@@ -7,17 +7,21 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
 
-use super::record::{Delivery, Place};
-use super::{Lease, State};
+use super::order::Orders;
+use super::record::{Delivery, Order, Place};
+use super::{Lease, Picked, State};
 use crate::clock::Timestamp;
+use crate::message::EventId;
 
 /// An open delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Open {
     pub place: Place,
     pub tag: u64,
-    /// Number of the source in the store's list of names.
-    pub source: u32,
+    /// Number of the lane in the store's list of names.
+    pub lane: u32,
+    /// What it goes out in order with.
+    pub order: Option<Order>,
     pub delivery: Delivery,
 }
 
@@ -37,9 +41,10 @@ struct Table {
     slots: Vec<Slot>,
     free: Vec<u32>,
     by_place: HashTable<u32>,
-    /// By number of the source: when, and which. A leased delivery stands here with the end of
-    /// its lease.
+    /// By number of the lane: when, and which. A leased delivery stands here with the end of
+    /// its lease. Of those in order with each other, only the one whose turn it is.
     due: Vec<BTreeSet<(Timestamp, Place)>>,
+    orders: Orders,
     leases: HashMap<Place, Granted>,
     /// The least `since` of the owed is at the top; what is no longer so is taken off when seen.
     oldest: BinaryHeap<Reverse<(Timestamp, Place)>>,
@@ -59,8 +64,9 @@ struct Slot {
     last: Place,
     attempts: u32,
     round: u32,
-    source: u32,
+    lane: u32,
     dead: bool,
+    ordered: bool,
     used: bool,
     /// The writer is about to change it: not to be leased until it has.
     held: bool,
@@ -80,14 +86,15 @@ impl Slot {
             }),
             attempts: d.attempts,
             round: d.round,
-            source: open.source,
+            lane: open.lane,
+            ordered: open.order.is_some(),
             dead: d.state == State::Dead,
             used: true,
             held: false,
         }
     }
 
-    fn open(&self) -> Open {
+    fn open(&self, orders: &Orders) -> Open {
         let delivery = Delivery {
             state: if self.dead { State::Dead } else { State::Owed },
             attempts: self.attempts,
@@ -99,9 +106,24 @@ impl Slot {
         Open {
             place: self.place,
             tag: self.tag,
-            source: self.source,
+            lane: self.lane,
+            order: if self.ordered {
+                orders.of(self.place)
+            } else {
+                None
+            },
             delivery,
         }
+    }
+}
+
+/// The order that a delivery stands in, if it does: owed, or dead and held.
+fn member(open: &Open) -> Option<Order> {
+    let order = open.order?;
+    match open.delivery.state {
+        State::Owed => Some(order),
+        State::Dead => order.hold.then_some(order),
+        State::Delivered | State::Discarded | State::Filtered | State::Superseded => None,
     }
 }
 
@@ -136,7 +158,7 @@ impl Owed {
 
     pub fn get(&self, place: Place) -> Option<Open> {
         let table = self.table();
-        table.slot(place).map(Slot::open)
+        table.open(place)
     }
 
     /// For a writer that is about to change it: how it stands, and its lease. Nobody is given it
@@ -146,7 +168,7 @@ impl Owed {
         let lease = table.leases.get(&place).copied();
         let slot = table.slot_mut(place)?;
         slot.held = true;
-        Some((slot.open(), lease))
+        Some((table.open(place)?, lease))
     }
 
     /// What was held is as it was.
@@ -169,7 +191,9 @@ impl Owed {
             }
             match open.delivery.state {
                 State::Owed | State::Dead => table.put(open),
-                State::Delivered | State::Discarded => table.remove(open.place),
+                State::Delivered | State::Discarded | State::Filtered | State::Superseded => {
+                    table.remove(open.place)
+                }
             }
         }
     }
@@ -191,9 +215,9 @@ impl Owed {
 
     /// Gives out up to `max` deliveries that are due. `tag`, `attempt` and the rest of a lease
     /// come from the table; no disk is asked.
-    pub fn lease(&self, source: u32, now: Timestamp, until: Timestamp, max: usize) -> Vec<Lease> {
+    pub fn lease(&self, lane: u32, now: Timestamp, until: Timestamp, max: usize) -> Vec<Lease> {
         let mut table = self.table();
-        let Some(due) = table.due.get(source as usize) else {
+        let Some(due) = table.due.get(lane as usize) else {
             return Vec::new();
         };
         let mut places = Vec::new();
@@ -211,13 +235,37 @@ impl Owed {
             .collect()
     }
 
-    pub fn next_due(&self, source: u32) -> Option<Timestamp> {
-        let table = self.table();
+    /// As `lease`, of one delivery.
+    pub fn lease_one(&self, id: EventId, now: Timestamp, until: Timestamp) -> Picked {
+        let mut table = self.table();
+        let place = Place::of(id);
+        let Some(open) = table.open(place).filter(|open| open.tag == id.tag) else {
+            return Picked::NotNow;
+        };
+        if table.leases.get(&place).is_some_and(|l| l.until > now) {
+            return Picked::UnderWay;
+        }
+        let turn = open
+            .order
+            .is_none_or(|order| table.orders.current(open.lane, order) == Some(place));
+        let held = table.slot(place).is_none_or(|slot| slot.held);
+        let owed = open.delivery.state == State::Owed;
+        if !owed || held || !turn || table.when(&open) > now {
+            return Picked::NotNow;
+        }
         table
-            .due
-            .get(source as usize)?
-            .first()
-            .map(|(when, _)| *when)
+            .grant(place, until)
+            .map_or(Picked::NotNow, Picked::Leased)
+    }
+
+    pub fn next_due(&self, lane: u32) -> Option<Timestamp> {
+        let table = self.table();
+        table.due.get(lane as usize)?.first().map(|(when, _)| *when)
+    }
+
+    /// Some of a lane wait in this order.
+    pub fn in_order(&self, lane: u32, hash: u64) -> bool {
+        self.table().orders.any(lane, hash)
     }
 
     /// How many are owed, how many are dead, and since when the oldest of the owed is.
@@ -229,12 +277,9 @@ impl Owed {
 
     /// The places of all owed deliveries, in no order: to count them per segment after a start.
     pub fn all(&self) -> Vec<Open> {
-        self.table()
-            .slots
-            .iter()
-            .filter(|s| s.used)
-            .map(Slot::open)
-            .collect()
+        let table = self.table();
+        let used = table.slots.iter().filter(|s| s.used);
+        used.map(|slot| slot.open(&table.orders)).collect()
     }
 }
 
@@ -258,6 +303,10 @@ impl Table {
         self.slots.get(self.find(place)? as usize)
     }
 
+    fn open(&self, place: Place) -> Option<Open> {
+        self.slot(place).map(|slot| slot.open(&self.orders))
+    }
+
     fn slot_mut(&mut self, place: Place) -> Option<&mut Slot> {
         let slot = self.find(place)?;
         self.slots.get_mut(slot as usize)
@@ -271,12 +320,24 @@ impl Table {
     }
 
     fn put(&mut self, open: Open) {
+        if let Some(order) = open.order {
+            self.orders.know(open.place, order);
+        }
         if let Some(slot) = self.find(open.place) {
-            if let Some(old) = self.slots.get(slot as usize).copied() {
-                self.uncount(&old.open());
+            let old = self.slots.get(slot as usize).copied();
+            let old = old.map(|old| old.open(&self.orders));
+            // One that stays in its order keeps its place there, and its turn.
+            let stays = old.filter(|old| member(old).is_some() && member(old) == member(&open));
+            match (stays, old) {
+                (Some(old), _) => self.unturn(&old),
+                (None, Some(old)) => self.uncount(&old),
+                (None, None) => {}
             }
             if let Some(entry) = self.slots.get_mut(slot as usize) {
                 *entry = Slot::new(open);
+            }
+            if stays.is_some() {
+                return self.return_turn(&open);
             }
         } else {
             let entry = Slot::new(open);
@@ -304,8 +365,9 @@ impl Table {
     fn remove(&mut self, place: Place) {
         let Some(slot) = self.find(place) else { return };
         if let Some(old) = self.slots.get(slot as usize).copied() {
-            self.uncount(&old.open());
+            self.uncount(&old.open(&self.orders));
         }
+        self.orders.forget(place);
         self.leases.remove(&place);
         if let Ok(entry) = self.by_place.find_entry(hash(place), |s| *s == slot) {
             entry.remove();
@@ -319,6 +381,7 @@ impl Table {
             self.slots = Vec::new();
             self.free = Vec::new();
             self.by_place = HashTable::new();
+            self.orders = Orders::default();
         }
     }
 
@@ -327,42 +390,138 @@ impl Table {
         match open.delivery.state {
             State::Owed => {
                 self.owed += 1;
-                let when = self.when(open);
-                let source = open.source as usize;
-                if self.due.len() <= source {
-                    self.due.resize_with(source + 1, BTreeSet::new);
-                }
-                if let Some(due) = self.due.get_mut(source) {
-                    due.insert((when, open.place));
+                match open.order {
+                    None => self.wait(open),
+                    Some(order) => {
+                        self.orders.enter(open.lane, open.place, order);
+                        self.turn(open.lane, order);
+                    }
                 }
                 self.oldest.push(Reverse((open.delivery.since, open.place)));
                 if self.oldest.len() > 2 * self.owed + 1024 {
                     self.compact_oldest();
                 }
             }
-            State::Dead => self.dead += 1,
-            State::Delivered | State::Discarded => {}
+            State::Dead => {
+                self.dead += 1;
+                // One that holds stays in the order, and is never due.
+                if let Some(order) = open.order.filter(|order| order.hold) {
+                    self.orders.enter(open.lane, open.place, order);
+                    self.turn(open.lane, order);
+                }
+            }
+            State::Delivered | State::Discarded | State::Filtered | State::Superseded => {}
         }
+    }
+
+    /// Into the order of dueness.
+    fn wait(&mut self, open: &Open) {
+        let when = self.when(open);
+        let lane = open.lane as usize;
+        if self.due.len() <= lane {
+            self.due.resize_with(lane + 1, BTreeSet::new);
+        }
+        if let Some(due) = self.due.get_mut(lane) {
+            due.insert((when, open.place));
+        }
+    }
+
+    fn unwait(&mut self, open: &Open) {
+        let when = self.when(open);
+        if let Some(due) = self.due.get_mut(open.lane as usize) {
+            due.remove(&(when, open.place));
+        }
+    }
+
+    /// Whose turn it is among those that are in order with each other: the first that was accepted.
+    /// One that is under way keeps its turn, whatever was redriven before it.
+    fn turn(&mut self, lane: u32, order: Order) {
+        let now = self.orders.current(lane, order);
+        if now.is_some_and(|place| self.leases.contains_key(&place)) {
+            return;
+        }
+        let first = self.orders.first(lane, order);
+        if first == now {
+            return;
+        }
+        if let Some(open) = now.and_then(|place| self.open(place)) {
+            self.unwait(&open);
+        }
+        self.orders.set_current(lane, order, first);
+        if let Some(open) = first.and_then(|place| self.open(place))
+            && open.delivery.state == State::Owed
+        {
+            self.wait(&open);
+        }
+    }
+
+    /// A member is about to stand otherwise: out of the order of dueness and the figures.
+    fn unturn(&mut self, old: &Open) {
+        match old.delivery.state {
+            State::Owed => self.owed -= 1,
+            _ => self.dead -= 1,
+        }
+        if old.delivery.state == State::Owed
+            && old
+                .order
+                .is_some_and(|order| self.orders.current(old.lane, order) == Some(old.place))
+        {
+            self.unwait(old);
+        }
+    }
+
+    /// The member stands as it does from now on.
+    fn return_turn(&mut self, open: &Open) {
+        let Some(order) = open.order else { return };
+        match open.delivery.state {
+            State::Owed => {
+                self.owed += 1;
+                if self.orders.current(open.lane, order) == Some(open.place) {
+                    self.wait(open);
+                }
+                self.oldest.push(Reverse((open.delivery.since, open.place)));
+                if self.oldest.len() > 2 * self.owed + 1024 {
+                    self.compact_oldest();
+                }
+            }
+            _ => self.dead += 1,
+        }
+        self.turn(open.lane, order);
+    }
+
+    /// Out of the order that it is in, and on to the next.
+    fn step_out(&mut self, open: &Open, order: Order) {
+        if self.orders.current(open.lane, order) == Some(open.place) {
+            self.unwait(open);
+            self.orders.set_current(open.lane, order, None);
+        }
+        self.orders.leave(open.lane, open.place, order);
+        self.turn(open.lane, order);
     }
 
     fn uncount(&mut self, open: &Open) {
         match open.delivery.state {
             State::Owed => {
                 self.owed -= 1;
-                let when = self.when(open);
-                if let Some(due) = self.due.get_mut(open.source as usize) {
-                    due.remove(&(when, open.place));
+                match open.order {
+                    None => self.unwait(open),
+                    Some(order) => self.step_out(open, order),
                 }
             }
-            State::Dead => self.dead -= 1,
-            State::Delivered | State::Discarded => {}
+            State::Dead => {
+                self.dead -= 1;
+                if let Some(order) = open.order.filter(|order| order.hold) {
+                    self.step_out(open, order);
+                }
+            }
+            State::Delivered | State::Discarded | State::Filtered | State::Superseded => {}
         }
     }
 
     fn grant(&mut self, place: Place, until: Timestamp) -> Option<Lease> {
-        let open = self.slot(place)?.open();
+        let open = self.open(place)?;
         let before = self.when(&open);
-        let due = self.due.get_mut(open.source as usize)?;
+        let due = self.due.get_mut(open.lane as usize)?;
         due.remove(&(before, place));
         due.insert((until, place));
         let grant = self.next_grant;
@@ -382,14 +541,17 @@ impl Table {
         let Some(lease) = self.leases.remove(&place) else {
             return;
         };
-        let Some(open) = self.slot(place).map(Slot::open) else {
+        let Some(open) = self.open(place) else {
             return;
         };
         if open.delivery.state == State::Owed
-            && let Some(due) = self.due.get_mut(open.source as usize)
+            && let Some(due) = self.due.get_mut(open.lane as usize)
         {
             due.remove(&(lease.until, place));
             due.insert((open.delivery.due, place));
+        }
+        if let Some(order) = open.order {
+            self.turn(open.lane, order);
         }
     }
 
@@ -427,12 +589,13 @@ mod tests {
     fn open(offset: u32, due: u64) -> Open {
         let delivery = Delivery {
             due: at(due),
-            ..Delivery::fresh(at(due))
+            ..Delivery::fresh(State::Owed, at(due))
         };
         Open {
             place: Place { segment: 1, offset },
             tag: 5,
-            source: 0,
+            lane: 0,
+            order: None,
             delivery,
         }
     }

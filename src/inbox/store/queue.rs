@@ -4,21 +4,39 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::catalog::{RowState, Segment};
-use super::record::{ClaimHashes, Place};
-use super::{Attempt, Lease, Next, Operated, StoreError, Unavailable};
+use super::catalog::Segment;
+use super::claims::HashedClaims;
+use super::load::Loaded;
+use super::record::{ClaimHashes, Meta, Place, Word};
+use super::shared::NewRow;
+use super::{Attempt, Deed, Lease, Next, OnConflict, Operated, Operation, StoreError, Unavailable};
 use crate::clock::Timestamp;
 use crate::message::EventId;
 
 pub type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 pub enum Command {
-    Accept(Box<Offer>, Reply<Answered>),
+    Accept(Box<Offer>, Reply<Heard>),
     Settle(Box<(Lease, Attempt, Next)>, Reply<()>),
-    Redrive(EventId, Timestamp, Reply<Operated>),
-    Discard(EventId, Timestamp, String, Reply<Operated>),
+    /// The lease ends: a later event says it all.
+    Supersede(Box<(Lease, EventId)>, Reply<()>),
+    Operate(Box<Asked>, Reply<Operated>),
+    Record(Box<Deed>, Reply<u64>),
     /// Takes expired segments out of sight; the caller removes their files.
     Expire(Timestamp, Reply<Vec<Segment>>),
+    /// An event of another store, with its history.
+    Load(Box<Loaded>, Reply<Heard>),
+    /// What an operator did there.
+    LoadWord(Box<Word>, Reply<u64>),
+}
+
+/// An operator's word on a delivery.
+pub struct Asked {
+    pub id: EventId,
+    pub word: Operation,
+    pub now: Timestamp,
+    /// Who it goes into the audit under.
+    pub by: Option<String>,
 }
 
 /// An event on its way into the journal, encoded by the caller.
@@ -27,22 +45,62 @@ pub struct Offer {
     pub payload_crc: u32,
     /// What the event takes in a segment.
     pub span: u32,
-    pub hashes: ClaimHashes,
+    pub claims: HashedClaims,
+    /// The same under the keys of stores whose events were imported.
+    pub former: Vec<HashedClaims>,
+    pub on_conflict: OnConflict,
     pub tag: u64,
-    /// Its offset is not known yet.
-    pub row: RowState,
-    pub keep: std::time::Duration,
+    /// Its deliveries. Their place is not known yet.
+    pub rows: Vec<NewRow>,
     /// Claims that hold no longer: what they stand for was found damaged. All of them, since a key
     /// and the key with this body may lead to two places.
     pub instead_of: Vec<Place>,
+}
+
+impl Offer {
+    /// What it is known by at a level, under the store's own key first.
+    pub fn hashes(&self, business: bool) -> impl Iterator<Item = &ClaimHashes> {
+        let all = std::iter::once(&self.claims).chain(&self.former);
+        all.filter_map(move |claimed| claimed.at(business))
+    }
+
+    /// The event with this meta is the same, by its own key or by its business key.
+    pub fn is_known_as(&self, meta: &Meta, business: bool) -> bool {
+        let there = if business {
+            meta.business
+        } else {
+            Some(meta.claim)
+        };
+        there.is_some_and(|there| self.hashes(business).any(|hashes| *hashes == there))
+    }
 }
 
 /// What the writer says of an offer. It knows where a duplicate's original lies, not its tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answered {
     New(EventId),
-    Conflict { id: EventId, of: EventId },
-    Duplicate(Place),
+    Conflict {
+        id: EventId,
+        of: EventId,
+    },
+    /// `business`: it is its business key that says so.
+    Duplicate {
+        place: Place,
+        business: bool,
+    },
+    Dropped {
+        of: EventId,
+    },
+    Refused {
+        of: EventId,
+    },
+}
+
+/// What is heard of an offer. It goes back to whoever made it: memory is given back cheaply where it
+/// was taken, and the writer, for whom everybody waits, has less to do.
+pub struct Heard {
+    pub answered: Answered,
+    pub offer: Box<Offer>,
 }
 
 /// Bounded for events, which can be refused with "try again". Steps of deliveries are bounded by
@@ -147,17 +205,20 @@ impl Queue {
 
 /// Who waits for a group, and what it is told when the group is durable.
 pub enum Outcome {
-    Accept(Reply<Answered>, Answered),
+    Accept(Reply<Heard>, Heard),
     Settle(Reply<()>, Result<(), StoreError>),
     Operate(Reply<Operated>, Operated),
+    Record(Reply<u64>, u64),
 }
 
 impl Outcome {
     pub fn tell(self, failure: Option<&StoreError>) {
         match (self, failure) {
-            (Outcome::Accept(reply, answered), None) => answer(reply, Ok(answered)),
+            (Outcome::Accept(reply, heard), None) => answer(reply, Ok(heard)),
             (Outcome::Settle(reply, result), None) => answer(reply, result),
             (Outcome::Operate(reply, operated), None) => answer(reply, Ok(operated)),
+            (Outcome::Record(reply, number), None) => answer(reply, Ok(number)),
+            (Outcome::Record(reply, _), Some(e)) => answer(reply, Err(e.clone())),
             (Outcome::Accept(reply, _), Some(e)) => answer(reply, Err(e.clone())),
             (Outcome::Settle(reply, _), Some(e)) => answer(reply, Err(e.clone())),
             (Outcome::Operate(reply, _), Some(e)) => answer(reply, Err(e.clone())),

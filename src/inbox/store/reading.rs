@@ -1,14 +1,14 @@
 //! Reading: events, rows, lists, attempts. What a row shows is read from the journal; memory and
 //! index only say where, and how it stands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::catalog::{RowState, Rows, Stands, is_open, text_hash};
 use super::record::{self, Kind, Place, Step};
 use super::segment::{FrameRead, MetaRead};
 use super::shared::{Shared, reading};
-use super::{Attempt, Filter, Page, Row, State, StoreError, StoredEvent};
-use crate::message::{EventId, SourceName};
+use super::{Attempt, Audit, Counted, Filter, Page, Row, State, StoreError, StoredEvent};
+use crate::message::{DestinationName, EventId, SourceName};
 
 /// Rows that one call looks at, at most.
 const LOOK_MAX: usize = 20_000;
@@ -22,17 +22,20 @@ impl Shared {
             return Ok(None);
         };
         let place = Place::of(id);
-        match file.read_frame(id.offset).map_err(reading)? {
+        match file.read_frame(place.event().offset).map_err(reading)? {
             FrameRead::Good(head, payload) => match head.kind {
-                Kind::Step => Ok(None),
+                Kind::Step | Kind::Word => Ok(None),
                 Kind::Accepted => match record::decode_accepted(&payload, head.subject) {
-                    Some((meta, event)) => Ok((meta.tag == id.tag).then_some(event)),
+                    Some((meta, event)) => {
+                        let there = meta.tag == id.tag && meta.delivery(id).is_some();
+                        Ok(there.then_some(event))
+                    }
                     None => Err(StoreError::Damaged { id }),
                 },
             },
             FrameRead::BadPayload(head) => match head.kind {
                 Kind::Accepted => Err(StoreError::Damaged { id }),
-                Kind::Step => Ok(None),
+                Kind::Step | Kind::Word => Ok(None),
             },
             // It may have been an event once: then something still speaks of it.
             FrameRead::NoFrame if self.owed.get(place).is_some_and(|open| open.tag == id.tag) => {
@@ -64,7 +67,7 @@ impl Shared {
         match self
             .catalog
             .file(id.segment)
-            .map(|file| file.read_meta(id.offset))
+            .map(|file| file.read_meta(id.event().offset))
         {
             Some(Ok(MetaRead::Good(meta, _))) if meta.tag != id.tag => return Ok(Vec::new()),
             Some(Err(e)) => return Err(reading(e)),
@@ -91,7 +94,9 @@ impl Shared {
         let Some(file) = self.catalog.file(segment) else {
             return Ok(None);
         };
-        let MetaRead::Good(meta, conflict_of) = file.read_meta(row.offset).map_err(reading)? else {
+        let MetaRead::Good(meta, conflict_of) =
+            file.read_meta(place.event().offset).map_err(reading)?
+        else {
             return Ok(None);
         };
         let Stands { state, last } = row.stands;
@@ -111,11 +116,21 @@ impl Shared {
                 (None, Some(step)) => step.delivery.due,
                 (None, None) => meta.received_at,
             }),
-            State::Delivered | State::Dead | State::Discarded => None,
+            State::Delivered
+            | State::Dead
+            | State::Discarded
+            | State::Filtered
+            | State::Superseded => None,
         };
+        let destination = meta
+            .delivery(place.with_tag(meta.tag))
+            .map_or_else(DestinationName::main, |planned| {
+                DestinationName::new(&planned.destination)
+            });
         Ok(Some(Row {
             id: place.with_tag(meta.tag),
             source: SourceName::new(&meta.source),
+            destination,
             provider: meta.provider,
             event_key: meta.event_key,
             event_type: meta.event_type,
@@ -167,19 +182,8 @@ impl Shared {
         limit: usize,
     ) -> Result<Page, StoreError> {
         let limit = limit.min(LIST_MAX);
-        let source = match &filter.source {
-            // A source that no event came from.
-            Some(name) => match self.sources.known(name) {
-                Some(number) => Some(number),
-                None => return Ok(Page::default()),
-            },
-            None => None,
-        };
-        let wanted = Wanted {
-            filter,
-            source,
-            type_hash: filter.event_type.as_deref().map(text_hash),
-            key_hash: filter.event_key.as_deref().map(text_hash),
+        let Some(wanted) = Wanted::of(self, filter) else {
+            return Ok(Page::default());
         };
         let mut scan = Scan {
             shared: self,
@@ -196,15 +200,7 @@ impl Shared {
                 let Some(row) = self.show(segment, &found)? else {
                     continue;
                 };
-                let exact = filter
-                    .event_type
-                    .as_ref()
-                    .is_none_or(|t| *t == row.event_type)
-                    && filter
-                        .event_key
-                        .as_ref()
-                        .is_none_or(|k| *k == row.event_key);
-                if !exact {
+                if !exact(filter, &row) {
                     continue;
                 }
                 if rows.len() == limit {
@@ -223,16 +219,115 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// As many as one call looks at. Texts are compared exactly, for which rows are read; without
+    /// any, nothing is.
+    pub fn count_rows(
+        &self,
+        filter: &Filter,
+        after: Option<EventId>,
+    ) -> Result<Counted, StoreError> {
+        let Some(wanted) = Wanted::of(self, filter) else {
+            return Ok(Counted::default());
+        };
+        let mut scan = Scan {
+            shared: self,
+            at: after.map(Place::of),
+            looked: 0,
+        };
+        let mut counted = Counted::default();
+        let texts = filter.event_type.is_some() || filter.event_key.is_some();
+        while let Some(chunk) = scan.chunk(&wanted)? {
+            if !texts {
+                counted.count += chunk.len() as u64;
+            }
+            for (segment, found) in chunk.iter().filter(|_| texts) {
+                let row = self.show(*segment, found)?;
+                counted.count += u64::from(row.is_some_and(|row| exact(filter, &row)));
+            }
+            if scan.looked >= COUNT_MAX {
+                counted.next = scan.at.map(|place| place.with_tag(0));
+                break;
+            }
+        }
+        Ok(counted)
+    }
+
+    pub fn audit_page(&self, after: Option<u64>, limit: usize) -> Result<Audit, StoreError> {
+        let limit = limit.clamp(1, LIST_MAX);
+        let mut audit = Audit::default();
+        for (n, (number, place)) in self.words.page(after, limit).into_iter().enumerate() {
+            if n == limit {
+                // There is one more: the next page begins after the last of this.
+                audit.next = audit.entries.last().map(|(number, _)| *number);
+                break;
+            }
+            // One that was carried forward meanwhile is found at its new place the next time.
+            if let Some(word) = self.word(place)?.filter(|word| word.number == number) {
+                audit.entries.push((number, word.deed));
+            }
+        }
+        Ok(audit)
+    }
+
+    /// The latest event about the same as this one, when it is later.
+    pub fn overtaken_by(&self, id: EventId) -> Result<Option<EventId>, StoreError> {
+        let Some(file) = self.catalog.file(id.segment) else {
+            return Ok(None);
+        };
+        match file.read_meta(id.event().offset).map_err(reading)? {
+            MetaRead::Good(meta, _) if meta.tag == id.tag => Ok(meta
+                .version
+                .and_then(|version| self.versions.after(version))),
+            MetaRead::Good(..) | MetaRead::Damaged | MetaRead::NoEvent => Ok(None),
+        }
+    }
+}
+
+/// Rows that one call counts, at most.
+const COUNT_MAX: usize = 200_000;
+
+/// What the hashes of a row leave open.
+fn exact(filter: &Filter, row: &Row) -> bool {
+    let fits = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|w| w == is);
+    fits(&filter.event_type, &row.event_type) && fits(&filter.event_key, &row.event_key)
+}
+
 struct Wanted<'a> {
     filter: &'a Filter,
-    source: Option<u32>,
+    /// Numbers of lanes; none: all.
+    lanes: Option<BTreeSet<u32>>,
     type_hash: Option<u32>,
     key_hash: Option<u32>,
 }
 
+impl<'a> Wanted<'a> {
+    /// None when nothing can fit: no event came from there.
+    fn of(shared: &Shared, filter: &'a Filter) -> Option<Self> {
+        let (source, destination) = (filter.source.as_ref(), filter.destination.as_ref());
+        let lanes = if source.is_some() || destination.is_some() {
+            let lanes = shared.lanes.fitting(source, destination);
+            if lanes.is_empty() {
+                return None;
+            }
+            Some(lanes)
+        } else {
+            None
+        };
+        Some(Wanted {
+            filter,
+            lanes,
+            type_hash: filter.event_type.as_deref().map(text_hash),
+            key_hash: filter.event_key.as_deref().map(text_hash),
+        })
+    }
+}
+
 impl Wanted<'_> {
     fn fits(&self, row: &RowState) -> bool {
-        self.source.is_none_or(|source| source == row.source)
+        self.lanes
+            .as_ref()
+            .is_none_or(|lanes| lanes.contains(&row.lane))
             && self
                 .filter
                 .state

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Unavailable;
 use super::disk::{self, Disk, How};
-use super::segment::{HEADER, Header, Identity, SegmentFile};
+use super::segment::{FORMAT, HEADER, Header, Identity, SegmentFile};
 use crate::clock::Clock;
 use crate::random::Random;
 
@@ -259,6 +259,7 @@ impl Room {
     fn create(&self, number: u32, length: u64) -> Result<SegmentFile, Unavailable> {
         let path = making_path(&self.settings.journal, number);
         let header = Header {
+            format: FORMAT,
             number,
             identity: self.identity,
             created_at: self.clock.now(),
@@ -351,6 +352,7 @@ impl Room {
     pub fn first(&self, number: u32) -> io::Result<Taken> {
         let path = making_path(&self.settings.journal, number);
         let header = Header {
+            format: FORMAT,
             number,
             identity: self.identity,
             created_at: self.clock.now(),

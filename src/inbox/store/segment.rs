@@ -15,10 +15,13 @@ use crate::message::EventId;
 /// The header takes this much at the start of the file: twice the same, on two pages, so that one
 /// bad page does not cost the whole segment.
 pub const HEADER: u32 = 2 * COPY;
-const COPY: u32 = 4096;
+pub(super) const COPY: u32 = 4096;
 const MAGIC: &[u8; 16] = b"callseal journal";
-/// Of the file format. A newer one is refused, never guessed at.
-pub const FORMAT: u32 = 1;
+/// Of the file format. A newer one is refused, never guessed at. Format 1 had only records of
+/// version 1, and is read; nothing is added to a segment of it, so that the program that wrote it
+/// sees by the next one that it no longer understands the journal.
+pub const FORMAT: u32 = 2;
+const OLDEST: u32 = 1;
 
 /// Who this store is: its id, and the key with which it hashes idempotency keys.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,6 +40,7 @@ impl std::fmt::Debug for Identity {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
+    pub format: u32,
     pub number: u32,
     pub identity: Identity,
     pub created_at: Timestamp,
@@ -54,9 +58,9 @@ pub enum HeaderRead {
 }
 
 impl Header {
-    fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
-        record::put_u32(&mut out, FORMAT);
+        record::put_u32(&mut out, self.format);
         record::put_u32(&mut out, self.number);
         out.extend_from_slice(&self.identity.id);
         out.extend_from_slice(&self.identity.key);
@@ -67,18 +71,19 @@ impl Header {
         out
     }
 
-    fn decode(bytes: &[u8]) -> HeaderRead {
+    pub(super) fn decode(bytes: &[u8]) -> HeaderRead {
         let mut r = Reader(bytes);
         if r.array::<16>().as_ref() != Some(MAGIC) {
             return HeaderRead::Broken;
         }
-        match r.u32() {
-            Some(FORMAT) => {}
+        let format = match r.u32() {
+            Some(known @ OLDEST..=FORMAT) => known,
             Some(newer) if newer > FORMAT && newer < 1 << 16 => return HeaderRead::Newer(newer),
             Some(_) | None => return HeaderRead::Broken,
-        }
+        };
         let header = (|| {
             Some(Header {
+                format,
                 number: r.u32()?,
                 identity: Identity {
                     id: r.array()?,
@@ -141,6 +146,8 @@ pub enum MetaRead {
     NoEvent,
 }
 
+/// Of a segment in the making, this much is written at a time.
+const PIECE: u64 = 2 << 20;
 /// Most records are smaller than this: one read gets them whole.
 const FIRST_READ: usize = 4096;
 /// Most metas are smaller than this.
@@ -156,7 +163,16 @@ impl SegmentFile {
         length: u64,
     ) -> io::Result<SegmentFile> {
         let file = disk.open(path, How::Fresh)?;
-        disk::write_zeros(&*file, 0, length)?;
+        // Synced piece by piece: the journal's own syncs would otherwise wait behind all of it.
+        let mut from = 0;
+        while from < length {
+            let to = length.min(from + PIECE);
+            disk::write_zeros(&*file, from, to)?;
+            if to < length {
+                file.sync_data()?;
+            }
+            from = to;
+        }
         let bytes = header.encode();
         disk::write_all_at(&*file, &bytes, 0)?;
         disk::write_all_at(&*file, &bytes, u64::from(COPY))?;
@@ -192,7 +208,13 @@ impl SegmentFile {
             if u64::from(offset) + whole as u64 > self.file.length()? {
                 return Ok(FrameRead::BadPayload(head));
             }
-            bytes.resize(whole, 0);
+            bytes = {
+                let mut larger = vec![0; whole];
+                if let Some(first) = larger.get_mut(..read) {
+                    first.copy_from_slice(&bytes);
+                }
+                larger
+            };
             let rest = bytes.get_mut(read..).unwrap_or_default();
             read += disk::read_up_to(&*self.file, rest, u64::from(offset) + read as u64)?;
         }
@@ -224,7 +246,7 @@ impl SegmentFile {
             };
             match head.kind {
                 Kind::Accepted => {}
-                Kind::Step => return Ok(MetaRead::NoEvent),
+                Kind::Step | Kind::Word => return Ok(MetaRead::NoEvent),
             }
             match Meta::from_payload(bytes.get(FRAME_HEAD..).unwrap_or_default()) {
                 Ok(Some(meta)) => return Ok(MetaRead::Good(meta, head.subject)),
@@ -299,6 +321,18 @@ impl<'a> Walk<'a> {
         })
     }
 
+    /// Whether there are only zeros between a frame that was found and the next one's place.
+    pub fn padding_is_zero(&mut self, offset: u32, head: &FrameHead) -> io::Result<bool> {
+        let whole = (FRAME_HEAD as u32).saturating_add(head.length);
+        let Some(end) = head.span().and_then(|span| offset.checked_add(span)) else {
+            return Ok(true);
+        };
+        let from = offset.saturating_add(whole);
+        let padding = self.window.get(from, end.saturating_sub(from) as usize)?;
+        // The last frame of a trimmed segment has none.
+        Ok(padding.is_none_or(|bytes| bytes.iter().all(|byte| *byte == 0)))
+    }
+
     /// The next frame or gap; none at the end of the log.
     pub fn next_found(&mut self) -> io::Result<Option<Found>> {
         if self.tail.is_some() {
@@ -343,7 +377,16 @@ impl<'a> Walk<'a> {
         let from = self.at;
         let mut dirty_to = from;
         let mut at = from;
-        while let Some(word) = self.window.word(at)? {
+        loop {
+            // Free space is nearly always what there is.
+            let stride = STRIDE.min(self.length.saturating_sub(at)) & !(ALIGN - 1);
+            if stride > 0 && self.window.zeros(at, stride)? {
+                at = at.saturating_add(stride);
+                continue;
+            }
+            let Some(word) = self.window.word(at)? else {
+                break;
+            };
             if word != 0 {
                 dirty_to = at.saturating_add(ALIGN);
             }
@@ -370,6 +413,10 @@ impl<'a> Walk<'a> {
     fn any_set(&mut self, from: u32, to: u32) -> io::Result<bool> {
         let mut at = from;
         while at < to {
+            if to - at >= STRIDE && self.window.zeros(at, STRIDE)? {
+                at += STRIDE;
+                continue;
+            }
             if self.window.word(at)? != Some(0) {
                 return Ok(true);
             }
@@ -378,6 +425,9 @@ impl<'a> Walk<'a> {
         Ok(false)
     }
 }
+
+/// Zeros that are passed over at once.
+const STRIDE: u32 = 2048;
 
 /// A file seen through a buffer that moves along.
 struct Window<'a> {
@@ -416,6 +466,13 @@ impl<'a> Window<'a> {
         let at = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
         let read = self.bytes.get(..self.filled).unwrap_or_default();
         Ok(read.get(at..at.saturating_add(length)))
+    }
+
+    /// All of these bytes are there, and zeros.
+    fn zeros(&mut self, offset: u32, length: u32) -> io::Result<bool> {
+        const ZEROS: [u8; STRIDE as usize] = [0; STRIDE as usize];
+        let bytes = self.get(offset, length as usize)?;
+        Ok(bytes.is_some_and(|bytes| ZEROS.starts_with(bytes)))
     }
 
     fn word(&mut self, offset: u32) -> io::Result<Option<u64>> {

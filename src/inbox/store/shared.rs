@@ -13,12 +13,14 @@ use super::catalog::{Catalog, Change, OVERLAY_MAX, RowState, Stands, Whereabouts
 use super::disk::Disk;
 use super::index::Index;
 use super::owed::{Open, Owed};
-use super::record::{Delivery, Kind, Place, Step};
+use super::record::{Delivery, Kind, Meta, Order, Place, Step, Version, Word};
 use super::room::{Room, segment_path};
 use super::segment::{FrameRead, Identity, MetaRead};
+use super::versions::Versions;
+use super::words::Words;
 use super::{State, StoreError};
 use crate::clock::Clock;
-use crate::message::{EventId, SourceName};
+use crate::message::{DestinationName, EventId, LaneName, SourceName};
 
 pub struct Shared {
     pub disk: Arc<dyn Disk>,
@@ -27,7 +29,9 @@ pub struct Shared {
     pub journal: PathBuf,
     pub catalog: Catalog,
     pub owed: Owed,
-    pub sources: Sources,
+    pub lanes: Lanes,
+    pub versions: Versions,
+    pub words: Words,
     pub room: Room,
     /// None while there is none: broken and not yet rebuilt, or not possible here.
     pub index: RwLock<Option<Arc<Index>>>,
@@ -116,7 +120,7 @@ impl Shared {
             active.end = end;
         }
         for event in accepted {
-            inner.accepted(event.segment, event.row, event.keep);
+            inner.accepted(event.segment, event.row, event.first.then_some(event.keep));
         }
         for step in steps {
             inner.stepped(Change {
@@ -130,15 +134,22 @@ impl Shared {
         }
         let much = inner.overlay.len() >= OVERLAY_MAX;
         if !accepted.is_empty() {
-            self.owed.put(accepted.iter().map(|event| Open {
-                place: Place {
-                    segment: event.segment,
-                    offset: event.row.offset,
-                },
+            let owed = accepted
+                .iter()
+                .filter(|event| event.row.stands.state == State::Owed);
+            self.owed.put(owed.map(|event| Open {
+                place: event.place(),
                 tag: event.tag,
-                source: event.row.source,
-                delivery: Delivery::fresh(event.row.received_at),
+                lane: event.row.lane,
+                order: event.order,
+                delivery: Delivery::fresh(State::Owed, event.row.received_at),
             }));
+            for event in accepted {
+                if let Some(version) = event.version {
+                    self.versions
+                        .put(version, event.place().with_tag(event.tag));
+                }
+            }
         }
         if !steps.is_empty() {
             self.owed
@@ -201,12 +212,14 @@ impl Shared {
         let Some(file) = self.catalog.file(id.segment) else {
             return Ok(None);
         };
-        match file.read_meta(id.offset).map_err(reading)? {
-            MetaRead::Good(meta, _) if meta.tag == id.tag => {}
+        let order = match file.read_meta(place.event().offset).map_err(reading)? {
+            MetaRead::Good(meta, _) if meta.tag == id.tag => {
+                meta.delivery(id).and_then(|planned| planned.order)
+            }
             MetaRead::Good(..) | MetaRead::NoEvent => return Ok(None),
             MetaRead::Damaged => return Err(StoreError::Damaged { id }),
-        }
-        let mut delivery = Delivery::fresh(row.received_at);
+        };
+        let mut delivery = Delivery::fresh(row.stands.state, row.received_at);
         if let Some(last) = row.stands.last
             && let Some(step) = self.step(last)?
         {
@@ -217,7 +230,8 @@ impl Shared {
         Ok(Some(Open {
             place,
             tag: id.tag,
-            source: row.source,
+            lane: row.lane,
+            order,
             delivery,
         }))
     }
@@ -230,7 +244,7 @@ impl Shared {
         match file.read_frame(place.offset).map_err(reading)? {
             FrameRead::Good(head, payload) => match head.kind {
                 Kind::Step => Ok(Step::decode(&payload)),
-                Kind::Accepted => Ok(None),
+                Kind::Accepted | Kind::Word => Ok(None),
             },
             FrameRead::BadPayload(_) | FrameRead::NoFrame => {
                 tracing::warn!(
@@ -241,6 +255,58 @@ impl Shared {
                 Ok(None)
             }
         }
+    }
+}
+
+impl Shared {
+    /// The deed that lies at a place; none when it is damaged or gone.
+    pub fn word(&self, place: Place) -> Result<Option<Word>, StoreError> {
+        let Some(file) = self.catalog.file(place.segment) else {
+            return Ok(None);
+        };
+        match file.read_frame(place.offset).map_err(reading)? {
+            FrameRead::Good(head, payload) if head.kind == Kind::Word => Ok(Word::decode(&payload)),
+            FrameRead::Good(..) | FrameRead::BadPayload(_) | FrameRead::NoFrame => Ok(None),
+        }
+    }
+
+    /// What a delivery is in order with, from its event in the journal.
+    pub fn order_of(&self, place: Place) -> Option<Order> {
+        let file = self.catalog.file(place.segment)?;
+        match file.read_meta(place.event().offset) {
+            Ok(MetaRead::Good(meta, _)) => meta
+                .delivery(place.with_tag(meta.tag))
+                .and_then(|planned| planned.order),
+            Ok(MetaRead::Damaged | MetaRead::NoEvent) | Err(_) => None,
+        }
+    }
+
+    /// Some of a lane wait in this order.
+    pub fn in_order(&self, lane: &LaneName, hash: u64) -> bool {
+        let number = self.lanes.known(lane);
+        number.is_some_and(|number| self.owed.in_order(number, hash))
+    }
+
+    /// What memory needs to know of an event that lies at a place, delivery by delivery.
+    pub fn rows_of_meta(&self, at: Place, meta: &Meta) -> Vec<NewRow> {
+        let source = SourceName::new(&meta.source);
+        let each = (0u32..).zip(&meta.deliveries).map(|(n, planned)| {
+            let lane = LaneName {
+                source: source.clone(),
+                destination: DestinationName::new(&planned.destination),
+            };
+            let lane = self.lanes.number(&lane);
+            NewRow {
+                segment: at.segment,
+                tag: meta.tag,
+                row: RowState::of(meta, at.offset + n, lane, planned.state),
+                keep: meta.keep,
+                order: planned.order,
+                version: meta.version.filter(|_| n == 0),
+                first: n == 0,
+            }
+        });
+        each.collect()
     }
 }
 
@@ -261,27 +327,41 @@ pub struct Stepped {
     pub keep_lease: bool,
 }
 
-/// An accepted event, as memory needs to know it.
+/// A delivery of an accepted event, as memory needs to know it.
 #[derive(Clone, Copy, Debug)]
 pub struct NewRow {
     pub segment: u32,
     pub tag: u64,
     pub row: RowState,
     pub keep: Duration,
+    pub order: Option<Order>,
+    /// Of the event; with its first delivery only.
+    pub version: Option<Version>,
+    /// The first delivery of its event.
+    pub first: bool,
 }
 
-/// The names of sources, numbered as they were first seen: rows carry a number.
+impl NewRow {
+    pub fn place(&self) -> Place {
+        Place {
+            segment: self.segment,
+            offset: self.row.offset,
+        }
+    }
+}
+
+/// The names of lanes, numbered as they were first seen: rows carry a number.
 #[derive(Default)]
-pub struct Sources(RwLock<Names>);
+pub struct Lanes(RwLock<Names>);
 
 #[derive(Default)]
 struct Names {
-    names: Vec<SourceName>,
-    numbers: HashMap<SourceName, u32>,
+    names: Vec<LaneName>,
+    numbers: HashMap<LaneName, u32>,
 }
 
-impl Sources {
-    pub fn number(&self, name: &SourceName) -> u32 {
+impl Lanes {
+    pub fn number(&self, name: &LaneName) -> u32 {
         if let Some(number) = self.known(name) {
             return number;
         }
@@ -289,14 +369,14 @@ impl Sources {
         if let Some(number) = names.numbers.get(name) {
             return *number;
         }
-        // Sources come from configuration: there are never 2^32 of them.
+        // Lanes come from configuration: there are never 2^32 of them.
         let number = u32::try_from(names.names.len()).unwrap_or(u32::MAX);
         names.names.push(name.clone());
         names.numbers.insert(name.clone(), number);
         number
     }
 
-    pub fn known(&self, name: &SourceName) -> Option<u32> {
+    pub fn known(&self, name: &LaneName) -> Option<u32> {
         self.0
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -305,7 +385,29 @@ impl Sources {
             .copied()
     }
 
-    pub fn all(&self) -> Vec<SourceName> {
+    /// Every lane that the source and the destination fit, where they are given.
+    pub fn fitting(
+        &self,
+        source: Option<&SourceName>,
+        destination: Option<&DestinationName>,
+    ) -> BTreeSet<u32> {
+        let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        (0u32..)
+            .zip(&names.names)
+            .filter(|(_, lane)| {
+                source.is_none_or(|s| *s == lane.source)
+                    && destination.is_none_or(|d| *d == lane.destination)
+            })
+            .map(|(number, _)| number)
+            .collect()
+    }
+
+    pub fn name(&self, number: u32) -> Option<LaneName> {
+        let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        names.names.get(number as usize).cloned()
+    }
+
+    pub fn all(&self) -> Vec<LaneName> {
         self.0
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -369,7 +471,8 @@ impl Bell {
         if work.gone || work.abandon {
             return false;
         }
-        let patience = Duration::from_secs(1);
+        // Who waits looks at how far it is, too.
+        let patience = Duration::from_millis(50);
         let (work, _) = self
             .done
             .wait_timeout(work, patience)

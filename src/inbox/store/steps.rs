@@ -1,19 +1,26 @@
 //! What happens to a delivery after it was accepted: the end of a lease, a redrive, a discard. Each
 //! is one record in the journal.
 
+use super::Response;
 use super::owed::{Granted, Open};
-use super::queue::{Outcome, Reply, answer};
-use super::record::{FRAME_HEAD, FrameHead, Happened, Kind, Place, Step};
+use super::queue::{Asked, Outcome, Reply, answer};
+use super::record::{Conflicts, FRAME_HEAD, FrameHead, Happened, Kind, Place, Step, Word};
 use super::shared::Stepped;
 use super::writer::Writer;
-use super::{Attempt, Lease, Next, Operated, State, StoreError, Unavailable};
+use super::{
+    Attempt, Deed, DeedKind, Lease, Next, Operated, Operation, State, StoreError, Unavailable,
+};
 use crate::clock::Timestamp;
-use crate::message::EventId;
+use crate::message::{EventId, LaneName};
 
 /// Longer texts are cut: they are for people.
 const TEXT_MAX: usize = 4096;
-/// What a step takes at most.
+/// What a step takes at most, without an answer of the destination.
 const STEP_MAX: u32 = (FRAME_HEAD + 128 + 2 * TEXT_MAX) as u32;
+/// What an entry of the audit takes at most.
+const WORD_MAX: u32 = (FRAME_HEAD + 512 + 3 * TEXT_MAX) as u32;
+/// What is kept of an answer at most, over all.
+const RESPONSE_MAX: usize = 24 << 10;
 
 impl Writer {
     pub(super) fn settle(
@@ -23,14 +30,14 @@ impl Writer {
         next: Next,
         reply: Reply<()>,
     ) {
-        let (open, granted) = match self.stands(lease.id) {
+        let said = self.cut_attempt(&mut attempt);
+        let (open, granted) = match self.stands_for(lease.id, said) {
             Ok(Some(found)) => found,
             Ok(None) => return answer(reply, Err(StoreError::LeaseLost)),
             Err(e) => return answer(reply, Err(e)),
         };
         let holds =
             open.delivery.state == State::Owed && granted.is_some_and(|g| g.grant == lease.grant);
-        cut(&mut attempt.error);
         let mut after = open;
         after.delivery.attempts = after.delivery.attempts.saturating_add(1);
         let at = self.shared.clock.now();
@@ -74,18 +81,172 @@ impl Writer {
         self.group.outcomes.push(Outcome::Settle(reply, Ok(())));
     }
 
-    pub(super) fn redrive(&mut self, id: EventId, now: Timestamp, reply: Reply<Operated>) {
-        let (open, granted) = match self.stands(id) {
+    /// As much of an attempt as is kept; how many bytes of it are the answer.
+    pub(super) fn cut_attempt(&self, attempt: &mut Attempt) -> usize {
+        cut(&mut attempt.error);
+        let said = attempt.response.as_ref().map_or(0, response_bytes);
+        // Where space is short, that it was delivered is worth more than what was answered; and a
+        // test's segment is not larger than an answer.
+        let room = self.shared.room.above_low_water() && said <= self.file_bytes as usize / 8;
+        if said <= RESPONSE_MAX && room {
+            return said;
+        }
+        attempt.response = None;
+        0
+    }
+
+    /// The lease ends without an attempt: a later event says it all.
+    pub(super) fn supersede(&mut self, lease: Lease, by: EventId, reply: Reply<()>) {
+        let (open, granted) = match self.stands(lease.id) {
             Ok(Some(found)) => found,
-            Ok(None) => return answer(reply, Ok(Operated::NotFound)),
+            Ok(None) => return answer(reply, Err(StoreError::LeaseLost)),
             Err(e) => return answer(reply, Err(e)),
+        };
+        let holds =
+            open.delivery.state == State::Owed && granted.is_some_and(|g| g.grant == lease.grant);
+        if !holds {
+            // Nothing was done under it, so there is nothing to write down.
+            if !self.group.staged.contains_key(&open.place) {
+                self.shared.owed.release([open.place]);
+            }
+            return answer(reply, Err(StoreError::LeaseLost));
+        }
+        let mut after = open;
+        after.delivery.state = State::Superseded;
+        let step = Step {
+            happened: Happened::Superseded,
+            at: self.shared.clock.now(),
+            reason: by.to_string(),
+            delivery: after.delivery,
+        };
+        self.step(open, after, None, &step);
+        self.group.outcomes.push(Outcome::Settle(reply, Ok(())));
+    }
+
+    /// An operator's word, and its entry in the audit, in one group.
+    pub(super) fn operate(&mut self, asked: Asked, reply: Reply<Operated>) {
+        let Asked { id, word, now, by } = asked;
+        // Both fit into one segment, or neither is begun.
+        if by.is_some() && !self.fits(STEP_MAX + WORD_MAX, 0) {
+            self.commit();
+            if let Err(why) = self.rotate(true) {
+                return answer(reply, Err(StoreError::Unavailable(why)));
+            }
+        }
+        let (kind, detail) = match &word {
+            Operation::Redrive => (DeedKind::Redrive, String::new()),
+            Operation::Discard { reason } => (DeedKind::Discard, reason.clone()),
+        };
+        let done = match word {
+            Operation::Redrive => self.redrive(id, now),
+            Operation::Discard { reason } => self.discard(id, now, reason),
+        };
+        let operated = match done {
+            Ok(operated) => operated,
+            Err(e) => return answer(reply, Err(e)),
+        };
+        if let Some(by) = by {
+            let lane = self.lane_of(id);
+            let deed = Deed {
+                at: now,
+                by,
+                kind,
+                source: lane.as_ref().map(|lane| lane.source.clone()),
+                destination: lane.map(|lane| lane.destination),
+                event: Some(id),
+                detail,
+                count: u64::from(operated == Operated::Done),
+                outcome: operated.as_str().to_owned(),
+            };
+            self.new_word(deed);
+        }
+        // Told with the group, since what it speaks of may be in it.
+        self.group.outcomes.push(Outcome::Operate(reply, operated));
+    }
+
+    fn lane_of(&self, id: EventId) -> Option<LaneName> {
+        let place = Place::of(id);
+        let staged = self.group.staged.get(&place).map(|(open, _)| open.lane);
+        let number = match staged {
+            Some(number) => number,
+            None => self.shared.find(place).ok().flatten()?.lane,
+        };
+        self.shared.lanes.name(number)
+    }
+
+    /// An entry of the audit by itself; a pause or its end among them.
+    pub(super) fn record(&mut self, deed: Deed, reply: Reply<u64>) {
+        match self.room_for_word() {
+            Ok(()) => {
+                let number = self.new_word(deed);
+                self.group.outcomes.push(Outcome::Record(reply, number));
+            }
+            Err(e) => answer(reply, Err(e)),
+        }
+    }
+
+    pub(super) fn room_for_word(&mut self) -> Result<(), StoreError> {
+        if self.shared.failed() {
+            return Err(StoreError::Unavailable(Unavailable::WriteFailed));
+        }
+        if !self.fits(WORD_MAX, 0) {
+            self.commit();
+            self.rotate(true).map_err(StoreError::Unavailable)?;
+        }
+        Ok(())
+    }
+
+    fn new_word(&mut self, deed: Deed) -> u64 {
+        let number = self.next_number();
+        self.cut_word(number, deed);
+        number
+    }
+
+    /// The number of the next entry of the audit.
+    pub(super) fn next_number(&self) -> u64 {
+        let in_group = self.group.words.iter().map(|(_, word)| word.number + 1);
+        let next = self.shared.words.next_number();
+        in_group.max().unwrap_or(0).max(next)
+    }
+
+    /// Writes a deed down, as much of it as is kept.
+    pub(super) fn cut_word(&mut self, number: u64, mut deed: Deed) {
+        for text in [&mut deed.by, &mut deed.detail, &mut deed.outcome] {
+            cut(text);
+        }
+        self.word(Word { number, deed });
+    }
+
+    /// Writes a deed down, where it was found to fit.
+    pub(super) fn word(&mut self, word: Word) {
+        // Texts were cut: it always encodes.
+        let payload = word.encode().unwrap_or_default();
+        let head = FrameHead {
+            length: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+            payload_crc: crc32fast::hash(&payload),
+            kind: Kind::Word,
+            first_of_commit: self.group.bytes.is_empty(),
+            conflicts: Conflicts::default(),
+            subject: None,
+        };
+        let place = self.append(&head, &payload);
+        self.group.words.push((place, word));
+    }
+
+    fn redrive(&mut self, id: EventId, now: Timestamp) -> Result<Operated, StoreError> {
+        let Some((open, granted)) = self.stands(id)? else {
+            return Ok(Operated::NotFound);
         };
         let mut after = open;
         after.delivery.due = now;
         let reason = match open.delivery.state {
             // Due at once; its policy goes on where it is, and so does an attempt under way.
             State::Owed => self.reason_of(&open),
-            State::Delivered | State::Dead | State::Discarded => {
+            State::Delivered
+            | State::Dead
+            | State::Discarded
+            | State::Filtered
+            | State::Superseded => {
                 after.delivery.state = State::Owed;
                 after.delivery.round = 0;
                 after.delivery.since = now;
@@ -99,31 +260,22 @@ impl Writer {
             delivery: after.delivery,
         };
         self.step(open, after, granted, &step);
-        self.group
-            .outcomes
-            .push(Outcome::Operate(reply, Operated::Done));
+        Ok(Operated::Done)
     }
 
-    pub(super) fn discard(
+    fn discard(
         &mut self,
         id: EventId,
         now: Timestamp,
         mut reason: String,
-        reply: Reply<Operated>,
-    ) {
-        let open = match self.stands(id) {
-            Ok(Some((open, _))) => open,
-            Ok(None) => return answer(reply, Ok(Operated::NotFound)),
-            Err(e) => return answer(reply, Err(e)),
+    ) -> Result<Operated, StoreError> {
+        let Some((open, _)) = self.stands(id)? else {
+            return Ok(Operated::NotFound);
         };
         match open.delivery.state {
             State::Owed | State::Dead => {}
-            ended @ (State::Delivered | State::Discarded) => {
-                // Told with the group, since what it speaks of may be in it.
-                self.group
-                    .outcomes
-                    .push(Outcome::Operate(reply, Operated::NotApplicable(ended)));
-                return;
+            ended @ (State::Delivered | State::Discarded | State::Filtered | State::Superseded) => {
+                return Ok(Operated::NotApplicable(ended));
             }
         }
         let mut after = open;
@@ -136,14 +288,20 @@ impl Writer {
             delivery: after.delivery,
         };
         self.step(open, after, None, &step);
-        self.group
-            .outcomes
-            .push(Outcome::Operate(reply, Operated::Done));
+        Ok(Operated::Done)
     }
 
-    /// Another step fits, and leaves what is kept back for those that must be written down.
-    pub(super) fn fits_step(&self) -> bool {
-        self.fits(STEP_MAX, self.reserve())
+    /// Another step fits, also one with an answer, and leaves what is kept back for those that must
+    /// be written down.
+    pub(super) fn fits_step(&self, step: &Step) -> bool {
+        let said = step.attempt().and_then(|attempt| attempt.response.as_ref());
+        let said = u32::try_from(said.map_or(0, response_bytes)).unwrap_or(u32::MAX);
+        self.fits(STEP_MAX.saturating_add(said), self.reserve())
+    }
+
+    /// Another entry of the audit fits, and leaves what is kept back.
+    pub(super) fn fits_word(&self) -> bool {
+        self.fits(WORD_MAX, self.reserve())
     }
 
     /// How a delivery stands, with what this group has done to it, and its lease. It is held: to
@@ -152,10 +310,20 @@ impl Writer {
         &mut self,
         id: EventId,
     ) -> Result<Option<(Open, Option<Granted>)>, StoreError> {
+        self.stands_for(id, 0)
+    }
+
+    /// As `stands`, before a step with an answer of so many bytes.
+    pub(super) fn stands_for(
+        &mut self,
+        id: EventId,
+        answer: usize,
+    ) -> Result<Option<(Open, Option<Granted>)>, StoreError> {
         if self.shared.failed() {
             return Err(StoreError::Unavailable(Unavailable::WriteFailed));
         }
-        if !self.fits(STEP_MAX, 0) {
+        let span = STEP_MAX.saturating_add(u32::try_from(answer).unwrap_or(u32::MAX));
+        if !self.fits(span, 0) {
             self.commit();
             self.rotate(true).map_err(StoreError::Unavailable)?;
         }
@@ -189,6 +357,7 @@ impl Writer {
             payload_crc: crc32fast::hash(&payload),
             kind: Kind::Step,
             first_of_commit: self.group.bytes.is_empty(),
+            conflicts: Conflicts::default(),
             subject: Some(before.place.with_tag(before.tag)),
         };
         after.delivery.last = Some(self.append(&head, &payload));
@@ -228,7 +397,15 @@ impl Writer {
     }
 }
 
-fn cut(text: &mut String) {
+fn response_bytes(response: &Response) -> usize {
+    let fields = response.headers.iter();
+    let fields: usize = fields
+        .map(|(name, value)| name.len() + value.len() + 8)
+        .sum();
+    fields + response.body.len() + 16
+}
+
+pub(super) fn cut(text: &mut String) {
     if text.len() > TEXT_MAX {
         let end = (0..=TEXT_MAX)
             .rev()

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use super::contract::{self, Bench, at, attempt, contract_tests, event, source};
-use super::embedded::{Embedded, EmbeddedConfig, OpenError};
+use super::contract::{self, Bench, at, attempt, contract_tests, event, lane};
+use super::embedded::{Embedded, EmbeddedConfig, IndexUse, OpenError};
 use super::faulty::FaultyDisk;
 use super::*;
 use crate::clock::ManualClock;
@@ -15,7 +15,11 @@ use crate::telemetry::Metrics;
 
 mod crash;
 mod damage;
+mod measure;
 mod model;
+mod offline;
+mod old;
+mod power;
 mod reopen;
 mod space;
 
@@ -30,6 +34,7 @@ fn config(directory: &std::path::Path) -> EmbeddedConfig {
         low_water_bytes: 0,
         index_cache_bytes: 1 << 20,
         tick: Duration::from_millis(5),
+        clock_leap: 0,
         ..EmbeddedConfig::default()
     }
 }

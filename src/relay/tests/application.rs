@@ -193,9 +193,9 @@ impl Gateway {
 /// A rule whose retries come at once, and give up late.
 pub fn quick(port: u16) -> Rule {
     let mut rule = rule("shop");
-    rule.forward = destination(port);
-    rule.relay.retry.first = millis(1);
-    rule.relay.retry.factor = 1.0;
-    rule.relay.retry.give_up_after = secs(u64::from(u32::MAX));
+    rule.relay.main.forward = destination(port);
+    rule.relay.main.retry.first = millis(1);
+    rule.relay.main.retry.factor = 1.0;
+    rule.relay.main.retry.give_up_after = secs(u64::from(u32::MAX));
     rule
 }

@@ -142,13 +142,18 @@ async fn a_lost_lease_is_not_fought_over() {
         (stage.row(id).await.state, stage.scripted.seen().len()),
         (State::Discarded, 1)
     );
-    assert_eq!(stage.relay.under_way(&SourceName::new("shop")), Some(0));
+    assert_eq!(
+        stage
+            .relay
+            .under_way(&crate::message::LaneName::main(&SourceName::new("shop"))),
+        Some(0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_costs_neither_the_permit_nor_the_delivery() {
     let mut rule = rule("shop");
-    rule.relay.concurrency = 1;
+    rule.relay.main.concurrency = 1;
     let stage = Stage::new(vec![rule]);
     stage.scripted.script("shop", [Reply::Panic]);
     let unlucky = stage.accept_and_wake("shop").await;

@@ -102,6 +102,7 @@ fn check(headers: &[(String, Vec<u8>)], body: &[u8], signing: bool) {
     let outgoing = request::build(
         &stored,
         &lease(),
+        None,
         &to,
         signing.then_some(&key),
         START,
@@ -285,6 +286,7 @@ fn what_cannot_be_written_as_a_request_is_not_sent() {
         let built = request::build(
             &event,
             &lease(),
+            None,
             &destination(1),
             None,
             START,
@@ -302,6 +304,7 @@ fn what_cannot_be_written_as_a_request_is_not_sent() {
     let built = request::build(
         &odd,
         &lease(),
+        None,
         &destination(1),
         None,
         START,

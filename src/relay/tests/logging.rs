@@ -41,6 +41,7 @@ async fn one_line_per_attempt_with_the_agreed_names_and_nothing_secret() {
     let stage = Stage::new(vec![]);
     let sign_with = Some(Secret::new(b"canary-of-the-key".to_vec()));
     stage.relay.set_routes(vec![Route {
+        to: Arc::new(rule("shop").relay.main),
         rule: Arc::new(rule("shop")),
         sign_with,
     }]);

@@ -1,6 +1,7 @@
 //! The relay as a whole: in virtual time over a scripted destination, and on real sockets.
 
 mod application;
+mod destinations;
 mod failing;
 mod hostile;
 mod logging;

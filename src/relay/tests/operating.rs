@@ -14,7 +14,7 @@ use crate::relay::tests::stage::{Reply, Stage, millis, route, rule, secs};
 #[tokio::test(start_paused = true)]
 async fn a_dead_letter_that_is_redriven_goes_out_at_once_and_its_policy_starts_anew() {
     let mut rule = rule("shop");
-    rule.relay.retry.give_up_after = secs(10);
+    rule.relay.main.retry.give_up_after = secs(10);
     let stage = Stage::new(vec![rule]);
     stage.scripted.always("shop", Reply::Status(500));
     let id = stage.accept_and_wake("shop").await;
@@ -40,7 +40,7 @@ async fn a_dead_letter_that_is_redriven_goes_out_at_once_and_its_policy_starts_a
 #[tokio::test(start_paused = true)]
 async fn after_stop_nothing_begins_and_what_is_under_way_ends() {
     let mut rule = rule("shop");
-    rule.relay.concurrency = 1;
+    rule.relay.main.concurrency = 1;
     let mut stage = Stage::new(vec![rule]);
     stage.scripted.always("shop", Reply::Slow(secs(5), 200));
     let first = stage.accept_and_wake("shop").await;
@@ -68,7 +68,7 @@ async fn an_idle_worker_stops_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_drain_that_takes_too_long_is_cut_and_the_delivery_stays_owed() {
     let mut rule = rule("shop");
-    rule.relay.timeout = secs(300);
+    rule.relay.main.timeout = secs(300);
     let mut stage = Stage::new(vec![rule]);
     stage.scripted.always("shop", Reply::Hang);
     let id = stage.accept_and_wake("shop").await;
@@ -77,7 +77,12 @@ async fn a_drain_that_takes_too_long_is_cut_and_the_delivery_stays_owed() {
     stage.workers.remove(0).await.unwrap();
     assert_eq!(stage.elapsed(), secs(21));
     assert_eq!(stage.row(id).await.state, State::Owed);
-    assert_eq!(stage.relay.under_way(&SourceName::new("shop")), Some(0));
+    assert_eq!(
+        stage
+            .relay
+            .under_way(&crate::message::LaneName::main(&SourceName::new("shop"))),
+        Some(0)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,7 +106,7 @@ async fn a_worker_runs_on_a_local_set_too_and_ends_when_its_stop_is_gone() {
 async fn a_reload_changes_the_limit_and_forgets_no_attempt_under_way() {
     let limited = |limit: usize| {
         let mut rule = rule("shop");
-        rule.relay.concurrency = limit;
+        rule.relay.main.concurrency = limit;
         route(rule)
     };
     let stage = Stage::with_workers(vec![], 2);
@@ -113,18 +118,43 @@ async fn a_reload_changes_the_limit_and_forgets_no_attempt_under_way() {
     let shop = SourceName::new("shop");
     // Not when a timer goes off: the reload itself must be heard.
     sleep(millis(1300)).await;
-    assert_eq!(stage.relay.under_way(&shop), Some(2));
+    assert_eq!(
+        stage
+            .relay
+            .under_way(&crate::message::LaneName::main(&shop)),
+        Some(2)
+    );
     stage.relay.set_routes(vec![limited(5)]);
     sleep(millis(1)).await;
-    assert_eq!(stage.relay.under_way(&shop), Some(5));
+    assert_eq!(
+        stage
+            .relay
+            .under_way(&crate::message::LaneName::main(&shop)),
+        Some(5)
+    );
     // Gone and back: what is under way still counts.
     stage.relay.set_routes(vec![]);
-    assert_eq!(stage.relay.under_way(&shop), None);
+    assert_eq!(
+        stage
+            .relay
+            .under_way(&crate::message::LaneName::main(&shop)),
+        None
+    );
     stage.relay.set_routes(vec![limited(3)]);
     sleep(millis(1)).await;
-    assert_eq!(stage.relay.under_way(&shop), Some(5));
+    assert_eq!(
+        stage
+            .relay
+            .under_way(&crate::message::LaneName::main(&shop)),
+        Some(5)
+    );
     sleep(secs(3)).await;
-    assert_eq!(stage.relay.under_way(&shop), Some(3));
+    assert_eq!(
+        stage
+            .relay
+            .under_way(&crate::message::LaneName::main(&shop)),
+        Some(3)
+    );
     assert_eq!(stage.scripted.most("shop"), 5);
 }
 
@@ -171,7 +201,7 @@ fn two_cores_share_a_limit_of_one_without_losing_a_wake_up() {
         crate::telemetry::Metrics::new(),
     );
     let mut rule = rule("shop");
-    rule.relay.concurrency = 1;
+    rule.relay.main.concurrency = 1;
     relay.set_routes(vec![route(rule)]);
     let (stop, stopping) = watch::channel(false);
     let cores: Vec<_> = (0..2u8)
@@ -243,7 +273,7 @@ struct Taker;
 impl crate::relay::client::Transport for Taker {
     fn send<'a>(
         &'a self,
-        _destination: &'a crate::rule::Destination,
+        _destination: &'a crate::rule::Address,
         _request: crate::relay::request::Outgoing,
         _within: Duration,
     ) -> crate::inbox::store::Pending<
@@ -253,6 +283,7 @@ impl crate::relay::client::Transport for Taker {
         Box::pin(async {
             tokio::task::yield_now().await;
             Ok(crate::relay::client::Answered {
+                response: Default::default(),
                 status: http::StatusCode::OK,
                 retry_after: None,
             })

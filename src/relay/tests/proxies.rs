@@ -54,7 +54,7 @@ async fn delivers_in_an_environment_with_proxies() {
     assert!(std::env::var("HTTP_PROXY").is_ok_and(|proxy| proxy.starts_with("http://127.0.0.1:")));
     let application = Application::start([Way::Say(OK.to_vec())]).await;
     let mut rule = quick(application.port);
-    rule.forward.host = "localhost".into();
+    rule.relay.main.forward.host = "localhost".into();
     let (row, attempts) = Gateway::start(rule).deliver(event("shop")).await;
     assert_eq!((row.state, attempts.len()), (State::Delivered, 1));
     assert!(application.requests()[0].starts_with("POST /hook HTTP/1.1\r\n"));

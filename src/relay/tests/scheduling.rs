@@ -55,8 +55,8 @@ async fn what_is_owed_from_before_goes_out_at_once() {
 #[tokio::test(start_paused = true)]
 async fn retries_come_when_the_policy_says_and_end_when_it_says() {
     let mut rule = rule("shop");
-    rule.relay.retry.max = secs(60);
-    rule.relay.retry.give_up_after = secs(600);
+    rule.relay.main.retry.max = secs(60);
+    rule.relay.main.retry.give_up_after = secs(600);
     let stage = Stage::new(vec![rule]);
     stage.scripted.always("shop", Reply::Status(500));
     let id = stage.accept_and_wake("shop").await;
@@ -85,8 +85,8 @@ async fn retries_come_when_the_policy_says_and_end_when_it_says() {
 #[tokio::test(start_paused = true)]
 async fn a_pause_shorter_than_the_look_around_is_kept_to_the_millisecond() {
     let mut rule = rule("shop");
-    rule.relay.retry.first = millis(7);
-    rule.relay.retry.factor = 3.0;
+    rule.relay.main.retry.first = millis(7);
+    rule.relay.main.retry.factor = 3.0;
     let stage = Stage::new(vec![rule]);
     stage.scripted.script("shop", vec![Reply::Status(503); 4]);
     stage.accept_and_wake("shop").await;
@@ -141,7 +141,7 @@ async fn an_attempt_without_an_answer_ends_at_its_timeout() {
 #[tokio::test(start_paused = true)]
 async fn no_more_are_under_way_than_the_limit_over_all_workers_and_no_permit_lies_idle() {
     let mut rule = rule("shop");
-    rule.relay.concurrency = 4;
+    rule.relay.main.concurrency = 4;
     let stage = Stage::with_workers(vec![rule], 3);
     stage.scripted.always("shop", Reply::Slow(millis(100), 200));
     for n in 0..200 {
@@ -157,9 +157,9 @@ async fn no_more_are_under_way_than_the_limit_over_all_workers_and_no_permit_lie
     assert!(stage.elapsed() <= millis(4905), "{:?}", stage.elapsed());
     sleep(millis(200)).await;
     assert_eq!(
-        stage
-            .relay
-            .under_way(&crate::message::SourceName::new("shop")),
+        stage.relay.under_way(&crate::message::LaneName::main(
+            &crate::message::SourceName::new("shop")
+        )),
         Some(0)
     );
 }
@@ -167,7 +167,7 @@ async fn no_more_are_under_way_than_the_limit_over_all_workers_and_no_permit_lie
 #[tokio::test(start_paused = true)]
 async fn a_stuck_source_does_not_hold_another() {
     let mut stuck = rule("stuck");
-    stuck.relay.concurrency = 2;
+    stuck.relay.main.concurrency = 2;
     let stage = Stage::new(vec![stuck, rule("shop")]);
     stage.scripted.always("stuck", Reply::Hang);
     for _ in 0..50 {
@@ -184,7 +184,7 @@ async fn a_stuck_source_does_not_hold_another() {
 #[tokio::test(start_paused = true)]
 async fn one_poisoned_event_does_not_hold_the_others_of_its_source() {
     let mut rule = rule("shop");
-    rule.relay.concurrency = 1;
+    rule.relay.main.concurrency = 1;
     let stage = Stage::new(vec![rule]);
     stage.scripted.script("shop", [Reply::Status(500)]);
     let poisoned = stage.accept_and_wake("shop").await;

@@ -34,9 +34,9 @@ impl Dice {
 fn rules(dice: &Dice) -> Vec<Rule> {
     let one = |name: &&str| {
         let mut rule = rule(name);
-        rule.relay.concurrency = 1 + dice.below(LIMIT_MAX);
-        rule.relay.retry.jitter = Jitter::Full;
-        rule.relay.retry.max = secs(30);
+        rule.relay.main.concurrency = 1 + dice.below(LIMIT_MAX);
+        rule.relay.main.retry.jitter = Jitter::Full;
+        rule.relay.main.retry.max = secs(30);
         rule
     };
     SOURCES.iter().map(one).collect()
@@ -113,7 +113,9 @@ async fn scenario(seed: u64) {
             "seed {seed}: {source}"
         );
         assert_eq!(
-            stage.relay.under_way(&SourceName::new(source)),
+            stage
+                .relay
+                .under_way(&crate::message::LaneName::main(&SourceName::new(source))),
             Some(0),
             "seed {seed}"
         );

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use crate::clock::{Clock, Timestamp};
 use crate::inbox::store::plain::{PlainStore, verified_event};
 use crate::inbox::store::{Attempt, Pending, Row, Store, StoredEvent};
-use crate::message::{Answer, EventId, Headers, SourceName};
+use crate::message::{Answer, DestinationName, EventId, Headers, SourceName};
 use crate::random::SeededRandom;
 use crate::relay::client::{Answered, Transport};
 use crate::relay::error::AttemptError;
@@ -21,7 +21,8 @@ use crate::relay::request::Outgoing;
 use crate::relay::{Relay, Route, Waker};
 use crate::rule::provider::{Category, Contract, EventIdentity, Evidence, Provider};
 use crate::rule::{
-    Answers, Destination, GuardMode, GuardRule, InboxRule, Jitter, RelayRule, RetryPolicy, Rule,
+    Address, Answers, Destination, GuardMode, GuardRule, InboxRule, Jitter, OnDead, RelayRule,
+    RetryPolicy, Rule,
 };
 use crate::telemetry::Metrics;
 
@@ -77,7 +78,6 @@ pub fn rule(name: &str) -> Rule {
         config: BTreeMap::new(),
         keys: Vec::new(),
         secrets: BTreeMap::new(),
-        forward: destination(3000),
         guard: GuardRule {
             allow: None,
             mode: GuardMode::Enforce,
@@ -89,27 +89,41 @@ pub fn rule(name: &str) -> Rule {
         inbox: InboxRule {
             keys: Vec::new(),
             key_signed: false,
+            business: None,
+            content: None,
+            on_conflict: Default::default(),
             keep: Duration::from_secs(7 * 24 * 3600),
         },
         relay: RelayRule {
-            timeout: Duration::from_secs(10),
-            concurrency: 16,
-            retry: RetryPolicy {
-                first: Duration::from_secs(5),
-                factor: 2.0,
-                max: Duration::from_secs(3600),
-                give_up_after: Duration::from_secs(72 * 3600),
-                jitter: Jitter::None,
+            main: Destination {
+                name: DestinationName::main(),
+                forward: destination(3000),
+                timeout: Duration::from_secs(10),
+                concurrency: 16,
+                rate: None,
+                retry: RetryPolicy {
+                    first: Duration::from_secs(5),
+                    factor: 2.0,
+                    max: Duration::from_secs(3600),
+                    give_up_after: Duration::from_secs(72 * 3600),
+                    jitter: Jitter::None,
+                },
+                sign_with: None,
+                when: None,
+                order_by: None,
+                on_dead: OnDead::Continue,
             },
-            sign_with: None,
+            more: Vec::new(),
             query_as_received: false,
+            supersede: None,
         },
+        answer: Default::default(),
         file: None,
     }
 }
 
-pub fn destination(port: u16) -> Destination {
-    Destination {
+pub fn destination(port: u16) -> Address {
+    Address {
         https: false,
         host: "127.0.0.1".into(),
         port,
@@ -118,11 +132,25 @@ pub fn destination(port: u16) -> Destination {
     }
 }
 
+/// The route to the first destination.
 pub fn route(rule: Rule) -> Route {
+    let to = Arc::new(rule.relay.main.clone());
     Route {
         rule: Arc::new(rule),
+        to,
         sign_with: None,
     }
+}
+
+/// Routes to all destinations.
+pub fn routes(rule: Rule) -> Vec<Route> {
+    let rule = Arc::new(rule);
+    let each = rule.relay.destinations().map(|to| Route {
+        rule: rule.clone(),
+        to: Arc::new(to.clone()),
+        sign_with: None,
+    });
+    each.collect()
 }
 
 pub fn event(source: &str) -> StoredEvent {
@@ -175,6 +203,7 @@ struct ScriptState {
     scripts: HashMap<String, VecDeque<Reply>>,
     defaults: HashMap<String, Reply>,
     seen: Vec<Seen>,
+    superseded: HashMap<String, String>,
     under_way: HashMap<String, usize>,
     most: HashMap<String, usize>,
 }
@@ -218,6 +247,11 @@ impl Scripted {
         self.state.lock().unwrap().seen.clone()
     }
 
+    /// Events that came with the news that they were overtaken, and by which.
+    pub fn superseded(&self) -> HashMap<String, String> {
+        self.state.lock().unwrap().superseded.clone()
+    }
+
     /// Moments at which requests came, counted from the start.
     pub fn times(&self) -> Vec<Duration> {
         self.seen()
@@ -237,7 +271,7 @@ impl Scripted {
             .unwrap_or(0)
     }
 
-    fn enter(&self, request: &Outgoing) -> (Reply, UnderWay<'_>) {
+    fn enter(&self, destination: &Address, request: &Outgoing) -> (Reply, UnderWay<'_>) {
         let header = |name: &str| {
             request
                 .headers()
@@ -247,8 +281,16 @@ impl Scripted {
                 .unwrap()
                 .to_owned()
         };
-        let source = header("callseal-source");
+        let mut source = header("callseal-source");
+        // Further destinations have ports of their own.
+        if let Some(name) = destination.port.checked_sub(4000) {
+            source = format!("{source} to {}", ["ledger", "risk"][usize::from(name)]);
+        }
         let mut state = self.state.lock().unwrap();
+        if let Some(by) = request.headers().get("callseal-superseded-by") {
+            let by = by.to_str().unwrap().to_owned();
+            state.superseded.insert(header("callseal-event"), by);
+        }
         state.seen.push(Seen {
             at: self.clock.now(),
             source: source.clone(),
@@ -271,15 +313,19 @@ impl Scripted {
 impl Transport for Scripted {
     fn send<'a>(
         &'a self,
-        _destination: &'a Destination,
+        destination: &'a Address,
         request: Outgoing,
         _within: Duration,
     ) -> Pending<'a, Result<Answered, AttemptError>> {
         Box::pin(async move {
-            let (reply, _under_way) = self.enter(&request);
+            let (reply, _under_way) = self.enter(destination, &request);
             let answered = |status: u16| Answered {
                 status: StatusCode::from_u16(status).unwrap(),
                 retry_after: None,
+                response: crate::inbox::store::Response {
+                    body: Bytes::from(vec![b'a'; 5000]),
+                    ..Default::default()
+                },
             };
             match reply {
                 Reply::Status(status) => Ok(answered(status)),
@@ -344,7 +390,7 @@ impl Stage {
         let (store, metrics) = (Arc::new(PlainStore::new()), Metrics::new());
         let random = Arc::new(SeededRandom::new(1));
         let relay = Relay::new(store.clone(), clock.clone(), random, metrics.clone());
-        relay.set_routes(rules.into_iter().map(route).collect());
+        relay.set_routes(rules.into_iter().flat_map(routes).collect());
         let scripted = Arc::new(Scripted {
             clock: clock.clone(),
             state: Mutex::default(),
@@ -410,6 +456,10 @@ impl Stage {
             .into_iter()
             .map(|attempt| attempt.error)
             .collect()
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     pub fn elapsed(&self) -> Duration {

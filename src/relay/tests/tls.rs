@@ -67,10 +67,10 @@ async fn application(name: &str) -> (Application, RootCertStore) {
 
 fn gateway(port: u16, host: &str, roots: RootCertStore) -> Gateway {
     let mut rule = quick(port);
-    rule.forward.https = true;
-    rule.forward.host = host.into();
-    rule.forward.authority = format!("{host}:{port}");
-    rule.relay.retry.give_up_after = secs(0);
+    rule.relay.main.forward.https = true;
+    rule.relay.main.forward.host = host.into();
+    rule.relay.main.forward.authority = format!("{host}:{port}");
+    rule.relay.main.retry.give_up_after = secs(0);
     Gateway::with(route(rule), Tls::with_roots(roots), Arc::new(SystemClock))
 }
 
@@ -119,7 +119,7 @@ async fn the_machines_roots_are_read_only_where_a_destination_is_https() {
     let stage = Stage::with_workers(vec![rule("plain")], 0);
     assert!(!stage.relay.tls.is_prepared());
     let mut sealed = rule("sealed");
-    sealed.forward.https = true;
+    sealed.relay.main.forward.https = true;
     stage
         .relay
         .set_routes(vec![route(rule("plain")), route(sealed)]);

@@ -29,9 +29,10 @@ fn codes(attempts: &[Attempt]) -> Vec<&str> {
 async fn what_arrives_is_a_fresh_request_byte_for_byte() {
     let application = Application::start([Way::Say(OK.to_vec())]).await;
     let mut rule = quick(application.port);
-    rule.forward.path = "/webhooks/stripe?from=callseal".into();
+    rule.relay.main.forward.path = "/webhooks/stripe?from=callseal".into();
     let sign_with = Some(Secret::new(b"a key of the hop".to_vec()));
     let route = Route {
+        to: Arc::new(rule.relay.main.clone()),
         rule: Arc::new(rule),
         sign_with,
     };
@@ -223,7 +224,7 @@ async fn every_bad_answer_has_its_code_and_is_retried() {
         .chain([Way::Say(OK.to_vec())]);
     let application = Application::start(ways).await;
     let mut rule = quick(application.port);
-    rule.relay.timeout = millis(400);
+    rule.relay.main.timeout = millis(400);
     let (row, attempts) = Gateway::start(rule).deliver(event("shop")).await;
     assert_eq!(codes(&attempts), expected);
     assert_eq!(row.state, State::Delivered);
@@ -282,10 +283,10 @@ async fn connections_that_do_not_come_about_have_their_codes() {
         ("connect_timeout", address.port(), "127.0.0.1", false),
     ] {
         let mut rule = quick(port);
-        rule.forward.host = host.into();
-        rule.forward.https = https;
-        rule.relay.timeout = secs(2);
-        rule.relay.retry.give_up_after = Duration::ZERO;
+        rule.relay.main.forward.host = host.into();
+        rule.relay.main.forward.https = https;
+        rule.relay.main.timeout = secs(2);
+        rule.relay.main.retry.give_up_after = Duration::ZERO;
         cases.push((
             code,
             Gateway::with(

@@ -17,7 +17,7 @@ use crate::rule::compile::relay::relay_default;
 use crate::rule::provider::{Example, Provider, Recorded};
 use crate::rule::reader::{Field, Table, optional};
 use crate::rule::scheme::Scheme;
-use crate::rule::{Destination, InboxRule, KeyRef, Rule, words};
+use crate::rule::{Address, AnswerMode, InboxRule, KeyRef, OnConflict, Rule, words};
 use crate::secret::SecretRef;
 
 pub(super) fn examples(field: Option<&Field<'_>>) -> Option<Vec<Example>> {
@@ -226,13 +226,6 @@ pub fn rule_for(provider: &Arc<Provider>, example: &Example) -> Rule {
         config: example.config.clone(),
         keys: example.keys.iter().enumerate().map(key).collect(),
         secrets: BTreeMap::new(),
-        forward: Destination {
-            https: false,
-            host: "127.0.0.1".to_owned(),
-            port: 9,
-            path: "/".to_owned(),
-            authority: "127.0.0.1:9".to_owned(),
-        },
         guard: guard_default(),
         tolerance: provider
             .freshness
@@ -241,9 +234,19 @@ pub fn rule_for(provider: &Arc<Provider>, example: &Example) -> Rule {
         inbox: InboxRule {
             keys: provider.event.ids.clone(),
             key_signed: provider.event.id_signed,
+            business: None,
+            content: None,
+            on_conflict: OnConflict::KeepBoth,
             keep: Duration::from_secs(7 * 86_400),
         },
-        relay: relay_default(),
+        relay: relay_default(Address {
+            https: false,
+            host: "127.0.0.1".to_owned(),
+            port: 9,
+            path: "/".to_owned(),
+            authority: "127.0.0.1:9".to_owned(),
+        }),
+        answer: AnswerMode::Custody,
         file: None,
         provider,
     }

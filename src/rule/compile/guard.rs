@@ -109,7 +109,7 @@ fn rates(field: &Field<'_>) -> Option<(Option<Rate>, Option<Rate>)> {
 }
 
 /// `"20/s burst 40"` or `{ count = 20, per = "1s", burst = 40 }`.
-fn rate(field: &Field<'_>) -> Option<Rate> {
+pub(super) fn rate(field: &Field<'_>) -> Option<Rate> {
     if !field.is_table() {
         return field.parsed(value::rate);
     }

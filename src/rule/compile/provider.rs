@@ -476,6 +476,13 @@ pub(super) fn believed(cover: &Cover<'_>, ids: &[Template]) -> bool {
 
 /// Templates of a source that replace the provider's own are held to the same rules.
 pub(super) fn source_template(field: &Field<'_>, provider: &Provider) -> Option<Template> {
+    let template = source_value(field, provider)?;
+    lint::tells_events_apart(field, &template);
+    Some(template)
+}
+
+/// A template of a source that names no event.
+pub(super) fn source_value(field: &Field<'_>, provider: &Provider) -> Option<Template> {
     let template = field.template()?;
     let parts: Vec<String> = provider
         .parts
@@ -496,7 +503,6 @@ pub(super) fn source_template(field: &Field<'_>, provider: &Provider) -> Option<
         parts: &parts,
     };
     words.check(field, &template, Use::Shown);
-    lint::tells_events_apart(field, &template);
     Some(template)
 }
 

@@ -8,6 +8,7 @@ use crate::message::SourceName;
 use crate::rule::compile::example::chosen;
 use crate::rule::compile::guard::guard;
 use crate::rule::compile::keys::{config, keys, secrets};
+use crate::rule::compile::lint;
 use crate::rule::compile::provider::{believed, reads, source_template};
 use crate::rule::compile::relay::relay;
 use crate::rule::compile::{Found, Shelf};
@@ -15,7 +16,7 @@ use crate::rule::document::RuleFile;
 use crate::rule::provider::{EventIdentity, Provider};
 use crate::rule::reader::{Field, Problems, Table};
 use crate::rule::template::Selector;
-use crate::rule::{InboxRule, RelayRule, Rule, value, words};
+use crate::rule::{AnswerMode, InboxRule, OnConflict, RelayRule, Rule, Template, value, words};
 
 const KEEP_DEFAULT: Duration = Duration::from_secs(7 * 86_400);
 const KEEP_ASKED: Duration = Duration::from_secs(90 * 86_400);
@@ -74,14 +75,15 @@ fn rule(
             "forward",
             "where the events go, e.g. `http://127.0.0.1:3000/webhooks/stripe`",
         )
-        .and_then(|f| f.parsed(value::destination));
+        .and_then(|f| f.parsed(value::address));
     let url = url(root, known);
     let config = config(root, known);
     let secrets = secrets(root, folder, known);
     let guard = guard(root, known);
     let tolerance = tolerance(root, known);
-    let relay = relay(root, folder);
+    let relay = relay(root, folder, known, forward);
     let inbox = inbox(root, known, tolerance.flatten(), relay.as_ref());
+    let answer = answer(root, known);
     Some(Rule {
         name: SourceName::new(&file.name),
         path: path?,
@@ -89,11 +91,11 @@ fn rule(
         config: config?,
         keys: keys?,
         secrets: secrets?,
-        forward: forward?,
         guard: guard?,
         tolerance: tolerance?,
         inbox: inbox?,
         relay: relay?,
+        answer: answer?,
         file: Some(file.path.clone()),
         provider: provider?,
     })
@@ -274,6 +276,73 @@ fn tolerance(root: &Table<'_>, provider: Option<&Provider>) -> Option<Option<Dur
     tolerance.map(Some)
 }
 
+/// A template of `[inbox]`: what it reads makes another event a duplicate, so it is signed.
+fn signed_key(field: &Field<'_>, provider: Option<&Provider>) -> Option<Template> {
+    let Some(provider) = provider else {
+        // What the provider would say of it is not known; what the language says is.
+        return field.template().and(None);
+    };
+    let template = source_template(field, provider)?;
+    let keys = vec![template];
+    if provider.verifies() && !believed(&provider.cover(), &keys) {
+        let why = "whoever sends a captured callback again could change it, and so pass for new or \
+                   stand in another event's way";
+        lint::covered(&provider.cover(), field, keys.first()?, "key_unsigned", why);
+        return None;
+    }
+    keys.into_iter().next()
+}
+
+/// Who answers: `[answer]`.
+fn answer(root: &Table<'_>, provider: Option<&Provider>) -> Option<AnswerMode> {
+    let Some(field) = root.get("answer") else {
+        return Some(AnswerMode::Custody);
+    };
+    let table = field.table()?;
+    let mode = table.get("mode").map_or(Some(false), |f| {
+        super::provider::choice(&f, &words::ANSWER_MODES)
+    });
+    let within = table.get("within").map(|f| (f.parsed(value::duration), f));
+    table.finish();
+    let by_application = mode?;
+    let time = match within {
+        Some((time, field)) => {
+            let time = time?;
+            let deadline = provider.and_then(|p| p.contract.deadline);
+            if !by_application {
+                field.problems.error(
+                    field.key.clone(),
+                    "bad_value",
+                    "`within` belongs to `mode = \"destination\"`",
+                );
+                return None;
+            }
+            if deadline.is_some_and(|deadline| time >= deadline) {
+                field.problems.error_with(
+                    field.span.clone(),
+                    "late_answer",
+                    format!(
+                        "the provider waits no longer than {}",
+                        humantime::format_duration(deadline.unwrap_or_default())
+                    ),
+                    "leave it time for the way: half of that",
+                );
+                return None;
+            }
+            time
+        }
+        None => ANSWER_WITHIN,
+    };
+    Some(if by_application {
+        AnswerMode::Destination { within: time }
+    } else {
+        AnswerMode::Custody
+    })
+}
+
+/// Every provider waits at least so long.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+
 /// L14: an event that is forgotten while the provider still retries it is accepted twice.
 fn inbox(
     root: &Table<'_>,
@@ -283,7 +352,10 @@ fn inbox(
 ) -> Option<InboxRule> {
     let window = tolerance.map(|tolerance| tolerance.saturating_mul(2));
     let horizon = provider.and_then(|p| p.contract.horizon);
-    let give_up = relay.map(|relay| relay.retry.give_up_after);
+    let give_up = relay.and_then(|relay| {
+        let tried = relay.destinations().map(|to| to.retry.give_up_after);
+        tried.max()
+    });
     // Whoever knows an object that exists can have it confirmed again: it is remembered for long.
     let asked_only = provider.is_some_and(|p| p.schemes.is_empty() && p.query_back.is_some());
     let usual = if asked_only { KEEP_ASKED } else { KEEP_DEFAULT };
@@ -302,18 +374,25 @@ fn inbox(
         Some(field) => Some(field.table()?),
         None => None,
     };
-    let (mut key, mut keep) = (own, Some(usual.max(least)));
+    let mut keep = Some(usual.max(least));
+    let (mut business, mut content) = (Some(None), Some(None));
+    let mut on_conflict = Some(OnConflict::KeepBoth);
     if let Some(table) = table {
         if let Some(field) = table.get("key") {
-            key = match provider {
-                Some(provider) => source_template(&field, provider).map(|template| {
-                    let keys = vec![template];
-                    let covered = believed(&provider.cover(), &keys);
-                    (keys, covered)
-                }),
-                // What the provider would say of it is not known; what the language says is.
-                None => field.template().and(None),
-            };
+            business = signed_key(&field, provider).map(Some);
+        }
+        if let Some(field) = table.get("content") {
+            if table.get("key").is_none() {
+                let message =
+                    "`content` says what must be equal with the same `key`: there is none";
+                field
+                    .problems
+                    .error(field.key.clone(), "bad_value", message);
+            }
+            content = signed_key(&field, provider).map(Some);
+        }
+        if let Some(field) = table.get("on_conflict") {
+            on_conflict = super::provider::choice(&field, &words::ON_CONFLICT);
         }
         if let Some(field) = table.get("keep") {
             keep = field.parsed(value::duration);
@@ -335,10 +414,13 @@ fn inbox(
         }
         table.finish();
     }
-    let (keys, key_signed) = key?;
+    let (keys, key_signed) = own?;
     Some(InboxRule {
         keys,
         key_signed,
+        business: business?,
+        content: content?,
+        on_conflict: on_conflict?,
         keep: keep?,
     })
 }

@@ -20,6 +20,7 @@ pub fn source() -> Shape {
             .may("tolerance", DURATION, "Both ways, e.g. `5m`; the provider's without it."))
         .table("inbox", inbox())
         .table("relay", relay())
+        .table("answer", answer())
         .may("verify", words(&known::VERIFY_SOURCE), "`none`: nothing is verified, and every event says so; needs `verify_reason`.")
         .may("verify_reason", TEXT, "Why it is accepted that nothing shows who sent an event.")
 }
@@ -65,17 +66,56 @@ fn rate() -> Shape {
 
 fn inbox() -> Shape {
     Shape::new("inbox", "What makes two callbacks one event, and how long that is known.")
-        .may("key", TEMPLATE, "What makes two callbacks one event; the provider's event id without it.")
+        .may("key", TEMPLATE, "What makes two events one for you, besides the provider's event id; read from signed values.")
+        .may("content", TEMPLATE, "What must be equal for two events with the same `key` to say the same; all that is signed without it.")
+        .may("on_conflict", words(&known::ON_CONFLICT), "An event whose key is taken by another content: `keep-both` (without it), `first-wins` or `reject`.")
         .may("keep", DURATION, "How long keys, events and bodies are kept; at least as long as the provider retries. `7d` without it.")
+}
+
+fn answer() -> Shape {
+    Shape::new("answer", "Who answers the provider.")
+        .may("mode", words(&known::ANSWER_MODES), "`custody` (without it): the gateway, once the event is on disk; `destination`: the application, where it takes the event in time.")
+        .may("within", DURATION, "How long the application's answer is waited for, shorter than the provider waits; `3s` without it.")
+}
+
+fn supersede() -> Shape {
+    Shape::new("supersede", "Later events overtake earlier ones about the same.")
+        .need("by", TEMPLATE, "A number or an RFC 3339 time: the higher is the later. Signed.")
+        .need("key", TEMPLATE, "What events are about. Signed.")
+        .may("then", words(&known::OVERTAKEN), "What becomes of one that was overtaken: `mark` (without it): it is sent and says so; `skip`: it is not sent.")
 }
 
 fn relay() -> Shape {
     Shape::new("relay", "How events go to the application.")
+        .with(settings())
+        .may(
+            "query",
+            words(&known::RELAY_QUERIES),
+            "What is passed on of the query: only what is verified (without it), or all of it.",
+        )
+        .table("supersede", supersede())
+        .tables("to", to())
+}
+
+fn to() -> Shape {
+    Shape::new("to", "A further destination, at most seven: every event goes there as well. What it does not say is as in `[relay]`.")
+        .need("name", TEXT, "What log, metrics and admin port call it; `main` is the destination of `forward`.")
+        .need("forward", Kind::Text(Form::Web), "Address of the application that takes the events there.")
+        .with(settings())
+}
+
+/// What every destination has.
+fn settings() -> Shape {
+    let rate = Kind::Either(vec![Kind::Text(Form::Rate), Kind::Table(rate())]);
+    Shape::new("settings", "How events go to a destination.")
         .may("timeout", DURATION, "One attempt, from connecting to the end of the answer; `10s` without it.")
         .may("concurrency", Kind::Integer(1, 1024), "Attempts under way at once; 16 without it.")
+        .may("rate", rate, "Attempts begun in any such period, e.g. `100/s`; no limit but `concurrency` without it.")
         .table("retry", retry())
         .may("sign_with", Kind::Text(Form::Secret), "Where the key of the Standard Webhooks signature to the application lies: `env:NAME` or `file:PATH`.")
-        .may("query", words(&known::RELAY_QUERIES), "What is passed on of the query: only what is verified (without it), or all of it.")
+        .may("when", TEXT, "A condition in CEL, e.g. `event.type == \"paid\"`: what does not fit is kept and acknowledged, and not sent. Everything without it.")
+        .may("order_by", TEMPLATE, "Events with the same value go out one after the other, as they were accepted; in no order without it.")
+        .may("on_dead", words(&known::ON_DEAD), "What is behind a dead letter in that order: `continue` (without it), or `hold` until someone redrives or discards it.")
 }
 
 fn retry() -> Shape {

@@ -43,6 +43,7 @@ fn first_it_is_wanted_then_known_then_done() {
         identity,
         seal,
         payment,
+        ..
     } = *judgement
     else {
         panic!()

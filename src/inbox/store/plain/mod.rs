@@ -10,10 +10,11 @@ use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
 use crate::inbox::store::{
-    Acceptance, Attempt, Claim, Expired, Filter, Lease, NewEvent, Next, Operated, Page, Pending,
-    Row, Stats, Store, StoreError, StoredEvent,
+    Acceptance, Attempt, Audit, Claim, Counted, Deed, Expired, Filter, Lease, NewEvent, Next,
+    OnConflict, Operated, Operation, Page, Pending, Picked, Plan, Row, Stats, Store, StoreError,
+    StoredEvent,
 };
-use crate::message::{EventId, SourceName};
+use crate::message::{EventId, LaneName};
 
 mod model;
 
@@ -77,21 +78,32 @@ impl Store for PlainStore {
 
     fn lease<'a>(
         &'a self,
-        source: &'a SourceName,
+        lane: &'a LaneName,
         now: Timestamp,
         until: Timestamp,
         max: usize,
     ) -> Pending<'a, Result<Vec<Lease>, StoreError>> {
         self.answer(Some(Op::Lease), move |inner| {
-            Ok(inner.lease(source, now, until, max))
+            Ok(inner.lease(lane, now, until, max))
+        })
+    }
+
+    fn lease_one(
+        &self,
+        id: EventId,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Pending<'_, Result<Picked, StoreError>> {
+        self.answer(Some(Op::Lease), move |inner| {
+            Ok(inner.lease_one(id, now, until))
         })
     }
 
     fn next_due<'a>(
         &'a self,
-        source: &'a SourceName,
+        lane: &'a LaneName,
     ) -> Pending<'a, Result<Option<Timestamp>, StoreError>> {
-        self.answer(Some(Op::NextDue), move |inner| Ok(inner.next_due(source)))
+        self.answer(Some(Op::NextDue), move |inner| Ok(inner.next_due(lane)))
     }
 
     fn read(&self, id: EventId) -> Pending<'_, Result<Option<StoredEvent>, StoreError>> {
@@ -109,17 +121,42 @@ impl Store for PlainStore {
         })
     }
 
-    fn redrive(&self, id: EventId, now: Timestamp) -> Pending<'_, Result<Operated, StoreError>> {
-        self.answer(None, move |inner| Ok(inner.redrive(id, now)))
-    }
-
-    fn discard(
+    fn operate(
         &self,
         id: EventId,
-        _now: Timestamp,
-        reason: String,
+        word: Operation,
+        now: Timestamp,
+        by: Option<String>,
     ) -> Pending<'_, Result<Operated, StoreError>> {
-        self.answer(None, move |inner| Ok(inner.discard(id, reason)))
+        self.answer(None, move |inner| Ok(inner.operate(id, word, now, by)))
+    }
+
+    fn record(&self, deed: Deed) -> Pending<'_, Result<u64, StoreError>> {
+        self.answer(None, move |inner| Ok(inner.record(deed)))
+    }
+
+    fn audit(&self, after: Option<u64>, limit: usize) -> Pending<'_, Result<Audit, StoreError>> {
+        self.answer(None, move |inner| Ok(inner.audit(after, limit)))
+    }
+
+    fn paused(&self, lane: &LaneName) -> bool {
+        self.inner().paused(lane)
+    }
+
+    fn overtaken(&self, id: EventId) -> Pending<'_, Result<Option<EventId>, StoreError>> {
+        self.answer(None, move |inner| Ok(inner.overtaken(id)))
+    }
+
+    fn supersede(&self, lease: Lease, by: EventId) -> Pending<'_, Result<(), StoreError>> {
+        self.answer(Some(Op::Settle), move |inner| inner.supersede(&lease, by))
+    }
+
+    fn count<'a>(
+        &'a self,
+        filter: &'a Filter,
+        after: Option<EventId>,
+    ) -> Pending<'a, Result<Counted, StoreError>> {
+        self.answer(None, move |inner| Ok(inner.count(filter, after)))
     }
 
     fn list<'a>(
@@ -157,20 +194,27 @@ impl Store for PlainStore {
 
 /// An event for the tests of the stages after the inbox, which cannot make one themselves.
 pub fn verified_event(event: StoredEvent, key: &[u8]) -> NewEvent {
+    verified_event_to(event, key, Plan::main())
+}
+
+/// As `verified_event`, with deliveries of its own.
+pub fn verified_event_to(event: StoredEvent, key: &[u8], plan: Plan) -> NewEvent {
     let body = Sha256::digest(&event.body).into();
     let claim = Claim {
         key: key.to_vec(),
         body,
         keep: Duration::from_secs(7 * 24 * 3600),
+        business: None,
+        on_conflict: OnConflict::KeepBoth,
     };
-    NewEvent::new(event, claim)
+    NewEvent::new(event, claim, plan)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::inbox::store::State;
-    use crate::message::Headers;
+    use crate::message::{Headers, SourceName};
     use bytes::Bytes;
 
     fn event(body: &'static str) -> StoredEvent {
@@ -222,7 +266,7 @@ mod tests {
     #[tokio::test]
     async fn a_lease_is_held_by_one_and_can_run_out() {
         let store = PlainStore::new();
-        let source = SourceName::new("shop");
+        let source = LaneName::main(&SourceName::new("shop"));
         let id = store
             .accept(verified_event(event("a"), b"k"))
             .await
@@ -247,6 +291,7 @@ mod tests {
             took: Duration::ZERO,
             status: Some(200),
             error: String::new(),
+            response: None,
         };
         assert_eq!(
             store.settle(lost, attempt.clone(), Next::Delivered).await,

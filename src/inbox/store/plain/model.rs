@@ -8,31 +8,58 @@ use sha2::{Digest, Sha256};
 use crate::clock::Timestamp;
 use crate::inbox::store::plain::Op;
 use crate::inbox::store::{
-    Acceptance, Attempt, Claim, Expired, Filter, Lease, NewEvent, Next, Operated, Page, Row, State,
+    Acceptance, Attempt, Audit, Claim, Counted, Deed, DeedKind, EventVersion, Expired, Filter,
+    Lease, NewEvent, Next, OnConflict, Operated, Operation, Page, Picked, PlannedOrder, Row, State,
     Stats, StoreError, StoredEvent,
 };
-use crate::message::{EventId, SourceName};
+use crate::message::{DELIVERIES, DestinationName, EventId, LaneName, SourceName};
 
 /// Rows that one page may have.
 const PAGE_MAX: usize = 500;
 
 #[derive(Debug, Default)]
 pub(super) struct Inner {
+    events: BTreeMap<EventId, Known>,
     entries: BTreeMap<EventId, Entry>,
-    /// Every event that was accepted under a key, first to last.
-    claims: HashMap<Vec<u8>, Vec<EventId>>,
     last: u32,
     grants: u64,
+    deeds: Vec<Deed>,
     pub(super) closed: bool,
     /// Errors that the next calls of an operation give.
     pub(super) faults: HashMap<Op, VecDeque<StoreError>>,
     pub(super) damaged: BTreeSet<EventId>,
 }
 
+/// An event.
 #[derive(Debug)]
-struct Entry {
+struct Known {
     event: StoredEvent,
     claim: Claim,
+    version: Option<EventVersion>,
+    /// Its key, and its business key, were taken by another content.
+    conflicts: [bool; 2],
+}
+
+impl Known {
+    /// The key at a level, and what must be equal with it.
+    fn claim(&self, level: usize) -> Option<(&[u8], [u8; 32])> {
+        claim_of(&self.claim, level)
+    }
+}
+
+fn claim_of(claim: &Claim, level: usize) -> Option<(&[u8], [u8; 32])> {
+    if level == 0 {
+        return Some((&claim.key, claim.body));
+    }
+    let business = claim.business.as_ref()?;
+    Some((&business.key, business.content))
+}
+
+/// A delivery.
+#[derive(Debug)]
+struct Entry {
+    lane: LaneName,
+    order: Option<PlannedOrder>,
     state: State,
     due: Timestamp,
     since: Timestamp,
@@ -50,28 +77,12 @@ impl Entry {
         (self.state == State::Owed).then_some(self.due.max(leased_until))
     }
 
-    fn row(&self, id: EventId) -> Row {
-        let last_error = self
-            .attempts
-            .last()
-            .map_or(String::new(), |attempt| attempt.error.clone());
-        Row {
-            id,
-            source: self.event.source.clone(),
-            provider: self.event.provider.clone(),
-            event_key: self.event.event_key.clone(),
-            event_type: self.event.event_type.clone(),
-            received_at: self.event.received_at,
-            state: self.state,
-            attempts: self.attempts.len() as u32,
-            due: (self.state == State::Owed).then_some(self.due),
-            reason: if self.reason.is_empty() {
-                last_error
-            } else {
-                self.reason.clone()
-            },
-            conflict: self.event.conflict_of.is_some(),
-            body_bytes: self.event.body.len() as u32,
+    /// It stands in the way of those behind it.
+    fn blocks(&self) -> bool {
+        match self.state {
+            State::Owed => true,
+            State::Dead => self.order.as_ref().is_some_and(|order| order.hold),
+            State::Delivered | State::Discarded | State::Filtered | State::Superseded => false,
         }
     }
 
@@ -83,16 +94,65 @@ impl Entry {
 }
 
 impl Inner {
+    fn row_of(&self, id: EventId, entry: &Entry) -> Option<Row> {
+        let event = &self.events.get(&id.event())?.event;
+        let last_error = entry
+            .attempts
+            .last()
+            .map_or(String::new(), |attempt| attempt.error.clone());
+        Some(Row {
+            id,
+            source: event.source.clone(),
+            destination: entry.lane.destination.clone(),
+            provider: event.provider.clone(),
+            event_key: event.event_key.clone(),
+            event_type: event.event_type.clone(),
+            received_at: event.received_at,
+            state: entry.state,
+            attempts: entry.attempts.len() as u32,
+            due: (entry.state == State::Owed).then_some(entry.due),
+            reason: if entry.reason.is_empty() {
+                last_error
+            } else {
+                entry.reason.clone()
+            },
+            conflict: event.conflict_of.is_some(),
+            body_bytes: event.body.len() as u32,
+        })
+    }
+
     pub(super) fn accept(&mut self, event: NewEvent) -> Acceptance {
-        let (mut event, claim) = event.into_parts();
-        let known = self.claims.entry(claim.key.clone()).or_default();
-        let same = known.iter().find(|id| {
-            self.entries
-                .get(id)
-                .is_some_and(|entry| entry.claim.body == claim.body)
-        });
-        if let Some(id) = same {
-            return Acceptance::Duplicate(*id);
+        let (mut event, claim, plan) = event.into_parts();
+        let mut conflicts = [false; 2];
+        let mut of = None;
+        for (level, conflict) in conflicts.iter_mut().enumerate() {
+            let Some((key, content)) = claim_of(&claim, level) else {
+                continue;
+            };
+            let mut same = self
+                .events
+                .iter()
+                .rev()
+                .filter(|(_, known)| known.claim(level).is_some_and(|(k, _)| k == key));
+            let holder = same.clone().find(|(_, known)| !known.conflicts[level]);
+            let equal = |known: &Known| known.claim(level).is_some_and(|(_, c)| c == content);
+            let exact = holder
+                .filter(|(_, known)| equal(known))
+                .or_else(|| same.find(|(_, known)| known.conflicts[level] && equal(known)));
+            match (exact, holder) {
+                (Some((id, _)), _) if of.is_none() => return Acceptance::Duplicate(*id),
+                (Some(_), _) => *conflict = true,
+                (None, Some((other, _))) => {
+                    match claim.on_conflict {
+                        OnConflict::KeepBoth => {}
+                        OnConflict::FirstWins => return Acceptance::Dropped { of: *other },
+                        OnConflict::Reject => return Acceptance::Refused { of: *other },
+                    }
+                    of = of.or(Some(*other));
+                    *conflict = true;
+                }
+                (None, None) => {}
+            }
         }
         self.last += 1;
         let tag = Sha256::digest(&claim.key)
@@ -100,53 +160,100 @@ impl Inner {
             .fold(0, |tag, byte| (tag << 8) | u64::from(*byte));
         let id = EventId {
             segment: 1,
-            offset: self.last,
+            offset: self.last * DELIVERIES,
             tag,
         };
-        let of = known.first().copied();
-        known.push(id);
         event.conflict_of = of;
         let at = event.received_at;
-        let entry = Entry {
+        for (number, planned) in plan.deliveries.into_iter().enumerate() {
+            let entry = Entry {
+                lane: LaneName::new(&event.source, &planned.destination),
+                order: planned.order,
+                state: if planned.wanted {
+                    State::Owed
+                } else {
+                    State::Filtered
+                },
+                due: at,
+                since: at,
+                round: 0,
+                lease: None,
+                attempts: Vec::new(),
+                reason: String::new(),
+            };
+            self.entries.insert(id.of_delivery(number as u32), entry);
+        }
+        let known = Known {
             event,
             claim,
-            state: State::Owed,
-            due: at,
-            since: at,
-            round: 0,
-            lease: None,
-            attempts: Vec::new(),
-            reason: String::new(),
+            version: plan.version,
+            conflicts,
         };
-        self.entries.insert(id, entry);
+        self.events.insert(id, known);
         match of {
             Some(of) => Acceptance::Conflict { id, of },
             None => Acceptance::New(id),
         }
     }
 
+    /// Whose turn it is, by the value that the deliveries of a lane are in order by: one that is
+    /// under way keeps it, else it is the first.
+    fn turns(&self, lane: &LaneName) -> HashMap<&[u8], EventId> {
+        let mut turns: HashMap<&[u8], (EventId, bool)> = HashMap::new();
+        for (id, entry) in &self.entries {
+            if let Some(order) = &entry.order
+                && entry.lane == *lane
+                && entry.blocks()
+            {
+                let leased = entry.lease.is_some();
+                let turn = turns.entry(&order.value).or_insert((*id, leased));
+                if leased && !turn.1 {
+                    *turn = (*id, true);
+                }
+            }
+        }
+        turns
+            .into_iter()
+            .map(|(value, (id, _))| (value, id))
+            .collect()
+    }
+
+    fn free(&self, lane: &LaneName) -> Vec<(Timestamp, EventId)> {
+        if self.paused(lane) {
+            return Vec::new();
+        }
+        let turns = self.turns(lane);
+        let turn = |id: &EventId, entry: &Entry| match &entry.order {
+            None => true,
+            Some(order) => turns.get(order.value.as_slice()) == Some(id),
+        };
+        self.entries
+            .iter()
+            .filter(|(id, entry)| entry.lane == *lane && turn(id, entry))
+            .filter_map(|(id, entry)| Some((entry.free_at()?, *id)))
+            .collect()
+    }
+
     pub(super) fn lease(
         &mut self,
-        source: &SourceName,
+        lane: &LaneName,
         now: Timestamp,
         until: Timestamp,
         max: usize,
     ) -> Vec<Lease> {
-        let mut due: Vec<_> = self
-            .entries
-            .iter_mut()
-            .filter(|(_, entry)| {
-                entry.event.source == *source && entry.free_at().is_some_and(|at| at <= now)
-            })
-            .collect();
-        due.sort_by_key(|(id, entry)| (entry.due, **id));
+        let mut due = self.free(lane);
+        due.retain(|(at, _)| *at <= now);
+        due.sort_by_key(|(_, id)| (self.entries.get(id).map(|entry| entry.due), *id));
         due.truncate(max);
         let mut leases = Vec::with_capacity(due.len());
-        for (id, entry) in due {
+        for (_, id) in due {
+            let Some(entry) = self.entries.get_mut(&id) else {
+                continue;
+            };
             self.grants += 1;
             entry.lease = Some((self.grants, until));
             leases.push(Lease {
-                id: *id,
+                id,
                 attempt: entry.attempts.len() as u32 + 1,
                 round: entry.round,
                 since: entry.since,
@@ -157,19 +264,52 @@ impl Inner {
         leases
     }
 
-    pub(super) fn next_due(&self, source: &SourceName) -> Option<Timestamp> {
-        let of_source = self
-            .entries
-            .values()
-            .filter(|entry| entry.event.source == *source);
-        of_source.filter_map(Entry::free_at).min()
+    pub(super) fn lease_one(&mut self, id: EventId, now: Timestamp, until: Timestamp) -> Picked {
+        let Some(entry) = self.entries.get(&id) else {
+            return Picked::NotNow;
+        };
+        if entry.lease.is_some_and(|(_, until)| until > now) {
+            return Picked::UnderWay;
+        }
+        let lane = entry.lane.clone();
+        if !self
+            .free(&lane)
+            .iter()
+            .any(|(at, free)| *free == id && *at <= now)
+        {
+            return Picked::NotNow;
+        }
+        self.grants += 1;
+        let grant = self.grants;
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return Picked::NotNow;
+        };
+        entry.lease = Some((grant, until));
+        Picked::Leased(Lease {
+            id,
+            attempt: entry.attempts.len() as u32 + 1,
+            round: entry.round,
+            since: entry.since,
+            until,
+            grant,
+        })
+    }
+
+    pub(super) fn next_due(&self, lane: &LaneName) -> Option<Timestamp> {
+        self.free(lane).into_iter().map(|(at, _)| at).min()
     }
 
     pub(super) fn read(&self, id: EventId) -> Result<Option<StoredEvent>, StoreError> {
-        if self.damaged.contains(&id) {
+        if self.damaged.contains(&id.event()) {
             return Err(StoreError::Damaged { id });
         }
-        Ok(self.entries.get(&id).map(|entry| entry.event.clone()))
+        if !self.entries.contains_key(&id) {
+            return Ok(None);
+        }
+        Ok(self
+            .events
+            .get(&id.event())
+            .map(|known| known.event.clone()))
     }
 
     pub(super) fn attempts(&self, id: EventId) -> Vec<Attempt> {
@@ -179,7 +319,7 @@ impl Inner {
     }
 
     pub(super) fn row(&self, id: EventId) -> Option<Row> {
-        self.entries.get(&id).map(|entry| entry.row(id))
+        self.row_of(id, self.entries.get(&id)?)
     }
 
     pub(super) fn settle(
@@ -208,13 +348,73 @@ impl Inner {
         Ok(())
     }
 
-    pub(super) fn redrive(&mut self, id: EventId, now: Timestamp) -> Operated {
+    pub(super) fn supersede(&mut self, lease: &Lease, by: EventId) -> Result<(), StoreError> {
+        let entry = self
+            .entries
+            .get_mut(&lease.id)
+            .ok_or(StoreError::LeaseLost)?;
+        if entry.state != State::Owed || entry.lease.is_none_or(|(grant, _)| grant != lease.grant) {
+            return Err(StoreError::LeaseLost);
+        }
+        entry.ended(State::Superseded, by.to_string());
+        Ok(())
+    }
+
+    pub(super) fn overtaken(&self, id: EventId) -> Option<EventId> {
+        let own = self.events.get(&id.event())?;
+        let version = own.version.as_ref()?;
+        let about_the_same = self.events.iter().filter_map(|(id, known)| {
+            let other = known.version.as_ref()?;
+            let same = known.event.source == own.event.source && other.key == version.key;
+            same.then_some((other.stamp, std::cmp::Reverse(*id)))
+        });
+        let (stamp, latest) = about_the_same.max()?;
+        (stamp > version.stamp).then_some(latest.0)
+    }
+
+    pub(super) fn operate(
+        &mut self,
+        id: EventId,
+        word: Operation,
+        now: Timestamp,
+        by: Option<String>,
+    ) -> Operated {
+        let lane = self.entries.get(&id).map(|entry| entry.lane.clone());
+        let (kind, detail) = match &word {
+            Operation::Redrive => (DeedKind::Redrive, String::new()),
+            Operation::Discard { reason } => (DeedKind::Discard, reason.clone()),
+        };
+        let operated = match word {
+            Operation::Redrive => self.redrive(id, now),
+            Operation::Discard { reason } => self.discard(id, reason),
+        };
+        if let Some(by) = by {
+            self.record(Deed {
+                at: now,
+                by,
+                kind,
+                source: lane.as_ref().map(|lane| lane.source.clone()),
+                destination: lane.map(|lane| lane.destination),
+                event: Some(id),
+                detail,
+                count: u64::from(operated == Operated::Done),
+                outcome: operated.as_str().into(),
+            });
+        }
+        operated
+    }
+
+    fn redrive(&mut self, id: EventId, now: Timestamp) -> Operated {
         let Some(entry) = self.entries.get_mut(&id) else {
             return Operated::NotFound;
         };
         match entry.state {
             State::Owed => entry.due = entry.due.min(now),
-            State::Delivered | State::Dead | State::Discarded => {
+            State::Delivered
+            | State::Dead
+            | State::Discarded
+            | State::Filtered
+            | State::Superseded => {
                 entry.state = State::Owed;
                 entry.due = now;
                 entry.since = now;
@@ -225,7 +425,7 @@ impl Inner {
         Operated::Done
     }
 
-    pub(super) fn discard(&mut self, id: EventId, reason: String) -> Operated {
+    fn discard(&mut self, id: EventId, reason: String) -> Operated {
         let Some(entry) = self.entries.get_mut(&id) else {
             return Operated::NotFound;
         };
@@ -234,8 +434,44 @@ impl Inner {
                 entry.ended(State::Discarded, reason);
                 Operated::Done
             }
-            State::Delivered | State::Discarded => Operated::NotApplicable(entry.state),
+            State::Delivered | State::Discarded | State::Filtered | State::Superseded => {
+                Operated::NotApplicable(entry.state)
+            }
         }
+    }
+
+    pub(super) fn record(&mut self, deed: Deed) -> u64 {
+        self.deeds.push(deed);
+        self.deeds.len() as u64
+    }
+
+    pub(super) fn audit(&self, after: Option<u64>, limit: usize) -> Audit {
+        let before = after.map_or(usize::MAX, |after| after as usize - 1);
+        let mut entries: Vec<(u64, Deed)> = (1..)
+            .zip(&self.deeds)
+            .take(before)
+            .map(|(number, deed)| (number, deed.clone()))
+            .collect();
+        entries.reverse();
+        let more = entries.len() > limit;
+        entries.truncate(limit);
+        let next = entries.last().filter(|_| more).map(|(number, _)| *number);
+        Audit { entries, next }
+    }
+
+    pub(super) fn paused(&self, lane: &LaneName) -> bool {
+        let last = |destination: Option<&DestinationName>| {
+            let mut deeds = self.deeds.iter().rev();
+            let of = |deed: &&Deed| {
+                deed.source.as_ref() == Some(&lane.source)
+                    && deed.destination.as_ref() == destination
+                    && matches!(deed.kind, DeedKind::Pause | DeedKind::Resume)
+            };
+            deeds
+                .find(of)
+                .is_some_and(|deed| deed.kind == DeedKind::Pause)
+        };
+        last(None) || last(Some(&lane.destination))
     }
 
     pub(super) fn list(&self, filter: &Filter, after: Option<EventId>, limit: usize) -> Page {
@@ -245,7 +481,7 @@ impl Inner {
             .iter()
             .rev()
             .filter(|(id, _)| after.is_none_or(|after| **id < after))
-            .map(|(id, entry)| entry.row(*id))
+            .filter_map(|(id, entry)| self.row_of(*id, entry))
             .filter(|row| fits(filter, row))
             .take(limit + 1)
             .collect();
@@ -255,46 +491,52 @@ impl Inner {
         Page { rows, next }
     }
 
+    pub(super) fn count(&self, filter: &Filter, after: Option<EventId>) -> Counted {
+        let entries = self.entries.iter();
+        let rows = entries
+            .filter(|(id, _)| after.is_none_or(|after| **id < after))
+            .filter_map(|(id, entry)| self.row_of(*id, entry))
+            .filter(|row| fits(filter, row));
+        Counted {
+            count: rows.count() as u64,
+            next: None,
+        }
+    }
+
     pub(super) fn expire(&mut self, now: Timestamp) -> Expired {
         let mut expired = Expired::default();
-        let old = |entry: &Entry| {
-            let settled = matches!(
-                entry.state,
-                State::Delivered | State::Discarded | State::Dead
-            );
-            settled && entry.event.received_at.plus(entry.claim.keep) < now
-        };
-        self.entries.retain(|_, entry| {
-            let keep = !old(entry);
+        let owed: BTreeSet<EventId> = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.state == State::Owed)
+            .map(|(id, _)| id.event())
+            .collect();
+        self.events.retain(|id, known| {
+            let old = known.event.received_at.plus(known.claim.keep) < now;
+            let keep = owed.contains(id) || !old;
             if !keep {
                 expired.events += 1;
-                expired.bytes += entry.event.body.len() as u64;
+                expired.bytes += known.event.body.len() as u64;
             }
             keep
         });
-        let entries = &self.entries;
-        self.claims.retain(|_, ids| {
-            ids.retain(|id| entries.contains_key(id));
-            !ids.is_empty()
-        });
+        let events = &self.events;
+        self.entries
+            .retain(|id, _| events.contains_key(&id.event()));
         expired
     }
 
     pub(super) fn stats(&self) -> Stats {
-        let owed = || {
+        let of = |state: State| {
             self.entries
                 .values()
-                .filter(|entry| entry.state == State::Owed)
+                .filter(move |entry| entry.state == state)
         };
         Stats {
-            owed: owed().count() as u64,
-            oldest_owed: owed().map(|entry| entry.since).min(),
-            dead: self
-                .entries
-                .values()
-                .filter(|entry| entry.state == State::Dead)
-                .count() as u64,
-            claims: self.claims.values().map(|ids| ids.len() as u64).sum(),
+            owed: of(State::Owed).count() as u64,
+            oldest_owed: of(State::Owed).map(|entry| entry.since).min(),
+            dead: of(State::Dead).count() as u64,
+            claims: self.events.len() as u64,
             journal_bytes: 0,
             journal_segments: 0,
             syncs: 0,
@@ -306,19 +548,14 @@ impl Inner {
 }
 
 fn fits(filter: &Filter, row: &Row) -> bool {
-    filter
-        .source
-        .as_ref()
-        .is_none_or(|source| *source == row.source)
-        && filter.state.is_none_or(|state| state == row.state)
-        && filter
-            .event_type
-            .as_ref()
-            .is_none_or(|kind| *kind == row.event_type)
-        && filter
-            .event_key
-            .as_ref()
-            .is_none_or(|key| *key == row.event_key)
+    fn is<T: PartialEq>(wanted: &Option<T>, is: &T) -> bool {
+        wanted.as_ref().is_none_or(|wanted| wanted == is)
+    }
+    is::<SourceName>(&filter.source, &row.source)
+        && is::<DestinationName>(&filter.destination, &row.destination)
+        && is(&filter.state, &row.state)
+        && is(&filter.event_type, &row.event_type)
+        && is(&filter.event_key, &row.event_key)
         && filter.from.is_none_or(|from| from <= row.received_at)
         && filter.to.is_none_or(|to| row.received_at < to)
 }

@@ -7,18 +7,18 @@ use super::*;
 use crate::inbox::store::record::FrameHead;
 use crate::inbox::store::segment::HEADER;
 
-fn segment(number: u32) -> PathBuf {
+pub(super) fn segment(number: u32) -> PathBuf {
     PathBuf::from(format!("/sim/data/journal/{number:010}.seg"))
 }
 
-fn small() -> EmbeddedConfig {
+pub(super) fn small() -> EmbeddedConfig {
     let mut config = config(Path::new("/sim/data"));
     config.index = false;
     config.segment_bytes = 64 << 10;
     config
 }
 
-fn open_small(disk: &FaultyDisk) -> Embedded {
+pub(super) fn open_small(disk: &FaultyDisk) -> Embedded {
     open_on_with(disk, small(), 7, &Arc::default()).unwrap()
 }
 
@@ -38,7 +38,7 @@ async fn said(store: &Embedded, id: EventId) -> (Option<StoredEvent>, Option<Row
 }
 
 /// Three events, one of them with a history, and where the log ends.
-async fn small_journal() -> (FaultyDisk, Vec<EventId>, usize) {
+pub(super) async fn small_journal() -> (FaultyDisk, Vec<EventId>, usize) {
     let disk = FaultyDisk::new();
     let store = open_small(&disk);
     let mut ids = Vec::new();
@@ -46,7 +46,7 @@ async fn small_journal() -> (FaultyDisk, Vec<EventId>, usize) {
         ids.push(accept(&store, key, &format!("{{\"amount\":\"{key}00\"}}")).await);
     }
     let lease = store
-        .lease(&source(), at(1), at(9), 1)
+        .lease(&lane(), at(1), at(9), 1)
         .await
         .unwrap()
         .remove(0);
@@ -59,7 +59,7 @@ async fn small_journal() -> (FaultyDisk, Vec<EventId>, usize) {
         .await
         .unwrap();
     let lease = store
-        .lease(&source(), at(3), at(9), 9)
+        .lease(&lane(), at(3), at(9), 9)
         .await
         .unwrap()
         .into_iter()
@@ -71,13 +71,14 @@ async fn small_journal() -> (FaultyDisk, Vec<EventId>, usize) {
         .unwrap();
     store.discard(ids[1], at(4), "test".into()).await.unwrap();
     store.close().await.unwrap();
-    let end = disk
-        .content(&segment(1))
-        .iter()
-        .rposition(|b| *b != 0)
-        .unwrap()
-        + 1;
+    let end = end_of(&disk);
     (disk, ids, end)
+}
+
+/// Where the first segment's log ends.
+pub(super) fn end_of(disk: &FaultyDisk) -> usize {
+    let content = disk.content(&segment(1));
+    content.iter().rposition(|b| *b != 0).unwrap() + 1
 }
 
 #[tokio::test]
@@ -203,7 +204,8 @@ async fn a_torn_end_is_cut_off_and_reported() {
     let store = open_small(&disk);
     let more = accept(&store, "more", &"x".repeat(500)).await;
     let last = accept(&store, "last", "1").await;
-    store.close().await.unwrap();
+    // A crash: after a clean stop it would be damage.
+    drop(store);
     let full = disk.content(&segment(1));
     for cut in (more.offset as usize..last.offset as usize - 8).step_by(11) {
         let torn = disk.copy();
@@ -281,6 +283,7 @@ async fn a_body_cannot_contain_a_record() {
         hostile.extend_from_slice(frame);
         for offset in (HEADER..HEADER + 4096).step_by(8) {
             let head = FrameHead {
+                conflicts: Default::default(),
                 length: 16,
                 payload_crc: crc32fast::hash(&[0; 16]),
                 kind: record::Kind::Accepted,

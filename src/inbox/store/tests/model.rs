@@ -6,10 +6,13 @@ use std::path::Path;
 use super::*;
 use crate::random::Random;
 
+/// A delivery.
 #[derive(Clone, Debug)]
 struct Known {
     id: EventId,
     event: StoredEvent,
+    destination: DestinationName,
+    order: Option<PlannedOrder>,
     state: State,
     attempts: Vec<Attempt>,
     round: u32,
@@ -19,10 +22,42 @@ struct Known {
     lease: Option<Lease>,
 }
 
+impl Known {
+    fn lane(&self) -> LaneName {
+        LaneName::new(&self.event.source, &self.destination)
+    }
+
+    fn blocks(&self) -> bool {
+        self.state == State::Owed
+            || self.state == State::Dead && self.order.as_ref().is_some_and(|o| o.hold)
+    }
+}
+
+/// What an event took.
+#[derive(Clone, Debug)]
+struct Taken {
+    id: EventId,
+    claim: Claim,
+    conflicts: [bool; 2],
+    version: Option<EventVersion>,
+}
+
+fn level(claim: &Claim, level: usize) -> Option<(Vec<u8>, [u8; 32])> {
+    if level == 0 {
+        return Some((claim.key.clone(), claim.body));
+    }
+    let business = claim.business.as_ref()?;
+    Some((business.key.clone(), business.content))
+}
+
 #[derive(Default)]
 struct Model {
+    /// Deliveries, in the order of their ids.
     events: Vec<Known>,
+    taken: Vec<Taken>,
     stale: Vec<Lease>,
+    deeds: Vec<Deed>,
+    paused: std::collections::HashSet<(SourceName, Option<DestinationName>)>,
 }
 
 impl Model {
@@ -30,25 +65,69 @@ impl Model {
         self.events.iter_mut().find(|k| k.id == id).unwrap()
     }
 
-    fn accept(&self, new: &StoredEvent) -> Result<EventId, Option<EventId>> {
-        let same_key = || {
-            self.events
-                .iter()
-                .filter(|k| k.event.event_key == new.event_key && k.event.source == new.source)
-        };
-        match same_key().find(|k| k.event.body == new.body) {
-            Some(known) => Ok(known.id),
-            None => Err(same_key()
-                .find(|k| k.event.conflict_of.is_none())
-                .map(|k| k.id)),
+    /// What must come of an offer: it is known already, or it is accepted, with these of its keys
+    /// in conflict and with whom.
+    fn judge(&self, claim: &Claim) -> Result<([bool; 2], Option<EventId>), Acceptance> {
+        let mut conflicts = [false; 2];
+        let mut of = None;
+        for (n, taken) in conflicts.iter_mut().enumerate() {
+            let Some((key, content)) = level(claim, n) else {
+                continue;
+            };
+            let found = |conflict: bool, equal: bool| {
+                let mut taken = self.taken.iter().rev();
+                taken.find(|t| {
+                    level(&t.claim, n).is_some_and(|(k, c)| {
+                        k == key && t.conflicts[n] == conflict && (!equal || c == content)
+                    })
+                })
+            };
+            let holder = found(false, false);
+            let equal = holder
+                .filter(|t| level(&t.claim, n).is_some_and(|(_, c)| c == content))
+                .or_else(|| found(true, true));
+            match (equal, holder) {
+                (Some(t), _) if of.is_none() => return Err(Acceptance::Duplicate(t.id)),
+                (Some(_), _) => *taken = true,
+                (None, None) => {}
+                (None, Some(t)) => match claim.on_conflict {
+                    OnConflict::FirstWins => return Err(Acceptance::Dropped { of: t.id }),
+                    OnConflict::Reject => return Err(Acceptance::Refused { of: t.id }),
+                    OnConflict::KeepBoth => {
+                        *taken = true;
+                        of = of.or(Some(t.id));
+                    }
+                },
+            }
         }
+        Ok((conflicts, of))
     }
 
-    fn due(&self, source: &SourceName, now: Timestamp) -> Vec<(Timestamp, EventId)> {
+    fn turn(&self, known: &Known) -> bool {
+        let Some(order) = &known.order else {
+            return true;
+        };
+        let mut group = self.events.iter().filter(|other| {
+            other.lane() == known.lane()
+                && other.blocks()
+                && other.order.as_ref().is_some_and(|o| o.value == order.value)
+        });
+        let leased = group.clone().find(|other| other.lease.is_some());
+        leased
+            .or_else(|| group.next())
+            .is_some_and(|first| first.id == known.id)
+    }
+
+    fn due(&self, lane: &LaneName, now: Timestamp) -> Vec<(Timestamp, EventId)> {
+        let whole = (lane.source.clone(), None);
+        let one = (lane.source.clone(), Some(lane.destination.clone()));
+        if self.paused.contains(&whole) || self.paused.contains(&one) {
+            return Vec::new();
+        }
         let mut due: Vec<_> = self
             .events
             .iter()
-            .filter(|k| k.event.source == *source && k.state == State::Owed)
+            .filter(|k| k.lane() == *lane && k.state == State::Owed && self.turn(k))
             .map(|k| (k.lease.as_ref().map_or(k.due, |l| l.until), k.id))
             .filter(|(when, _)| *when <= now)
             .collect();
@@ -56,10 +135,23 @@ impl Model {
         due
     }
 
+    /// The latest about the same: of two with one stamp the first that was accepted.
+    fn overtaken(&self, id: EventId) -> Option<EventId> {
+        let own = self.taken.iter().find(|t| t.id == id.event())?;
+        let version = own.version.as_ref()?;
+        let same = self.taken.iter().filter_map(|t| {
+            let other = t.version.as_ref()?;
+            (other.key == version.key).then_some((other.stamp, std::cmp::Reverse(t.id)))
+        });
+        let (stamp, latest) = same.max()?;
+        (stamp > version.stamp).then_some(latest.0)
+    }
+
     fn rows(&self, filter: &Filter) -> Vec<Row> {
         let rows = self.events.iter().map(|k| Row {
             id: k.id,
             source: k.event.source.clone(),
+            destination: k.destination.clone(),
             provider: k.event.provider.clone(),
             event_key: k.event.event_key.clone(),
             event_type: k.event.event_type.clone(),
@@ -74,6 +166,10 @@ impl Model {
         let mut rows: Vec<Row> = rows
             .filter(|row| {
                 filter.source.as_ref().is_none_or(|s| *s == row.source)
+                    && filter
+                        .destination
+                        .as_ref()
+                        .is_none_or(|d| *d == row.destination)
                     && filter.state.is_none_or(|s| s == row.state)
                     && filter
                         .event_type
@@ -92,14 +188,46 @@ impl Model {
     }
 }
 
-struct Life {
+pub(super) struct Life {
     model: Model,
     random: SeededRandom,
     now: Timestamp,
     seed: u64,
 }
 
+/// All that deliveries come from and go to.
+pub(super) fn lanes() -> Vec<(SourceName, DestinationName)> {
+    let of = |source| {
+        ["main", "ledger", "risk"].map(|to| (SourceName::new(source), DestinationName::new(to)))
+    };
+    ["shop", "other"].into_iter().flat_map(of).collect()
+}
+
+/// Nothing of these is paused any more.
+pub(super) fn resumed(source: SourceName, destination: Option<DestinationName>) -> Deed {
+    Deed {
+        at: at(0),
+        by: "operator[0]".into(),
+        kind: DeedKind::Resume,
+        source: Some(source),
+        destination,
+        event: None,
+        detail: String::new(),
+        count: 1,
+        outcome: "done".into(),
+    }
+}
+
 impl Life {
+    pub(super) fn new(seed: u64) -> Self {
+        Life {
+            model: Model::default(),
+            random: SeededRandom::new(seed),
+            now: at(0),
+            seed,
+        }
+    }
+
     fn pick(&self, n: usize) -> usize {
         (self.random.next_u64() % n.max(1) as u64) as usize
     }
@@ -117,9 +245,11 @@ impl Life {
         match self.pick(100) {
             0..34 => self.accept(store).await,
             34..50 => self.lease(store).await,
-            50..70 => self.settle(store).await,
+            50..67 => self.settle(store).await,
+            67..70 => self.supersede(store).await,
             70..75 => self.operate(store).await,
-            75..85 => self.list(store).await,
+            75..77 => self.pause(store).await,
+            77..85 => self.list(store).await,
             85..92 => self.look(store).await,
             92..97 => {
                 self.now = self
@@ -136,40 +266,94 @@ impl Life {
         }
     }
 
-    async fn accept(&mut self, store: &Embedded) {
-        let key = format!("k{}", self.pick(60));
-        let body = "b".repeat(1 + self.pick(3) * 1500);
-        let event_type = ["payment", "refund"][self.pick(2)];
-        let new = contract::event_of(
-            self.source().as_str(),
-            &key,
-            event_type,
-            body.as_bytes(),
-            self.now,
-        );
-        let mut event = new.event().clone();
-        let expected = self.model.accept(&event);
-        let got = store.accept(new).await.unwrap();
-        match (expected, got) {
-            (Ok(original), Acceptance::Duplicate(id)) => {
-                assert_eq!(original, id, "seed {}", self.seed)
-            }
-            (Err(None), Acceptance::New(id)) => self.add(id, event),
-            (Err(Some(of)), Acceptance::Conflict { id, of: named }) => {
-                assert_eq!(of, named, "seed {}", self.seed);
-                event.conflict_of = Some(of);
-                self.add(id, event);
-            }
-            (expected, got) => panic!("seed {}: {expected:?} {got:?}", self.seed),
+    fn lane(&self) -> LaneName {
+        let destination = ["main", "main", "ledger", "risk"][self.pick(4)];
+        LaneName::new(&self.source(), &DestinationName::new(destination))
+    }
+
+    fn plan(&self) -> Plan {
+        let names = ["main", "ledger", "risk"];
+        let count = [1, 1, 1, 2, 3][self.pick(5)];
+        let deliveries = names.iter().take(count).map(|name| PlannedDelivery {
+            destination: DestinationName::new(name),
+            wanted: self.pick(5) > 0,
+            order: (self.pick(3) == 0).then(|| PlannedOrder {
+                value: vec![self.pick(3) as u8],
+                // As a rule file says it: for a lane as a whole.
+                hold: *name == "ledger",
+            }),
+        });
+        Plan {
+            deliveries: deliveries.collect(),
+            version: None,
         }
     }
 
-    fn add(&mut self, id: EventId, event: StoredEvent) {
+    pub(super) fn offer(&self) -> NewEvent {
+        let key = format!("k{}", self.pick(60));
+        let body = "b".repeat(1 + self.pick(3) * 1500);
+        let event_type = ["payment", "refund"][self.pick(2)];
+        let source = self.source();
+        let new = contract::event_of(source.as_str(), &key, event_type, body.as_bytes(), self.now);
+        let (event, mut claim, _) = new.into_parts();
+        claim.business = (self.pick(3) == 0).then(|| BusinessClaim {
+            key: format!("{source} o{}", self.pick(30)).into_bytes(),
+            content: [self.pick(2) as u8; 32],
+        });
+        claim.on_conflict = [
+            OnConflict::KeepBoth,
+            OnConflict::KeepBoth,
+            OnConflict::FirstWins,
+            OnConflict::Reject,
+        ][self.pick(4)];
+        let mut plan = self.plan();
+        plan.version = (self.pick(4) == 0).then(|| EventVersion {
+            key: format!("{source} v{}", self.pick(5)).into_bytes(),
+            stamp: i128::from(self.random.next_u64() % 20) - 10,
+        });
+        NewEvent::new(event, claim, plan)
+    }
+
+    async fn accept(&mut self, store: &Embedded) {
+        let (mut event, claim, plan) = self.offer().into_parts();
+        let expected = self.model.judge(&claim);
+        let got = store
+            .accept(NewEvent::new(event.clone(), claim.clone(), plan.clone()))
+            .await
+            .unwrap();
+        let (conflicts, of) = match expected {
+            Ok(accepted) => accepted,
+            Err(known) => return assert_eq!(got, known, "seed {}", self.seed),
+        };
+        let id = match (got, of) {
+            (Acceptance::New(id), None) => id,
+            (Acceptance::Conflict { id, of: named }, Some(of)) if named == of => id,
+            other => panic!("seed {}: {other:?}", self.seed),
+        };
+        event.conflict_of = of;
+        self.model.taken.push(Taken {
+            id,
+            claim,
+            conflicts,
+            version: plan.version.clone(),
+        });
+        for (n, planned) in plan.deliveries.into_iter().enumerate() {
+            self.add(id.of_delivery(n as u32), event.clone(), planned);
+        }
+    }
+
+    fn add(&mut self, id: EventId, event: StoredEvent, planned: PlannedDelivery) {
         let (since, due) = (event.received_at, event.received_at);
         self.model.events.push(Known {
             id,
             event,
-            state: State::Owed,
+            destination: planned.destination,
+            order: planned.order,
+            state: if planned.wanted {
+                State::Owed
+            } else {
+                State::Filtered
+            },
             attempts: Vec::new(),
             round: 0,
             since,
@@ -179,8 +363,56 @@ impl Life {
         });
     }
 
+    /// A lane, or all of a source's, stops or goes on.
+    async fn pause(&mut self, store: &Embedded) {
+        let lane = self.lane();
+        let whole = self.pick(5) == 0;
+        let paused = (lane.source, (!whole).then_some(lane.destination));
+        let kind = if self.pick(3) == 0 {
+            DeedKind::Pause
+        } else {
+            DeedKind::Resume
+        };
+        let deed = Deed {
+            at: self.now,
+            by: "operator[0]".into(),
+            kind,
+            source: Some(paused.0.clone()),
+            destination: paused.1.clone(),
+            event: None,
+            detail: "d".repeat(self.pick(300)),
+            count: 1,
+            outcome: "done".into(),
+        };
+        let number = store.record(deed.clone()).await.unwrap();
+        self.model.deeds.push(deed);
+        assert_eq!(number, self.model.deeds.len() as u64, "seed {}", self.seed);
+        match kind {
+            DeedKind::Pause => self.model.paused.insert(paused),
+            _ => self.model.paused.remove(&paused),
+        };
+    }
+
+    async fn audit(&self, store: &Embedded) {
+        let mut found = Vec::new();
+        let mut after = None;
+        loop {
+            let page = store.audit(after, 7).await.unwrap();
+            assert!(page.entries.len() <= 7);
+            found.extend(page.entries);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let all = (1..).zip(self.model.deeds.iter().cloned());
+        let mut all: Vec<(u64, Deed)> = all.collect();
+        all.reverse();
+        assert_eq!(found, all, "seed {}", self.seed);
+    }
+
     async fn lease(&mut self, store: &Embedded) {
-        let source = self.source();
+        let source = self.lane();
         let until = self
             .now
             .plus(Duration::from_secs(20 + self.random.next_u64() % 100));
@@ -257,7 +489,12 @@ impl Life {
             ),
             _ => (Next::Delivered, ""),
         };
-        let tried = attempt(number, (error != "timeout").then_some(500), error);
+        let mut tried = attempt(number, (error != "timeout").then_some(500), error);
+        tried.response = (self.pick(3) == 0).then(|| Response {
+            headers: vec![("content-type".into(), "text/plain".into()); self.pick(3)],
+            body: Bytes::from(vec![b'r'; self.pick(300)]),
+            cut: self.pick(2) == 0,
+        });
         let result = store
             .settle(lease.clone(), tried.clone(), next.clone())
             .await;
@@ -295,16 +532,59 @@ impl Life {
         }
     }
 
+    /// A later event says what a leased one would.
+    async fn supersede(&mut self, store: &Embedded) {
+        let leased = self.model.events.iter().filter_map(|k| k.lease.clone());
+        let mut leases: Vec<Lease> = leased.collect();
+        leases.extend(self.model.stale.iter().take(2).cloned());
+        let (Some(lease), Some(by)) = (leases.get(self.pick(leases.len())), self.some_id()) else {
+            return;
+        };
+        let done = store.supersede(lease.clone(), by).await;
+        let mut known = self.model.events.iter_mut();
+        let holds = |k: &&mut Known| k.lease.as_ref().is_some_and(|l| l.grant == lease.grant);
+        let Some(known) = known.find(holds) else {
+            return assert_eq!(done, Err(StoreError::LeaseLost), "seed {}", self.seed);
+        };
+        assert_eq!(done, Ok(()), "seed {}", self.seed);
+        known.state = State::Superseded;
+        known.reason = by.to_string();
+        known.lease = None;
+    }
+
     async fn operate(&mut self, store: &Embedded) {
         let Some(id) = self.some_id() else { return };
         let now = self.now;
-        if self.pick(2) == 0 {
-            assert_eq!(
-                store.redrive(id, now).await,
-                Ok(Operated::Done),
-                "seed {}",
-                self.seed
-            );
+        let by = (self.pick(2) == 0).then(|| "operator[1]".to_owned());
+        let word = if self.pick(2) == 0 {
+            Operation::Redrive
+        } else {
+            Operation::Discard {
+                reason: "no".into(),
+            }
+        };
+        let done = store.operate(id, word.clone(), now, by.clone()).await;
+        let done = done.unwrap();
+        if let Some(by) = by {
+            let lane = self.model.of(id).lane();
+            let (kind, detail) = match &word {
+                Operation::Redrive => (DeedKind::Redrive, ""),
+                Operation::Discard { .. } => (DeedKind::Discard, "no"),
+            };
+            self.model.deeds.push(Deed {
+                at: now,
+                by,
+                kind,
+                source: Some(lane.source),
+                destination: Some(lane.destination),
+                event: Some(id),
+                detail: detail.into(),
+                count: u64::from(done == Operated::Done),
+                outcome: done.as_str().into(),
+            });
+        }
+        if word == Operation::Redrive {
+            assert_eq!(done, Operated::Done, "seed {}", self.seed);
             let known = self.model.of(id);
             known.due = now;
             if known.state != State::Owed {
@@ -314,7 +594,6 @@ impl Life {
                 known.reason.clear();
             }
         } else {
-            let done = store.discard(id, now, "no".into()).await.unwrap();
             let known = self.model.of(id);
             match known.state {
                 State::Owed | State::Dead => {
@@ -335,7 +614,10 @@ impl Life {
             filter.source = Some(self.source());
         }
         if self.pick(2) == 0 {
-            filter.state = Some(State::ALL[self.pick(4)]);
+            filter.state = Some(State::ALL[self.pick(6)]);
+        }
+        if self.pick(4) == 0 {
+            filter.destination = Some(self.lane().destination);
         }
         if self.pick(4) == 0 {
             filter.event_type = Some("refund".into());
@@ -359,6 +641,8 @@ impl Life {
                 break;
             }
         }
+        let counted = store.count(&filter, None).await.unwrap();
+        assert_eq!((counted.count, counted.next), (rows.len() as u64, None));
         assert_eq!(
             rows,
             self.model.rows(&filter),
@@ -377,6 +661,14 @@ impl Life {
             "seed {}",
             self.seed
         );
+        let overtaken = store.overtaken(id).await;
+        assert_eq!(
+            overtaken,
+            Ok(self.model.overtaken(id)),
+            "seed {}",
+            self.seed
+        );
+        self.audit(store).await;
         let stats = store.stats();
         let owed = || self.model.events.iter().filter(|k| k.state == State::Owed);
         assert_eq!(stats.owed, owed().count() as u64);
@@ -403,7 +695,6 @@ impl Life {
         }
         let expired = store.expire(self.now).await.unwrap();
         let mut left = Vec::new();
-        let before = self.model.events.len();
         for known in std::mem::take(&mut self.model.events) {
             if store.read(known.id).await.unwrap().is_some() {
                 left.push(known);
@@ -416,13 +707,17 @@ impl Life {
                 self.seed
             );
         }
+        self.model.events = left;
+        let before_events = self.model.taken.len();
+        let there: std::collections::HashSet<EventId> =
+            self.model.events.iter().map(|k| k.id.event()).collect();
+        self.model.taken.retain(|t| there.contains(&t.id));
         assert_eq!(
             expired.events as usize,
-            before - left.len(),
+            before_events - self.model.taken.len(),
             "seed {}",
             self.seed
         );
-        self.model.events = left;
     }
 
     /// After a restart nothing is leased.
@@ -433,13 +728,13 @@ impl Life {
     }
 }
 
-async fn live(seed: u64, actions: usize, open: impl Fn(u64) -> Embedded, lose_index: impl Fn()) {
-    let mut life = Life {
-        model: Model::default(),
-        random: SeededRandom::new(seed),
-        now: at(0),
-        seed,
-    };
+pub(super) async fn live(
+    seed: u64,
+    actions: usize,
+    open: impl Fn(u64) -> Embedded,
+    lose_index: impl Fn(),
+) -> Embedded {
+    let mut life = Life::new(seed);
     let mut store = open(seed);
     for n in 0..actions {
         life.act(&store).await;
@@ -463,18 +758,15 @@ async fn live(seed: u64, actions: usize, open: impl Fn(u64) -> Embedded, lose_in
         life.model.rows(&Filter::default()),
         "seed {seed}"
     );
+    store
 }
 
 #[test]
 fn random_lives_without_an_index() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let seeds = std::env::var("CALLSEAL_SEEDS").map_or(25, |seeds| seeds.parse().unwrap());
+    let seeds = std::env::var("CALLSEAL_SEEDS").map_or(60, |seeds| seeds.parse().unwrap());
     for seed in 0..seeds {
         let disk = FaultyDisk::new();
-        runtime.block_on(live(
+        crash::block_on(live(
             seed,
             400,
             |n| open_on(&disk, n, &Arc::default()).unwrap(),
@@ -485,17 +777,13 @@ fn random_lives_without_an_index() {
 
 #[test]
 fn random_lives_with_an_index_that_is_sometimes_lost() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    for seed in 100..106 {
+    for seed in 100..112 {
         let directory = tempfile::tempdir().unwrap();
         let path: &Path = directory.path();
         let lose = || {
             let _ = std::fs::remove_dir_all(path.join("index"));
         };
-        runtime.block_on(live(
+        crash::block_on(live(
             seed,
             400,
             |n| open_with(config(path), n).unwrap(),

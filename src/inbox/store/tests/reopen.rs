@@ -15,7 +15,7 @@ async fn live(store: &Embedded, from: usize, to: usize) {
         }
         if n % 4 == 1 {
             for (i, lease) in store
-                .lease(&source(), at(n as u64), at(1_000_000), 3)
+                .lease(&lane(), at(n as u64), at(1_000_000), 3)
                 .await
                 .unwrap()
                 .into_iter()
@@ -108,7 +108,7 @@ async fn same(store: &Embedded, before: &Picture) {
         .filter(|row| row.state == State::Owed)
         .count();
     let due = store
-        .lease(&source(), at(900_000), at(900_001), 100_000)
+        .lease(&lane(), at(900_000), at(900_001), 100_000)
         .await
         .unwrap();
     assert_eq!(due.len(), owed);
@@ -385,7 +385,7 @@ async fn due_times_outlive_a_crash_and_leases_do_not() {
     let a = accept(&store, "a", "1").await;
     let b = accept(&store, "b", "1").await;
     let lease = store
-        .lease(&source(), at(1), at(60), 1)
+        .lease(&lane(), at(1), at(60), 1)
         .await
         .unwrap()
         .remove(0);
@@ -398,18 +398,18 @@ async fn due_times_outlive_a_crash_and_leases_do_not() {
         )
         .await
         .unwrap();
-    let leased = store.lease(&source(), at(1), at(60), 9).await.unwrap();
+    let leased = store.lease(&lane(), at(1), at(60), 9).await.unwrap();
     assert_eq!(leased.len(), 1);
     drop(store);
     let store = open_with(config(directory.path()), 5).unwrap();
-    let again = store.lease(&source(), at(2), at(90), 9).await.unwrap();
+    let again = store.lease(&lane(), at(2), at(90), 9).await.unwrap();
     assert_eq!(
         again.iter().map(|l| l.id).collect::<Vec<_>>(),
         [b],
         "what was under way is due again"
     );
-    assert_eq!(store.next_due(&source()).await, Ok(Some(at(90))));
-    let later = store.lease(&source(), at(500), at(900), 9).await.unwrap();
+    assert_eq!(store.next_due(&lane()).await, Ok(Some(at(90))));
+    let later = store.lease(&lane(), at(500), at(900), 9).await.unwrap();
     assert_eq!(
         later
             .iter()
@@ -463,5 +463,24 @@ async fn the_end_of_the_index_thread_is_not_the_end_of_the_store() {
     let patience = Duration::from_secs(60);
     tokio::time::timeout(patience, work).await.unwrap();
     assert!(store.stats().journal_segments > 15);
+    assert_eq!(all_rows(&store).await.len(), 200);
+}
+
+/// Nor for one that hangs; and when it goes on, it catches up.
+#[tokio::test]
+async fn an_index_that_hangs_holds_nobody_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::new();
+    let mut config = config(directory.path());
+    config.segment_bytes = 64 << 10;
+    let store = open_on_with(&disk, config, 1, &Arc::default()).unwrap();
+    disk.hang_in_set_len(true);
+    for n in 0..200 {
+        accept(&store, &format!("k{n}"), &"x".repeat(6000)).await;
+    }
+    assert!(store.stats().journal_segments > 15);
+    assert_eq!(all_rows(&store).await.len(), 200);
+    disk.hang_in_set_len(false);
+    crash::wait_for(|| !checkpoint::due(store.shared_for_tests())).await;
     assert_eq!(all_rows(&store).await.len(), 200);
 }

@@ -53,7 +53,7 @@ async fn below_the_mark_nothing_is_accepted_until_space_is_back() {
         Ok(Acceptance::Duplicate(id))
     );
     let lease = store
-        .lease(&source(), at(1), at(9), 1)
+        .lease(&lane(), at(1), at(9), 1)
         .await
         .unwrap()
         .remove(0);
@@ -88,7 +88,7 @@ async fn a_full_disk_stops_events_and_not_what_is_under_way() {
     wait_for(|| !store.stats().accepting).await;
     // All of it can be delivered, with more steps than the rest of the segment has room for.
     let mut settled = 0;
-    while let Some(lease) = store.lease(&source(), at(1), at(9), 1).await.unwrap().pop() {
+    while let Some(lease) = store.lease(&lane(), at(1), at(9), 1).await.unwrap().pop() {
         for number in 1..20 {
             let lost = Lease {
                 grant: lease.grant.wrapping_add(1 << 40),
@@ -166,7 +166,7 @@ async fn a_store_opens_on_a_full_disk() {
         assert!(store.read(id).await.unwrap().is_some());
     }
     let lease = store
-        .lease(&source(), at(1), at(9), 1)
+        .lease(&lane(), at(1), at(9), 1)
         .await
         .unwrap()
         .remove(0);
@@ -206,7 +206,7 @@ async fn an_event_larger_than_a_segment_is_refused_and_costs_nothing() {
 async fn deliver_all(store: &Embedded, now: Timestamp) {
     loop {
         let leases = store
-            .lease(&source(), now, now.plus(Duration::from_secs(60)), 50)
+            .lease(&lane(), now, now.plus(Duration::from_secs(60)), 50)
             .await
             .unwrap();
         if leases.is_empty() {
@@ -260,10 +260,7 @@ async fn space_is_given_back_and_stays_given_back() {
     store.close().await.unwrap();
     let store = open(directory.path());
     assert_eq!(all_rows(&store).await, rows);
-    assert_eq!(
-        store.report().index,
-        crate::inbox::store::embedded::IndexUse::Loaded
-    );
+    assert_eq!(store.report().index, IndexUse::Loaded);
     // A key of the first cycle is free, one of the last is not.
     let now = at(0).plus(days(40));
     let first = store.accept(event("c0-1", &"x".repeat(2000), now)).await;
@@ -279,7 +276,7 @@ async fn a_segment_goes_only_with_the_events_that_it_tells_of() {
     // One owed event in the first segment, and a segment full of others behind it.
     let stuck = accept(&store, "stuck", "1").await;
     let lease = store
-        .lease(&source(), at(1), at(9), 1)
+        .lease(&lane(), at(1), at(9), 1)
         .await
         .unwrap()
         .remove(0);
@@ -387,7 +384,7 @@ async fn one_delivery_that_is_owed_for_ever_does_not_hold_the_journal() {
         config.index = index;
         let store = open_on_with(&disk, config.clone(), 1, &Arc::default()).unwrap();
         let stuck = accept(&store, "stuck", "1").await;
-        let lease = store.lease(&source(), at(1), at(9), 1).await.unwrap();
+        let lease = store.lease(&lane(), at(1), at(9), 1).await.unwrap();
         let gone = Next::Retry { at: Timestamp::MAX };
         store
             .settle(lease[0].clone(), attempt(1, None, "timeout"), gone)
@@ -402,7 +399,7 @@ async fn one_delivery_that_is_owed_for_ever_does_not_hold_the_journal() {
             }
             // Yesterday's, too: their steps lie in another segment than they do.
             let until = now.plus(Duration::from_secs(60));
-            let leases = store.lease(&source(), now, until, 12).await.unwrap();
+            let leases = store.lease(&lane(), now, until, 12).await.unwrap();
             for lease in leases {
                 store
                     .settle(lease, attempt(1, Some(200), ""), Next::Delivered)

@@ -158,13 +158,20 @@ fn l9_an_id_outside_the_signed_bytes_is_known_as_such() {
     assert!(
         !signed("{header:x-id}") && !signed("{json:/id}-{header:x-id}") && !signed("{query:id}")
     );
-    let key = |key: &str| {
-        rule(&stripe_and(&format!("[inbox]\nkey = \"{key}\"")))
-            .inbox
-            .key_signed
-    };
-    assert!(key("{json:/data/object/id}:{json:/type}"));
-    assert!(!key("{json:/id}:{header:x-id}") && !key("{path}"));
+    // A source's own key must be signed, and is a second one: the provider's id stays.
+    let key = |key: &str| stripe_and(&format!("[inbox]\nkey = \"{key}\""));
+    let inbox = rule(&key("{json:/data/object/id}:{json:/type}"))
+        .inbox
+        .clone();
+    assert!(inbox.business.is_some() && inbox.key_signed);
+    assert_eq!(inbox.keys[0].as_str(), "{json:/id}");
+    for unsigned in ["{json:/id}:{header:x-id}", "{path}"] {
+        assert_eq!(codes(&key(unsigned)), ["key_unsigned"], "{unsigned}");
+    }
+    assert_eq!(
+        codes(&stripe_and("[inbox]\ncontent = \"{json:/id}\"")),
+        ["bad_value"]
+    );
     assert_eq!(
         codes(&stripe_and("[inbox]\nkey = \"always\"")),
         ["constant_id"]

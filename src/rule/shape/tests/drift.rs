@@ -240,7 +240,7 @@ fn compare_value(table: &str, key: &Key, seen: &BTreeSet<&Read>, wrong: &mut BTr
     for read in seen {
         let unnamed = |name: &str| {
             let own = name.strip_prefix("callseal::rule::value::");
-            own.is_none_or(|name| ["destination", "public_url"].contains(&name))
+            own.is_none_or(|name| ["address", "public_url"].contains(&name))
         };
         let free = matches!(read, Read::Parsed(name) if unnamed(name));
         if !expected.contains(*read) && !free {

@@ -1,0 +1,610 @@
+//! Checking, mending, exporting and importing a store that no gateway has open.
+
+use std::path::Path;
+
+use super::damage::{end_of, open_small, segment, small, small_journal};
+use super::*;
+use crate::inbox::store::offline::Offline;
+use crate::inbox::store::offline::check::{Findings, Harm, Lost};
+use crate::inbox::store::offline::import::{Flaw, Import, Importer, Lines, inspect};
+use crate::inbox::store::offline::lines::{self, BadLine, DeedLine, Record};
+use crate::inbox::store::open::{self, Parts};
+use crate::inbox::store::segment::HEADER;
+
+const DIRECTORY: &str = "/sim/data";
+
+fn offline(disk: &FaultyDisk) -> Offline {
+    Offline::lock_on(Arc::new(disk.clone()), Path::new(DIRECTORY)).unwrap()
+}
+
+fn check(disk: &FaultyDisk) -> Findings {
+    offline(disk).check(&mut |_| {}).unwrap()
+}
+
+/// Every kind of record, and everything that an event can have.
+async fn busy_journal() -> (FaultyDisk, Vec<EventId>, usize) {
+    let disk = FaultyDisk::new();
+    let store = open_small(&disk);
+    let mut ids = Vec::new();
+    for (n, key) in ["a", "b"].into_iter().enumerate() {
+        let (event, mut claim, _) = event(key, "1", at(0)).into_parts();
+        claim.business = Some(BusinessClaim {
+            key: b"order 1".to_vec(),
+            content: [n as u8; 32],
+        });
+        let mut plan =
+            contract::plan([contract::to("main", Some("x")), contract::to("risk", None)]);
+        plan.deliveries[1].wanted = false;
+        plan.version = Some(EventVersion {
+            key: b"v".to_vec(),
+            stamp: n as i128,
+        });
+        let accepted = store.accept(NewEvent::new(event, claim, plan)).await;
+        ids.push(accepted.unwrap().id());
+    }
+    let mut lease = store.lease(&lane(), at(1), at(9), 9).await.unwrap();
+    store.supersede(lease.remove(0), ids[1]).await.unwrap();
+    let mut lease = store.lease(&lane(), at(1), at(9), 9).await.unwrap();
+    let mut tried = attempt(1, Some(200), "");
+    tried.response = Some(Response::default());
+    let done = store.settle(lease.remove(0), tried, Next::Delivered).await;
+    done.unwrap();
+    let by = Some("operator[0]".to_owned());
+    let risk = ids[0].of_delivery(1);
+    let done = store.operate(risk, Operation::Redrive, at(2), by).await;
+    assert_eq!(done, Ok(Operated::Done));
+    store.close().await.unwrap();
+    let end = end_of(&disk);
+    (disk, ids, end)
+}
+
+#[tokio::test]
+async fn a_sound_store_has_nothing_to_find() {
+    let (disk, _, end) = small_journal().await;
+    let before = disk.content(&segment(1));
+    let found = check(&disk);
+    assert_eq!((found.damage.as_slice(), found.torn_bytes), (&[][..], 0));
+    assert_eq!((found.segments, found.events, found.steps), (1, 3, 3));
+    assert_eq!(
+        disk.content(&segment(1)),
+        before,
+        "checking changes nothing"
+    );
+    assert!(end > 0);
+    let (busy, _, _) = busy_journal().await;
+    let found = check(&busy);
+    assert_eq!(found.damage, []);
+    assert_eq!((found.events, found.steps, found.words), (2, 3, 1));
+    // It is locked meanwhile.
+    let held = offline(&disk);
+    assert!(matches!(
+        open_on_with(&disk, small(), 1, &Arc::default()),
+        Err(OpenError::Locked { .. })
+    ));
+    drop(held);
+    open_small(&disk);
+}
+
+/// Any bit, be it in a header, a record, the padding behind it, or free space.
+#[tokio::test]
+async fn every_flipped_bit_is_found_and_named() {
+    for (disk, ids, end) in [small_journal().await, busy_journal().await] {
+        every_flipped_bit(&disk, &ids, end);
+    }
+}
+
+fn every_flipped_bit(disk: &FaultyDisk, ids: &[EventId], end: usize) {
+    let mut named = 0;
+    let bytes = (0..120)
+        .chain(4000..4220)
+        .chain(8180..HEADER as usize)
+        .chain(HEADER as usize..end + 64);
+    for byte in bytes {
+        let bit = (byte % 8) as u8;
+        disk.flip(&segment(1), byte, bit);
+        let found = check(disk);
+        disk.flip(&segment(1), byte, bit);
+        let [damage] = found.damage.as_slice() else {
+            panic!("byte {byte}: {:?}", found.damage);
+        };
+        let (from, to) = (damage.from as usize, damage.to as usize);
+        assert!((from..to).contains(&byte), "byte {byte}: {damage:?}");
+        assert_eq!(found.torn_bytes, 0, "byte {byte}");
+        match &damage.lost {
+            Some(Lost::Event { id, source, .. }) => {
+                assert!(ids.contains(id) && id.offset as usize == from);
+                assert_eq!(source, "shop");
+                named += 1;
+            }
+            Some(Lost::Step { of }) => {
+                assert!(ids.contains(&of.event()));
+                named += 1;
+            }
+            Some(Lost::Word) => named += 1,
+            None => {}
+        }
+        let in_header = byte < HEADER as usize;
+        assert_eq!(damage.harm == Harm::HeaderCopy, in_header, "byte {byte}");
+        assert_eq!(damage.harm.loses(), damage.harm == Harm::Record);
+    }
+    assert!(named > (end - HEADER as usize) / 3, "{named}");
+}
+
+#[tokio::test]
+async fn after_a_clean_stop_the_last_record_is_not_taken_for_a_torn_one() {
+    let (disk, ids, end) = small_journal().await;
+    let lost = disk.copy();
+    lost.flip(&segment(1), end - 3, 1);
+    let found = check(&lost);
+    assert_eq!(found.damage.len(), 1);
+    assert_eq!(found.damage[0].lost, Some(Lost::Step { of: ids[1] }));
+    // Nor by the next start, which keeps it for whoever looks into it.
+    let before = lost.content(&segment(1));
+    let store = open_small(&lost);
+    assert_eq!(store.report().damage.len(), 1);
+    assert_eq!(store.report().torn_bytes, 0);
+    let after = accept(&store, "after", "1").await;
+    assert!(after.offset as usize >= end);
+    drop(store);
+    assert_eq!(lost.content(&segment(1))[..end], before[..end]);
+    assert_eq!(check(&lost).damage.len(), 1);
+    assert_eq!(
+        open_small(&lost)
+            .read(after)
+            .await
+            .unwrap()
+            .unwrap()
+            .event_key,
+        "after"
+    );
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_set_aside_and_the_rest_stays() {
+    let (small, _, small_end) = small_journal().await;
+    let (busy, _, busy_end) = busy_journal().await;
+    for (disk, end) in [(small, small_end), (busy, busy_end)] {
+        every_seventh_byte(&disk, end).await;
+    }
+}
+
+async fn every_seventh_byte(disk: &FaultyDisk, end: usize) {
+    let events = check(disk).events;
+    for byte in (HEADER as usize..end).step_by(7) {
+        let broken = disk.copy();
+        broken.flip(&segment(1), byte, 2);
+        let bad = broken.content(&segment(1));
+        let repaired = offline(&broken).repair(&mut |_| {}).unwrap();
+        assert_eq!(repaired.damage.len(), 1, "byte {byte}");
+        if let [path] = repaired.set_aside.as_slice() {
+            let damage = &repaired.damage[0];
+            let bytes = &bad[damage.from as usize..damage.to as usize];
+            assert_eq!(broken.content(path), bytes, "byte {byte}");
+        } else {
+            assert_eq!(repaired.damage[0].harm, Harm::Padding, "byte {byte}");
+        }
+        assert_eq!(check(&broken).damage, [], "byte {byte}");
+        let store = open_small(&broken);
+        assert_eq!(store.report().damage, [], "byte {byte}");
+        assert!(store.report().events >= events - 1, "byte {byte}");
+        all_rows(&store).await;
+    }
+}
+
+#[tokio::test]
+async fn a_header_is_written_anew_from_its_copy_or_from_the_first_record() {
+    let (disk, ids, _) = small_journal().await;
+    let whole = disk.content(&segment(1));
+    for bytes in [&[0][..], &[4096], &[0, 4096]] {
+        let broken = disk.copy();
+        for byte in bytes {
+            broken.flip(&segment(1), *byte, 0);
+        }
+        let repaired = offline(&broken).repair(&mut |_| {}).unwrap();
+        assert_eq!(
+            (repaired.headers.as_slice(), repaired.beyond.as_slice()),
+            (&[1][..], &[][..])
+        );
+        assert_eq!(
+            broken.content(&segment(1))[HEADER as usize..],
+            whole[HEADER as usize..]
+        );
+        assert_eq!(check(&broken).damage, []);
+        let store = open_small(&broken);
+        assert!(store.read(ids[0]).await.unwrap().is_some());
+    }
+    // Without either there is nothing to go by, and nothing is touched.
+    let broken = disk.copy();
+    for byte in [0, 4096, HEADER as usize] {
+        broken.flip(&segment(1), byte, 0);
+    }
+    let before = broken.content(&segment(1));
+    let repaired = offline(&broken).repair(&mut |_| {}).unwrap();
+    assert_eq!(repaired.beyond, [1]);
+    assert_eq!(broken.content(&segment(1)), before);
+}
+
+fn exported(store: &Embedded) -> Vec<u8> {
+    let mut out = Vec::new();
+    store.export(&mut out, &mut |_| {}).unwrap();
+    out
+}
+
+fn records_in(export: &[u8]) -> (Vec<Import>, Vec<DeedLine>) {
+    let mut lines = Lines::new(export);
+    let (mut events, mut deeds) = (Vec::new(), Vec::new());
+    while let Some(line) = lines.next_line().unwrap() {
+        match line.read.unwrap().0 {
+            Record::Event(event) => events.push(Import::new(*event).unwrap()),
+            Record::Deed(deed) => deeds.push(*deed),
+            Record::Head(_) | Record::End(_) => {}
+        }
+    }
+    (events, deeds)
+}
+
+fn events_in(export: &[u8]) -> Vec<Import> {
+    records_in(export).0
+}
+
+/// Takes all of an export in: what became of its events, and how many deeds were new.
+fn take_in(store: &Embedded, export: &[u8]) -> (Vec<Result<Acceptance, StoreError>>, usize) {
+    let spoken_of = inspect(export).unwrap().spoken_of;
+    let mut importer = Importer::new(store, spoken_of).unwrap();
+    let (events, deeds) = records_in(export);
+    let answers = importer.events(&events);
+    let new = deeds.iter().filter(|deed| importer.deed(deed).unwrap());
+    (answers, new.count())
+}
+
+fn import(store: &Embedded, events: &[Import]) -> Vec<Result<Acceptance, StoreError>> {
+    Importer::new(store, Default::default())
+        .unwrap()
+        .events(events)
+}
+
+/// A new store that knows keys as the exported one did, with all of it taken in.
+fn imported(export: &[u8]) -> Embedded {
+    let disk = FaultyDisk::new();
+    let head = inspect(export).unwrap().head.unwrap();
+    let keys = head.keys().unwrap();
+    let parts = Parts {
+        disk: Arc::new(disk.clone()),
+        clock: Arc::new(ManualClock::at(at(0))),
+        random: Arc::new(SeededRandom::new(77)),
+    };
+    assert!(open::found(&parts, Path::new(DIRECTORY), keys[0]).unwrap());
+    assert!(!open::found(&parts, Path::new(DIRECTORY), keys[0]).unwrap());
+    let mut store = open_on(&disk, 78, &Arc::default()).unwrap();
+    store.know_keys(&keys).unwrap();
+    let (answers, deeds) = take_in(&store, export);
+    for answer in answers {
+        let new = matches!(answer, Ok(Acceptance::New(_) | Acceptance::Conflict { .. }));
+        assert!(new, "{answer:?}");
+    }
+    assert_eq!(deeds, records_in(export).1.len());
+    store
+}
+
+/// The id in the other store.
+#[derive(Default)]
+struct Ids(std::collections::HashMap<EventId, EventId>);
+
+impl Ids {
+    fn of(&self, id: EventId) -> EventId {
+        let event = self.0.get(&id.event());
+        event.map_or(id, |event| event.of_delivery(id.delivery()))
+    }
+
+    fn acceptance(&self, of: Acceptance) -> Acceptance {
+        match of {
+            Acceptance::New(id) => Acceptance::New(self.of(id)),
+            Acceptance::Conflict { id, of } => Acceptance::Conflict {
+                id: self.of(id),
+                of: self.of(of),
+            },
+            Acceptance::Duplicate(id) => Acceptance::Duplicate(self.of(id)),
+            Acceptance::Dropped { of } => Acceptance::Dropped { of: self.of(of) },
+            Acceptance::Refused { of } => Acceptance::Refused { of: self.of(of) },
+        }
+    }
+}
+
+async fn audit(store: &Embedded) -> Vec<(u64, Deed)> {
+    let (mut entries, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.audit(after, 100).await.unwrap();
+        entries.extend(page.entries);
+        after = page.next;
+        if after.is_none() {
+            return entries;
+        }
+    }
+}
+
+/// Whatever the contract lets one see is the same in both, but for the ids.
+async fn same(one: &Embedded, other: &Embedded) -> Ids {
+    let (rows, others) = (all_rows(one).await, all_rows(other).await);
+    assert_eq!(rows.len(), others.len());
+    let both = rows.iter().zip(&others);
+    let ids = Ids(both.map(|(a, b)| (a.id.event(), b.id.event())).collect());
+    for (a, b) in rows.iter().zip(&others) {
+        let mut expected = a.clone();
+        expected.id = ids.of(a.id);
+        assert_eq!(&expected, b);
+        assert_eq!(one.attempts(a.id).await, other.attempts(b.id).await);
+        let mut read = one.read(a.id).await.unwrap().unwrap();
+        read.conflict_of = read.conflict_of.map(|of| ids.of(of));
+        assert_eq!(other.read(b.id).await, Ok(Some(read)));
+        let overtaken = one.overtaken(a.id).await.unwrap();
+        let expected = overtaken.map(|id| ids.of(id));
+        assert_eq!(other.overtaken(b.id).await, Ok(expected), "{}", a.id);
+        let lane = LaneName::new(&a.source, &a.destination);
+        assert_eq!(one.paused(&lane), other.paused(&lane), "{lane:?}");
+        assert_eq!(one.next_due(&lane).await, other.next_due(&lane).await);
+    }
+    let mut deeds = audit(one).await;
+    for (_, deed) in &mut deeds {
+        deed.event = deed.event.map(|id| ids.of(id));
+    }
+    assert_eq!(deeds, audit(other).await);
+    let (a, b) = (one.stats(), other.stats());
+    assert_eq!(
+        (a.owed, a.dead, a.oldest_owed),
+        (b.owed, b.dead, b.oldest_owed)
+    );
+    ids
+}
+
+/// What is offered from here on is judged alike, and what is owed goes out alike.
+async fn goes_on_alike(one: &Embedded, other: &Embedded, ids: &mut Ids, seed: u64) {
+    let life = model::Life::new(seed ^ 0x5eed);
+    for n in 0..150 {
+        let new = life.offer();
+        let said = one.accept(new.clone()).await.unwrap();
+        let again = other.accept(new).await.unwrap();
+        if let Acceptance::New(id) | Acceptance::Conflict { id, .. } = said {
+            ids.0.insert(id, again.id());
+        }
+        assert_eq!(ids.acceptance(said), again, "seed {seed}, offer {n}");
+    }
+    for (source, destination) in model::lanes() {
+        let lane = LaneName::new(&source, &destination);
+        for kind in [None, Some(destination)] {
+            let deed = model::resumed(source.clone(), kind);
+            let numbers = (one.record(deed.clone()).await, other.record(deed).await);
+            assert_eq!(numbers.0, numbers.1);
+        }
+        let (from, until) = (at(90_000_000), at(91_000_000));
+        loop {
+            let leases = one.lease(&lane, from, until, 5).await.unwrap();
+            let others = other.lease(&lane, from, until, 5).await.unwrap();
+            assert_eq!(leases.len(), others.len(), "seed {seed}");
+            if leases.is_empty() {
+                break;
+            }
+            for (a, b) in leases.into_iter().zip(others) {
+                let alike = |lease: &Lease, id| (id, lease.attempt, lease.round, lease.since);
+                assert_eq!(alike(&a, ids.of(a.id)), alike(&b, b.id), "seed {seed}");
+                let tried = attempt(a.attempt, Some(200), "");
+                let done = one.settle(a, tried.clone(), Next::Delivered).await;
+                assert_eq!(done, other.settle(b, tried, Next::Delivered).await);
+            }
+        }
+    }
+}
+
+/// The same events and deeds, but for their ids.
+fn same_records(export: &[u8], other: &[u8], ids: &Ids) {
+    let lines = |export: &[u8]| {
+        let mut lines = Lines::new(export);
+        let mut records = Vec::new();
+        while let Some(line) = lines.next_line().unwrap() {
+            records.push(line.read.unwrap().0);
+        }
+        records
+    };
+    let new = |id: &mut String| *id = ids.of(id.parse().unwrap()).to_string();
+    let (records, others) = (lines(export), lines(other));
+    assert_eq!(records.len(), others.len());
+    for (mut record, other) in records.into_iter().zip(others) {
+        match &mut record {
+            Record::Event(event) => {
+                new(&mut event.id);
+                event.conflict_of.as_mut().map(new);
+            }
+            Record::Deed(deed) => {
+                deed.event.as_mut().map(new);
+            }
+            Record::Head(_) | Record::End(_) => continue,
+        }
+        assert_eq!(record, other);
+    }
+}
+
+/// Whatever a store has lived through: what comes out goes in, and is the same.
+#[test]
+fn what_is_exported_comes_back() {
+    for seed in 500..516 {
+        let disk = FaultyDisk::new();
+        let open = |n| open_on(&disk, n, &Arc::default()).unwrap();
+        drop(crash::block_on(model::live(seed, 300, open, || {})));
+        // Nothing is leased.
+        let store = open(seed);
+        let export = exported(&store);
+        let inspected = inspect(&export[..]).unwrap();
+        assert_eq!(inspected.flaws, []);
+        let other = imported(&export);
+        let mut ids = crash::block_on(same(&store, &other));
+        same_records(&export, &exported(&other), &ids);
+        // Once more changes nothing.
+        let (answers, deeds) = take_in(&other, &export);
+        for answer in answers {
+            assert!(matches!(answer, Ok(Acceptance::Duplicate(_))), "{answer:?}");
+        }
+        assert_eq!(deeds, 0);
+        crash::block_on(same(&store, &other));
+        crash::block_on(goes_on_alike(&store, &other, &mut ids, seed));
+        crash::block_on(same(&store, &other));
+    }
+}
+
+/// Into a store that has events of its own, and another key.
+#[test]
+fn imported_events_are_known_again_beside_the_stores_own() {
+    let theirs = open_on(&FaultyDisk::new(), 5, &Arc::default()).unwrap();
+    let disk = FaultyDisk::new();
+    let mut ours = open_on(&disk, 6, &Arc::default()).unwrap();
+    crash::block_on(async {
+        for key in ["a", "b", "c"] {
+            accept(&theirs, key, key).await;
+        }
+        let lease = theirs
+            .lease(&lane(), at(1), at(9), 1)
+            .await
+            .unwrap()
+            .remove(0);
+        theirs
+            .settle(lease, attempt(1, Some(200), ""), Next::Delivered)
+            .await
+            .unwrap();
+        accept(&ours, "own", "1").await;
+    });
+    let export = exported(&theirs);
+    let keys = inspect(&export[..]).unwrap().head.unwrap().keys().unwrap();
+    ours.know_keys(&keys).unwrap();
+    // As if it had been cut off after two.
+    let events = events_in(&export);
+    assert_eq!(import(&ours, &events[..2]).len(), 2);
+    let answers = import(&ours, &events);
+    assert!(matches!(answers[0], Ok(Acceptance::Duplicate(_))));
+    assert!(matches!(answers[2], Ok(Acceptance::New(_))));
+    drop(ours);
+    let ours = open_on(&disk, 7, &Arc::default()).unwrap();
+    crash::block_on(async {
+        assert_eq!(all_rows(&ours).await.len(), 4);
+        assert_eq!(ours.stats().owed, 3);
+        for key in ["a", "b", "c"] {
+            let again = ours.accept(event(key, key, at(0))).await;
+            assert!(
+                matches!(again, Ok(Acceptance::Duplicate(_))),
+                "{key}: {again:?}"
+            );
+            let other = ours.accept(event(key, "other", at(0))).await;
+            assert!(
+                matches!(other, Ok(Acceptance::Conflict { .. })),
+                "{key}: {other:?}"
+            );
+            let again = ours.accept(event(key, "other", at(0))).await;
+            assert!(
+                matches!(again, Ok(Acceptance::Duplicate(_))),
+                "{key}: {again:?}"
+            );
+        }
+        assert!(matches!(
+            ours.accept(event("own", "1", at(0))).await,
+            Ok(Acceptance::Duplicate(_))
+        ));
+    });
+}
+
+/// An import that was cut off between an event and what happened to it.
+#[test]
+fn missing_steps_are_taken_in_later() {
+    let store = open_on(&FaultyDisk::new(), 5, &Arc::default()).unwrap();
+    crash::block_on(async {
+        accept(&store, "a", "1").await;
+        for n in 1..=3u32 {
+            let lease = store
+                .lease(&lane(), at(100 * u64::from(n)), at(9999), 1)
+                .await
+                .unwrap()
+                .remove(0);
+            let next = match n {
+                3 => Next::Dead {
+                    reason: "gave_up".into(),
+                },
+                _ => Next::Retry { at: at(10) },
+            };
+            store
+                .settle(lease, attempt(n, Some(500), "status"), next)
+                .await
+                .unwrap();
+        }
+    });
+    let export = exported(&store);
+    let text = String::from_utf8(export.clone()).unwrap();
+    let line = text.lines().nth(1).unwrap();
+    let (Record::Event(event), _) = lines::read(line.as_bytes()).unwrap() else {
+        panic!("{line}");
+    };
+    for there in 0..=3 {
+        let mut part = event.clone();
+        part.deliveries[0].steps.truncate(there);
+        let part = [Import::new(*part).unwrap()];
+        let other = imported(&exported(
+            &open_on(&FaultyDisk::new(), 5, &Arc::default()).unwrap(),
+        ));
+        assert!(matches!(import(&other, &part)[0], Ok(Acceptance::New(_))));
+        assert!(matches!(
+            import(&other, &events_in(&export))[0],
+            Ok(Acceptance::Duplicate(_))
+        ));
+        crash::block_on(same(&store, &other));
+        // What went on differently here stays so.
+        let mut else_where = event.clone();
+        let steps = &mut else_where.deliveries[0].steps;
+        steps[2].due_ms += 1;
+        steps.push(steps[0].clone());
+        import(&other, &[Import::new(*else_where).unwrap()]);
+        crash::block_on(same(&store, &other));
+    }
+}
+
+#[test]
+fn a_damaged_line_is_named() {
+    let store = open_on(&FaultyDisk::new(), 5, &Arc::default()).unwrap();
+    crash::block_on(async {
+        for key in ["a", "b", "c"] {
+            accept(&store, key, key).await;
+        }
+    });
+    let export = exported(&store);
+    assert_eq!(inspect(&export[..]).unwrap().flaws, []);
+    let ends: Vec<usize> = (0..export.len())
+        .filter(|at| export[*at] == b'\n')
+        .collect();
+    // A byte of the third line.
+    let mut bad = export.clone();
+    bad[ends[1] + 200] ^= 1;
+    let inspected = inspect(&bad[..]).unwrap();
+    let why = BadLine::Sum;
+    assert_eq!(inspected.flaws[0], Flaw::Line { number: 3, why });
+    assert_eq!(inspected.flaws[1], Flaw::Other { says: 3, found: 2 });
+    assert_eq!(inspected.events, 2);
+    // A line that is missing, doubled, or elsewhere.
+    let line = |n: usize| &export[ends[n - 1] + 1..=ends[n]];
+    let first = &export[..=ends[0]];
+    let other = |lines: &[&[u8]]| {
+        inspect(&[&[first], lines].concat().concat()[..])
+            .unwrap()
+            .flaws
+    };
+    assert_eq!(other(&[line(1), line(2), line(3), line(4)]), []);
+    let says = |found| [Flaw::Other { says: 3, found }];
+    assert_eq!(other(&[line(1), line(3), line(4)]), says(2));
+    assert_eq!(
+        other(&[line(1), line(1), line(2), line(3), line(4)]),
+        says(4)
+    );
+    assert_eq!(other(&[line(2), line(1), line(3), line(4)]), says(3));
+    assert_eq!(other(&[line(1), line(2), line(3)]), [Flaw::NoEnd]);
+    // Cut off at any byte.
+    for cut in 0..export.len() {
+        assert_ne!(inspect(&export[..cut]).unwrap().flaws, [], "{cut}");
+    }
+    assert_eq!(
+        inspect(&b""[..]).unwrap().flaws,
+        [Flaw::NoHead, Flaw::NoEnd]
+    );
+}

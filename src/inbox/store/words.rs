@@ -1,0 +1,124 @@
+//! What operators did: where it stands in the journal, and which lanes are paused by it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::record::{Place, Word};
+use super::{AUDIT_KEEP, Deed, DeedKind};
+use crate::clock::Timestamp;
+use crate::message::{DestinationName, LaneName, SourceName};
+
+#[derive(Default)]
+pub struct Words(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    /// By number: where, and from when.
+    entries: BTreeMap<u64, (Place, Timestamp)>,
+    /// What is paused, and by which entry. Without a destination: the whole source.
+    paused: HashMap<(SourceName, Option<DestinationName>), u64>,
+    /// By source: the last entry about its pauses, so that one that is read again, or out of
+    /// order, changes nothing.
+    heard: HashMap<(SourceName, Option<DestinationName>), u64>,
+    last: u64,
+}
+
+impl Words {
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of the next entry. Only the writer makes any.
+    pub fn next_number(&self) -> u64 {
+        self.lock().last + 1
+    }
+
+    /// An entry is durable. One that was carried forward is the same at another place.
+    pub fn put(&self, place: Place, word: &Word) {
+        let mut table = self.lock();
+        let Word { number, deed } = word;
+        table.last = table.last.max(*number);
+        table.entries.insert(*number, (place, deed.at));
+        if let Some(source) = &deed.source {
+            table.hear(*number, deed, source);
+        }
+    }
+
+    pub fn paused(&self, lane: &LaneName) -> bool {
+        let table = self.lock();
+        if table.paused.is_empty() {
+            return false;
+        }
+        let of = |destination| {
+            let key = (lane.source.clone(), destination);
+            table.paused.contains_key(&key)
+        };
+        of(None) || of(Some(lane.destination.clone()))
+    }
+
+    /// The entry by which exactly this is paused: a lane, or without a destination a source.
+    pub fn paused_by(
+        &self,
+        source: &SourceName,
+        destination: Option<&DestinationName>,
+    ) -> Option<u64> {
+        let key = (source.clone(), destination.cloned());
+        self.lock().paused.get(&key).copied()
+    }
+
+    /// Where entries stand that are older than `after`, newest first, one more than `limit`.
+    pub fn page(&self, after: Option<u64>, limit: usize) -> Vec<(u64, Place)> {
+        let table = self.lock();
+        let entries = table.entries.range(..after.unwrap_or(u64::MAX));
+        let newest = entries.rev().take(limit.saturating_add(1));
+        newest
+            .map(|(number, (place, _))| (*number, *place))
+            .collect()
+    }
+
+    /// What must be written down anew before these segments go; what is too old is forgotten.
+    pub fn leaving(&self, segments: &[u32], now: Timestamp) -> Vec<(u64, Place)> {
+        let mut table = self.lock();
+        let Table {
+            entries, paused, ..
+        } = &mut *table;
+        let mut leaving = Vec::new();
+        entries.retain(|number, (place, at)| {
+            if segments.binary_search(&place.segment).is_err() {
+                return true;
+            }
+            let wanted = at.plus(AUDIT_KEEP) > now || paused.values().any(|by| by == number);
+            if wanted {
+                leaving.push((*number, *place));
+            }
+            wanted
+        });
+        leaving
+    }
+}
+
+impl Table {
+    fn hear(&mut self, number: u64, deed: &Deed, source: &SourceName) {
+        match deed.kind {
+            DeedKind::Pause | DeedKind::Resume => {}
+            DeedKind::Redrive
+            | DeedKind::Discard
+            | DeedKind::RedriveMany
+            | DeedKind::DiscardMany => return,
+        }
+        let key = (source.clone(), deed.destination.clone());
+        let heard = self.heard.entry(key.clone()).or_default();
+        if *heard > number {
+            return;
+        }
+        *heard = number;
+        match deed.kind {
+            DeedKind::Pause => {
+                self.paused.insert(key, number);
+            }
+            _ => {
+                self.paused.remove(&key);
+            }
+        }
+    }
+}

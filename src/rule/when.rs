@@ -1,0 +1,426 @@
+//! `when`: a condition in CEL on an event, e.g. `event.type.startsWith("payment.")`.
+//!
+//! The expression sees `event.type`, `event.id`, `event.source`, `event.provider`,
+//! `headers["name"]` (names in lower case), `query["name"]`, and `body`: the JSON or form of the
+//! body, absent when it is neither. What it costs is bounded: no loop in a loop, no regular
+//! expressions, a text of limited length.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, LazyLock};
+
+use cel::common::ast::{EntryExpr, Expr, IdedExpr};
+use cel::{Context, Env, Program};
+
+pub use cel::Value;
+
+/// Longer conditions are refused.
+const LONGEST: usize = 2048;
+
+/// What an expression may name.
+pub const VARIABLES: [&str; 4] = ["event", "headers", "query", "body"];
+
+/// Members of `event`.
+pub const EVENT: [&str; 4] = ["type", "id", "source", "provider"];
+
+/// Functions that an expression may call; operators have names with `_` or `@` and `!`.
+const FUNCTIONS: [&str; 14] = [
+    "contains",
+    "startsWith",
+    "endsWith",
+    "size",
+    "int",
+    "uint",
+    "double",
+    "string",
+    "bool",
+    "bytes",
+    "type",
+    "dyn",
+    "has",
+    "optional.none",
+];
+
+/// Names of types, for `type(x) == string`.
+const TYPES: [&str; 10] = [
+    "int",
+    "uint",
+    "double",
+    "string",
+    "bool",
+    "bytes",
+    "list",
+    "map",
+    "null_type",
+    "type",
+];
+
+static ENV: LazyLock<Arc<Env>> =
+    LazyLock::new(|| Arc::new(Env::stdlib().with_optional_support(false)));
+
+/// A compiled condition.
+#[derive(Clone)]
+pub struct When {
+    text: Arc<str>,
+    program: Arc<Program>,
+    reads_body: bool,
+}
+
+impl std::fmt::Debug for When {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("When").field(&self.text).finish()
+    }
+}
+
+/// What is wrong with a condition, and which bytes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WhenError {
+    pub span: Range<usize>,
+    pub message: String,
+    pub hint: String,
+}
+
+/// What is known of an event when a condition is evaluated.
+#[derive(Debug, Default)]
+pub struct Facts {
+    pub kind: String,
+    pub id: String,
+    pub source: String,
+    pub provider: String,
+    /// Names in lower case; of a repeated field the first.
+    pub headers: HashMap<String, String>,
+    pub query: HashMap<String, String>,
+    /// None: the body is no document.
+    pub body: Option<Value>,
+}
+
+/// An expression that gives no answer for an event, e.g. as it reads a member that is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undecided(pub String);
+
+impl When {
+    pub fn parse(text: &str) -> Result<When, WhenError> {
+        let whole = 0..text.len();
+        let refuse = |message: &str, hint: &str| WhenError {
+            span: whole.clone(),
+            message: message.to_owned(),
+            hint: hint.to_owned(),
+        };
+        if text.trim().is_empty() {
+            return Err(refuse(
+                "a condition is missing",
+                "`true` lets everything through",
+            ));
+        }
+        if text.len() > LONGEST {
+            let message = format!("a condition may have {LONGEST} bytes");
+            return Err(refuse(&message, "the application can look closer"));
+        }
+        // The parser is generated code: what it cannot bear is a fault of the file, not of us.
+        let compiled = catch_unwind(AssertUnwindSafe(|| ENV.compile(text)));
+        let Ok(compiled) = compiled else {
+            return Err(refuse("this cannot be read as CEL", EXAMPLE));
+        };
+        let program = compiled.map_err(|errors| match errors.errors.first() {
+            Some(error) => WhenError {
+                span: at(text, error.pos.0, error.pos.1),
+                message: format!("this is no CEL: {}", error.msg),
+                hint: EXAMPLE.to_owned(),
+            },
+            None => refuse("this is no CEL", EXAMPLE),
+        })?;
+        let mut walk = Walk {
+            text,
+            program: &program,
+            bound: Vec::new(),
+            reads_body: false,
+        };
+        walk.expr(program.expression())?;
+        let reads_body = walk.reads_body;
+        Ok(When {
+            text: Arc::from(text),
+            program: Arc::new(program),
+            reads_body,
+        })
+    }
+
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// False: nobody needs to read the body as a document for it.
+    pub fn reads_body(&self) -> bool {
+        self.reads_body
+    }
+
+    /// Whether the event fits. An expression that ends in anything but a boolean is undecided.
+    pub fn holds(&self, facts: &Facts) -> Result<bool, Undecided> {
+        let event: HashMap<String, Value> = [
+            ("type", &facts.kind),
+            ("id", &facts.id),
+            ("source", &facts.source),
+            ("provider", &facts.provider),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), Value::from(value.as_str())))
+        .collect();
+        // A panic in the interpreter must not cost the event.
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let mut context = Context::with_env(Arc::clone(&ENV));
+            context.add_variable_from_value("event", event);
+            context.add_variable_from_value("headers", facts.headers.clone());
+            context.add_variable_from_value("query", facts.query.clone());
+            if let Some(body) = facts.body.as_ref().filter(|_| self.reads_body) {
+                context.add_variable_from_value("body", body.clone());
+            }
+            self.program.execute(&context)
+        }));
+        match result {
+            Ok(Ok(Value::Bool(holds))) => Ok(holds),
+            Ok(Ok(other)) => Err(Undecided(format!(
+                "gives {}, not a boolean",
+                other.type_of()
+            ))),
+            // The messages of the interpreter may quote the body: only their kind is told.
+            Ok(Err(error)) => Err(Undecided(kind(&error).to_owned())),
+            Err(_) => Err(Undecided("the evaluation failed".to_owned())),
+        }
+    }
+}
+
+const EXAMPLE: &str = "e.g. `event.type.startsWith(\"payment.\")`, `body.amount > 0`";
+
+fn kind(error: &cel::ExecutionError) -> &'static str {
+    match error {
+        cel::ExecutionError::NoSuchKey(_) => "a member that it reads is not there",
+        cel::ExecutionError::UndeclaredReference(_) => "the body is no document",
+        cel::ExecutionError::NoSuchOverload(_)
+        | cel::ExecutionError::ValuesNotComparable(..)
+        | cel::ExecutionError::UnsupportedBinaryOperator(..)
+        | cel::ExecutionError::UnexpectedType { .. } => "a value has another type than it needs",
+        cel::ExecutionError::IndexOutOfBounds(_) => "a list is shorter than it needs",
+        _ => "the evaluation failed",
+    }
+}
+
+/// The bytes at a line and a column, both from 1.
+fn at(text: &str, line: impl TryInto<usize>, column: impl TryInto<usize>) -> Range<usize> {
+    let line = line.try_into().unwrap_or(1).max(1) - 1;
+    let column = column.try_into().unwrap_or(1).max(1) - 1;
+    let before: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
+    let rest = text.get(before..).unwrap_or_default();
+    let inside = rest
+        .char_indices()
+        .nth(column)
+        .map_or(rest.len(), |(n, _)| n);
+    let start = (before + inside).min(text.len());
+    let length = text
+        .get(start..)
+        .and_then(|t| t.chars().next())
+        .map_or(0, char::len_utf8);
+    start..start + length
+}
+
+/// Looks through an expression for what it must not do.
+struct Walk<'a> {
+    text: &'a str,
+    program: &'a Program,
+    /// Names that loops around have made.
+    bound: Vec<&'a str>,
+    reads_body: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn refuse(&self, expr: &IdedExpr, message: String, hint: String) -> WhenError {
+        let offset = self.program.source_info().offset_for(expr.id);
+        // Both are counted from 0 and belong to it; in characters, should some be longer than a byte.
+        let span = offset
+            .map(|(from, to)| from as usize..to as usize + 1)
+            .filter(|span| self.text.is_ascii() && span.end <= self.text.len());
+        let span = span.unwrap_or(0..self.text.len());
+        WhenError {
+            span,
+            message,
+            hint,
+        }
+    }
+
+    fn expr(&mut self, expr: &'a IdedExpr) -> Result<(), WhenError> {
+        match &expr.expr {
+            Expr::Unspecified | Expr::Literal(_) => Ok(()),
+            Expr::Ident(name) => self.ident(expr, name),
+            Expr::Select(select) => {
+                if let Expr::Ident(name) = &select.operand.expr
+                    && name == "event"
+                    && !self.bound.contains(&"event")
+                    && !EVENT.contains(&select.field.as_str())
+                {
+                    let message = format!("`event` has no `{}`", select.field);
+                    let hint = format!("it has: {}", EVENT.join(", "));
+                    return Err(self.refuse(expr, message, hint));
+                }
+                self.expr(&select.operand)
+            }
+            Expr::Call(call) => {
+                let operator = !call
+                    .func_name
+                    .starts_with(|c: char| c.is_ascii_alphabetic());
+                if !operator && !FUNCTIONS.contains(&call.func_name.as_str()) {
+                    let message = format!("there is no function `{}`", call.func_name);
+                    let hint = format!("there are: {}", FUNCTIONS.join(", "));
+                    return Err(self.refuse(expr, message, hint));
+                }
+                if let Some(target) = &call.target {
+                    self.expr(target)?;
+                }
+                call.args.iter().try_for_each(|arg| self.expr(arg))
+            }
+            Expr::List(list) => list.elements.iter().try_for_each(|one| self.expr(one)),
+            Expr::Map(map) => self.entries(map.entries.iter().map(|entry| &entry.expr)),
+            Expr::Struct(one) => self.entries(one.entries.iter().map(|entry| &entry.expr)),
+            Expr::Comprehension(loops) => {
+                if !self.bound.is_empty() {
+                    let message = "a loop in a loop".to_owned();
+                    let hint = "a stranger's body would decide how long it takes".to_owned();
+                    return Err(self.refuse(expr, message, hint));
+                }
+                // What it loops over stands outside of it, but it would be a loop over a loop's
+                // result, whose length is that of the first: bounded.
+                self.expr(&loops.iter_range)?;
+                self.expr(&loops.accu_init)?;
+                self.bound.push(&loops.iter_var);
+                self.bound.extend(loops.iter_var2.as_deref());
+                self.bound.push(&loops.accu_var);
+                self.expr(&loops.loop_cond)?;
+                self.expr(&loops.loop_step)?;
+                self.expr(&loops.result)?;
+                self.bound.clear();
+                Ok(())
+            }
+        }
+    }
+
+    fn entries(
+        &mut self,
+        mut entries: impl Iterator<Item = &'a EntryExpr>,
+    ) -> Result<(), WhenError> {
+        entries.try_for_each(|entry| match entry {
+            EntryExpr::StructField(field) => self.expr(&field.value),
+            EntryExpr::MapEntry(entry) => {
+                self.expr(&entry.key)?;
+                self.expr(&entry.value)
+            }
+        })
+    }
+
+    fn ident(&mut self, expr: &IdedExpr, name: &str) -> Result<(), WhenError> {
+        if name == "body" {
+            self.reads_body = true;
+        }
+        let known = |names: &[&str]| names.contains(&name);
+        if self.bound.contains(&name) || known(&VARIABLES) || known(&TYPES) {
+            return Ok(());
+        }
+        let message = format!("there is nothing called `{name}`");
+        let hint = format!("there are: {}", VARIABLES.join(", "));
+        Err(self.refuse(expr, message, hint))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(body: Option<Value>) -> Facts {
+        Facts {
+            kind: "payment.captured".into(),
+            id: "evt_1".into(),
+            source: "shop".into(),
+            provider: "stripe".into(),
+            headers: [("x-shop".to_owned(), "1".to_owned())].into(),
+            query: [("a".to_owned(), "b".to_owned())].into(),
+            body,
+        }
+    }
+
+    fn body() -> Value {
+        let object: HashMap<String, Value> = [
+            ("amount".to_owned(), Value::Int(1250)),
+            (
+                "items".to_owned(),
+                Value::from(vec![Value::from("a"), Value::from("b")]),
+            ),
+        ]
+        .into();
+        Value::from(object)
+    }
+
+    #[test]
+    fn conditions_see_the_event() {
+        for (text, holds) in [
+            ("event.type.startsWith(\"payment.\")", true),
+            ("event.type == 'refund'", false),
+            ("event.id == 'evt_1' && event.source == 'shop'", true),
+            ("event.provider in ['stripe', 'adyen']", true),
+            ("headers['x-shop'] == '1'", true),
+            ("query.a == 'b' || query.c == 'd'", true),
+            ("body.amount > 1000", true),
+            ("body.amount < 1000.5", false),
+            ("body.items.exists(i, i == 'b')", true),
+            ("has(body.currency)", false),
+            ("size(body.items) == 2", true),
+            ("!('x-other' in headers)", true),
+        ] {
+            let when = When::parse(text).unwrap_or_else(|e| panic!("{text}: {e:?}"));
+            assert_eq!(when.holds(&facts(Some(body()))), Ok(holds), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_decides_nothing() {
+        for text in [
+            "body.currency == 'EUR'",
+            "headers['x-none'] == '1'",
+            "body.amount.startsWith('a')",
+            "event.type",
+            "body.items[7] == 'a'",
+        ] {
+            let when = When::parse(text).unwrap_or_else(|e| panic!("{text}: {e:?}"));
+            assert!(when.holds(&facts(Some(body()))).is_err(), "{text}");
+        }
+        let when = When::parse("body.amount > 1").unwrap();
+        assert!(when.holds(&facts(None)).is_err());
+        assert!(when.reads_body() && !When::parse("event.id == ''").unwrap().reads_body());
+    }
+
+    #[test]
+    fn faults_name_their_place() {
+        let wrong = |text: &str| {
+            let error = When::parse(text).expect_err(text);
+            (
+                text.get(error.span.clone()).unwrap_or("?").to_owned(),
+                error.message,
+            )
+        };
+        assert_eq!(wrong("").1, "a condition is missing");
+        assert!(wrong("event.type ==").1.starts_with("this is no CEL"));
+        assert_eq!(
+            wrong("evnt.type == 'a'"),
+            ("evnt".into(), "there is nothing called `evnt`".into())
+        );
+        assert_eq!(wrong("true && evt").0, "evt");
+        assert_eq!(wrong("event.kind == 'a'").1, "`event` has no `kind`");
+        assert_eq!(
+            wrong("event.type.matches('a+')").1,
+            "there is no function `matches`"
+        );
+        assert_eq!(
+            wrong("body.a.all(x, body.b.all(y, x == y))").1,
+            "a loop in a loop"
+        );
+        assert!(When::parse(&"(".repeat(2000)).is_err());
+        assert!(When::parse(&format!("true{}", " ".repeat(3000))).is_err());
+    }
+}
