@@ -17,7 +17,51 @@ pub(super) struct Known {
     /// How a delivery stood when that was last acknowledged, and how it may stand if something
     /// took effect that was not.
     states: HashMap<EventId, (State, Vec<State>)>,
+    /// What operators did, each unlike any other, and whether that was acknowledged.
+    deeds: Vec<(Deed, bool)>,
     serial: u64,
+}
+
+const LANES: [&str; 3] = ["main", "ledger", "risk"];
+
+fn lane_to(destination: &str) -> LaneName {
+    LaneName::new(&contract::source(), &DestinationName::new(destination))
+}
+
+/// To one or more destinations, in orders or not, known by a second key, and about something.
+fn varied(new: NewEvent, random: &SeededRandom, serial: u64) -> NewEvent {
+    let (event, mut claim, mut plan) = new.into_parts();
+    let one_in = |n: u64| random.next_u64().is_multiple_of(n);
+    let count = 1 + (random.next_u64() % 6).saturating_sub(3) as usize;
+    let deliveries = LANES.into_iter().take(count).map(|to| {
+        let order = one_in(3).then(|| PlannedOrder {
+            value: vec![(random.next_u64() % 3) as u8],
+            hold: to == "ledger",
+        });
+        PlannedDelivery {
+            destination: DestinationName::new(to),
+            wanted: !one_in(7),
+            order,
+        }
+    });
+    plan.deliveries = deliveries.collect();
+    plan.version = one_in(3).then(|| EventVersion {
+        key: vec![(random.next_u64() % 3) as u8],
+        stamp: i128::from(random.next_u64() % 9),
+    });
+    claim.business = one_in(2).then(|| BusinessClaim {
+        key: format!("order {serial}").into_bytes(),
+        content: [7; 32],
+    });
+    NewEvent::new(event, claim, plan)
+}
+
+/// The same for the merchant, under another name of the provider's.
+fn twin(new: &NewEvent) -> Option<NewEvent> {
+    let (event, mut claim, plan) = new.clone().into_parts();
+    claim.key.extend_from_slice(b" again");
+    let business = claim.business.is_some();
+    business.then(|| NewEvent::new(event, claim, plan))
 }
 
 impl Known {
@@ -56,10 +100,12 @@ impl Known {
             self.serial += 1;
             let key = format!("k{}", self.serial);
             let new = event(&key, &Known::body(random, largest), at(0));
+            let new = varied(new, random, self.serial);
             self.offered.insert(key.clone(), new.clone());
             if random.next_u64().is_multiple_of(3) {
                 // The provider is impatient: whoever hears "duplicate" counts on it, too.
-                offers.push((key.clone(), store.accept(new.clone())));
+                let again = twin(&new).filter(|_| random.next_u64().is_multiple_of(2));
+                offers.push((key.clone(), store.accept(again.unwrap_or(new.clone()))));
             }
             offers.push((key, store.accept(new)));
         }
@@ -67,25 +113,28 @@ impl Known {
         let (keys, futures): (Vec<_>, Vec<_>) = offers.into_iter().unzip();
         for (key, result) in keys.into_iter().zip(join_all(futures).await) {
             match result {
-                Ok(Acceptance::New(id)) => {
-                    let before = self.acknowledged.insert(key, id);
+                Ok(Acceptance::New(id) | Acceptance::Duplicate(id)) => {
+                    let before = self.acknowledged.insert(key.clone(), id);
                     assert!(before.is_none_or(|before| before == id));
-                    self.states.insert(id, (State::Owed, Vec::new()));
-                }
-                Ok(Acceptance::Duplicate(id)) => {
-                    let before = self.acknowledged.insert(key, id);
-                    assert!(before.is_none_or(|before| before == id));
-                    self.states.entry(id).or_insert((State::Owed, Vec::new()));
+                    for (id, state) in self.fresh(&key, id) {
+                        self.states.entry(id).or_insert((state, Vec::new()));
+                    }
                 }
                 Ok(other) => panic!("{key}: {other:?}"),
                 Err(_) => works = false,
             }
         }
-        let leases = store
-            .lease(&lane(), at(5), at(10_000), (random.next_u64() % 4) as usize)
-            .await;
+        let lane = lane_to(LANES[(random.next_u64() % 4).saturating_sub(1) as usize]);
+        let max = (random.next_u64() % 4) as usize;
+        let leases = store.lease(&lane, at(5), at(10_000), max).await;
         for lease in leases.unwrap_or_default() {
             let id = lease.id;
+            if random.next_u64().is_multiple_of(6) {
+                let superseded = store.supersede(lease, id.event()).await;
+                self.happened(id, State::Superseded, superseded.is_ok());
+                works &= superseded.is_ok();
+                continue;
+            }
             let (next, state) = match random.next_u64() % 3 {
                 0 => (Next::Delivered, State::Delivered),
                 1 => (Next::Retry { at: at(6) }, State::Owed),
@@ -96,26 +145,85 @@ impl Known {
                     State::Dead,
                 ),
             };
-            let number = lease.attempt;
-            let settled = store
-                .settle(lease, attempt(number, Some(200), ""), next)
-                .await;
+            let mut tried = attempt(lease.attempt, Some(200), "");
+            tried.response = Some(Response {
+                headers: vec![("content-type".into(), "text/plain".into())],
+                body: Bytes::from("r".repeat((random.next_u64() % 900) as usize)),
+                cut: false,
+            });
+            let settled = store.settle(lease, tried, next).await;
             self.happened(id, state, settled.is_ok());
             works &= settled.is_ok();
         }
         if random.next_u64().is_multiple_of(5)
             && let Some(id) = self.states.keys().next().copied()
         {
-            let redriven = store.redrive(id, at(5)).await;
-            self.happened(id, State::Owed, matches!(redriven, Ok(Operated::Done)));
-            let discarded = store.discard(id, at(5), "no".into()).await;
-            self.happened(
-                id,
-                State::Discarded,
-                matches!(discarded, Ok(Operated::Done)),
-            );
+            self.operate(store, id, Operation::Redrive).await;
+            let reason = "no".to_owned();
+            self.operate(store, id, Operation::Discard { reason }).await;
+        }
+        if random.next_u64().is_multiple_of(6) {
+            let whole = random.next_u64().is_multiple_of(5);
+            let kind = match random.next_u64() % 3 {
+                0 => DeedKind::Pause,
+                _ => DeedKind::Resume,
+            };
+            let deed = Deed {
+                destination: (!whole).then_some(lane.destination),
+                ..self.deed(kind)
+            };
+            let recorded = store.record(deed.clone()).await;
+            self.deeds.push((deed, recorded.is_ok()));
         }
         works
+    }
+
+    /// The deliveries of an event that was offered, as they begin.
+    fn fresh(&self, key: &str, id: EventId) -> Vec<(EventId, State)> {
+        let planned = self.offered[key].plan().deliveries.iter();
+        let begin = |wanted| if wanted { State::Owed } else { State::Filtered };
+        (0..)
+            .zip(planned)
+            .map(|(n, planned)| (id.of_delivery(n), begin(planned.wanted)))
+            .collect()
+    }
+
+    /// Unlike any other.
+    fn deed(&mut self, kind: DeedKind) -> Deed {
+        self.serial += 1;
+        Deed {
+            at: at(self.serial),
+            by: "operator[0]".into(),
+            kind,
+            source: Some(contract::source()),
+            destination: None,
+            event: None,
+            detail: String::new(),
+            count: 1,
+            outcome: "done".into(),
+        }
+    }
+
+    async fn operate(&mut self, store: &Embedded, id: EventId, word: Operation) {
+        let (kind, state, detail) = match &word {
+            Operation::Redrive => (DeedKind::Redrive, State::Owed, ""),
+            Operation::Discard { .. } => (DeedKind::Discard, State::Discarded, "no"),
+        };
+        let deed = self.deed(kind);
+        let operated = store.operate(id, word, deed.at, Some(deed.by.clone()));
+        let operated = operated.await;
+        self.happened(id, state, operated == Ok(Operated::Done));
+        // Without an answer it was done, if at all.
+        let said = operated.clone().unwrap_or(Operated::Done);
+        let deed = Deed {
+            destination: Some(DestinationName::new(LANES[id.delivery() as usize])),
+            event: Some(id),
+            detail: detail.into(),
+            count: u64::from(said == Operated::Done),
+            outcome: said.as_str().into(),
+            ..deed
+        };
+        self.deeds.push((deed, operated.is_ok()));
     }
 
     fn happened(&mut self, id: EventId, state: State, acknowledged: bool) {
@@ -133,9 +241,13 @@ impl Known {
     /// After a restart: all that was acknowledged is there, and what is there was offered.
     pub(super) async fn check(&mut self, store: &Embedded, what: &str) {
         // All at once: the way to the writer and back is what takes long.
-        let again = self.acknowledged.iter().map(|(key, id)| (key, *id));
+        let again = self.acknowledged.iter().flat_map(|(key, id)| {
+            let offered = &self.offered[key];
+            let both = [Some(offered.clone()), twin(offered)];
+            both.into_iter().flatten().map(move |new| (key, *id, new))
+        });
         let (known, offers): (Vec<_>, Vec<_>) = again
-            .map(|(key, id)| ((key, id), store.accept(self.offered[key].clone())))
+            .map(|(key, id, new)| ((key, id), store.accept(new)))
             .unzip();
         for ((key, id), again) in known.into_iter().zip(join_all(offers).await) {
             assert_eq!(again, Ok(Acceptance::Duplicate(id)), "{what}: {key}");
@@ -145,36 +257,128 @@ impl Known {
             .into_iter()
             .map(|row| (row.id, row))
             .collect();
-        for (key, id) in &self.acknowledged {
+        for (id, (state, possible)) in &self.states {
             let row = rows
                 .get(id)
-                .unwrap_or_else(|| panic!("{what}: no row for {key} {id}"));
-            let (state, possible) = &self.states[id];
+                .unwrap_or_else(|| panic!("{what}: no row for {id}"));
             assert!(
                 row.state == *state || possible.contains(&row.state),
-                "{what}: {key} {row:?} {state:?} {possible:?}"
+                "{what}: {row:?} {state:?} {possible:?}"
             );
         }
-        for row in rows.into_values() {
+        for row in rows.values() {
+            let offered = &self.offered[&row.event_key];
+            let planned = &offered.plan().deliveries[row.id.delivery() as usize];
+            assert_eq!(row.destination, planned.destination, "{what}: {row:?}");
+            // It may be there without having been acknowledged; then it is from now on.
+            self.states.insert(row.id, (row.state, Vec::new()));
+            if row.id.delivery() > 0 {
+                continue;
+            }
+            let all = self.fresh(&row.event_key, row.id);
+            assert!(all.iter().all(|(id, _)| rows.contains_key(id)), "{what}");
+            self.acknowledged.insert(row.event_key.clone(), row.id);
             let read = store
                 .read(row.id)
                 .await
                 .unwrap_or_else(|e| panic!("{what}: {} {}: {e}", row.event_key, row.id));
-            assert_eq!(
-                read.as_ref(),
-                Some(self.offered[&row.event_key].event()),
-                "{what}: altered"
-            );
-            // It may be there without having been acknowledged; then it is from now on.
-            self.acknowledged.insert(row.event_key, row.id);
-            self.states.insert(row.id, (row.state, Vec::new()));
+            assert_eq!(read.as_ref(), Some(offered.event()), "{what}: altered");
         }
-        let owed = self
-            .states
-            .values()
-            .filter(|(state, _)| *state == State::Owed)
-            .count();
-        assert_eq!(store.stats().owed, owed as u64, "{what}");
+        let owed = self.states.values().filter(|(s, _)| *s == State::Owed);
+        assert_eq!(store.stats().owed, owed.count() as u64, "{what}");
+        self.check_versions(store, what).await;
+        self.check_deeds(store, what).await;
+        self.check_turns(store, what).await;
+    }
+
+    async fn check_versions(&self, store: &Embedded, what: &str) {
+        let of = |key: &String| self.offered[key].plan().version.clone();
+        for (key, id) in &self.acknowledged {
+            let Some(own) = of(key) else { continue };
+            let all = self.acknowledged.iter().filter_map(|(key, id)| {
+                let other = of(key).filter(|other| other.key == own.key)?;
+                Some((other.stamp, std::cmp::Reverse(*id)))
+            });
+            let latest = all.max().filter(|(stamp, _)| *stamp > own.stamp);
+            let latest = latest.map(|(_, id)| id.0);
+            assert_eq!(store.overtaken(*id).await, Ok(latest), "{what}: {key}");
+        }
+    }
+
+    /// The audit has all that was acknowledged and nothing that was not tried; and what is paused
+    /// is what it says.
+    async fn check_deeds(&mut self, store: &Embedded, what: &str) {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.audit(after, 50).await.unwrap();
+            found.extend(page.entries.into_iter().map(|(_, deed)| deed));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        found.reverse();
+        let mut tried = self.deeds.iter();
+        for deed in &found {
+            // In the order in which they were done, and each but once.
+            let done = tried.find(|(other, acknowledged)| {
+                assert!(other == deed || !acknowledged, "{what}: lost {other:?}");
+                other == deed
+            });
+            assert!(done.is_some(), "{what}: nobody did {deed:?}");
+        }
+        assert!(tried.all(|(_, acknowledged)| !acknowledged), "{what}: lost");
+        for to in LANES {
+            let lane = lane_to(to);
+            let last = |destination: Option<&DestinationName>| {
+                let about = |deed: &&Deed| {
+                    let pauses = matches!(deed.kind, DeedKind::Pause | DeedKind::Resume);
+                    pauses && deed.destination.as_ref() == destination
+                };
+                let last = found.iter().rev().find(about);
+                last.is_some_and(|deed| deed.kind == DeedKind::Pause)
+            };
+            let paused = last(None) || last(Some(&lane.destination));
+            assert_eq!(store.paused(&lane), paused, "{what}: {to}");
+        }
+        self.deeds = found.into_iter().map(|deed| (deed, true)).collect();
+    }
+
+    /// Of those in order only the first is given, and everything else.
+    async fn check_turns(&self, store: &Embedded, what: &str) {
+        let mut states: Vec<_> = self.states.iter().collect();
+        states.sort_by_key(|(id, _)| **id);
+        let ids: HashMap<EventId, &String> = self
+            .acknowledged
+            .iter()
+            .map(|(key, id)| (*id, key))
+            .collect();
+        for (n, to) in LANES.into_iter().enumerate() {
+            let lane = lane_to(to);
+            let mut expected = Vec::new();
+            let mut orders = std::collections::HashSet::new();
+            for (id, (state, _)) in &states {
+                if id.delivery() as usize != n {
+                    continue;
+                }
+                let planned = &self.offered[ids[&id.event()]].plan().deliveries[n];
+                let turn = match &planned.order {
+                    None => true,
+                    Some(order) => {
+                        let blocks = *state == State::Owed || *state == State::Dead && order.hold;
+                        blocks && orders.insert(order.value.clone())
+                    }
+                };
+                if turn && *state == State::Owed && !store.paused(&lane) {
+                    expected.push(**id);
+                }
+            }
+            let far = at(20_000);
+            let leases = store.lease(&lane, far, far, usize::MAX).await.unwrap();
+            let mut given: Vec<EventId> = leases.into_iter().map(|lease| lease.id).collect();
+            given.sort();
+            assert_eq!(given, expected, "{what}: {to}");
+        }
     }
 }
 

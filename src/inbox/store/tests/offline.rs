@@ -508,6 +508,107 @@ fn imported_events_are_known_again_beside_the_stores_own() {
     });
 }
 
+/// Hashed under the key of the store that it was exported from, everything goes on counting.
+#[test]
+fn second_keys_orders_and_versions_count_under_a_former_key() {
+    let theirs = open_on(&FaultyDisk::new(), 5, &Arc::default()).unwrap();
+    let disk = FaultyDisk::new();
+    let mut ours = open_on(&disk, 6, &Arc::default()).unwrap();
+    let offer = |key: &str, order: &str, content: u8, stamp: i128| {
+        let (event, mut claim, _) = event(key, key, at(0)).into_parts();
+        claim.business = Some(BusinessClaim {
+            key: order.as_bytes().to_vec(),
+            content: [content; 32],
+        });
+        let mut plan = contract::plan([contract::to("main", Some("x"))]);
+        plan.version = Some(EventVersion {
+            key: b"v".to_vec(),
+            stamp,
+        });
+        NewEvent::new(event, claim, plan)
+    };
+    let accept = |store: &Embedded, new| crash::block_on(store.accept(new)).unwrap();
+    let first = accept(&theirs, offer("a", "o1", 1, 5)).id();
+    let conflict = accept(&theirs, offer("b", "o1", 2, 9));
+    assert!(matches!(conflict, Acceptance::Conflict { of, .. } if of == first));
+    let export = exported(&theirs);
+    let head = inspect(&export[..]).unwrap().head.unwrap();
+    ours.know_keys(&head.keys().unwrap()).unwrap();
+    let (answers, _) = take_in(&ours, &export);
+    let ids: Vec<EventId> = answers.into_iter().map(|a| a.unwrap().id()).collect();
+    drop(ours);
+    let ours = open_on(&disk, 7, &Arc::default()).unwrap();
+    let read = crash::block_on(ours.read(ids[1])).unwrap().unwrap();
+    assert_eq!(read.conflict_of, Some(ids[0]));
+    // By the second key, with the content of the first and of the one in conflict with it.
+    for (content, id) in [(1, ids[0]), (2, ids[1])] {
+        let again = accept(&ours, offer("c", "o1", content, 1));
+        assert_eq!(again, Acceptance::Duplicate(id));
+    }
+    let other = accept(&ours, offer("c", "o1", 3, 7));
+    assert!(
+        matches!(other, Acceptance::Conflict { of, .. } if of == ids[0]),
+        "{other:?}"
+    );
+    // The versions of both are held against each other.
+    let overtaken = |id| crash::block_on(ours.overtaken(id)).unwrap();
+    assert_eq!(overtaken(other.id()), Some(ids[1]));
+    let latest = accept(&ours, offer("d", "o2", 1, 10)).id();
+    assert_eq!(overtaken(ids[1]), Some(latest));
+    // And they go out one after the other.
+    for id in [ids[0], ids[1], other.id(), latest] {
+        let mut due = crash::block_on(ours.lease(&lane(), at(9), at(99), 9)).unwrap();
+        let given: Vec<EventId> = due.iter().map(|lease| lease.id).collect();
+        assert_eq!(given, [id]);
+        let tried = attempt(1, Some(200), "");
+        let done = ours.settle(due.remove(0), tried, Next::Delivered);
+        crash::block_on(done).unwrap();
+    }
+}
+
+/// Where an audit and pauses are already.
+#[test]
+fn what_was_paused_on_either_side_stays_paused() {
+    let open = |seed| open_on(&FaultyDisk::new(), seed, &Arc::default()).unwrap();
+    let (theirs, ours) = (open(5), open(6));
+    let say = |store: &Embedded, source: &str, kind| {
+        let deed = Deed {
+            kind,
+            ..model::resumed(SourceName::new(source), None)
+        };
+        crash::block_on(store.record(deed)).unwrap();
+    };
+    say(&theirs, "shop", DeedKind::Pause);
+    say(&theirs, "other", DeedKind::Pause);
+    say(&theirs, "other", DeedKind::Resume);
+    say(&ours, "third", DeedKind::Resume);
+    say(&ours, "other", DeedKind::Pause);
+    let export = exported(&theirs);
+    // The pause of `other` is the same deed on both sides.
+    assert_eq!(take_in(&ours, &export).1, 2);
+    let paused = |source| ours.paused(&LaneName::main(&SourceName::new(source)));
+    let all = ["shop", "other", "third"].map(paused);
+    assert_eq!(all, [true, true, false]);
+    let entries = crash::block_on(audit(&ours));
+    let by: Vec<&str> = entries.iter().map(|(_, deed)| deed.by.as_str()).collect();
+    assert_eq!(
+        by,
+        [
+            "import",
+            "operator[0]",
+            "operator[0]",
+            "operator[0]",
+            "operator[0]"
+        ]
+    );
+    let numbers: Vec<u64> = entries.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, [5, 4, 3, 2, 1]);
+    // What an operator says afterwards counts, also when it is taken in once more.
+    say(&ours, "other", DeedKind::Resume);
+    assert_eq!(take_in(&ours, &export).1, 0);
+    assert!(!paused("other"));
+}
+
 /// An import that was cut off between an event and what happened to it.
 #[test]
 fn missing_steps_are_taken_in_later() {
