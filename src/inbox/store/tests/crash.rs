@@ -18,9 +18,42 @@ struct Known {
     /// took effect that was not.
     states: HashMap<EventId, (State, Vec<State>)>,
     serial: u64,
+    /// What operators did, by number.
+    deeds: std::collections::BTreeMap<u64, Deed>,
 }
 
 impl Known {
+    /// From one to three deliveries, some in an order, some filtered.
+    fn plan(random: &SeededRandom) -> Plan {
+        let names = ["main", "ledger", "risk"];
+        let count = 1 + (random.next_u64() % 5).saturating_sub(2) as usize;
+        contract::plan(names.iter().take(count).map(|name| {
+            let order = random.next_u64().is_multiple_of(3).then_some("x");
+            PlannedDelivery {
+                wanted: !random.next_u64().is_multiple_of(7),
+                ..contract::to(name, order)
+            }
+        }))
+    }
+
+    /// It was told of as accepted: each of its deliveries stands as planned, unless more is known.
+    fn begun(&mut self, key: String, id: EventId) {
+        let planned = self.offered[&key].plan().deliveries.clone();
+        for (n, planned) in planned.into_iter().enumerate() {
+            let state = if planned.wanted {
+                State::Owed
+            } else {
+                State::Filtered
+            };
+            let stands = (state, Vec::new());
+            self.states
+                .entry(id.of_delivery(n as u32))
+                .or_insert(stands);
+        }
+        let before = self.acknowledged.insert(key, id);
+        assert!(before.is_none_or(|before| before == id));
+    }
+
     fn body(random: &SeededRandom, largest: u64) -> String {
         let length = match random.next_u64() % 10 {
             0..6 => random.next_u64() % 300,
@@ -45,6 +78,7 @@ impl Known {
             self.serial += 1;
             let key = format!("k{}", self.serial);
             let new = event(&key, &Known::body(random, largest), at(0));
+            let new = contract::planned(new, Known::plan(random));
             self.offered.insert(key.clone(), new.clone());
             if random.next_u64().is_multiple_of(3) {
                 // The provider is impatient: whoever hears "duplicate" counts on it, too.
@@ -56,24 +90,19 @@ impl Known {
         let (keys, futures): (Vec<_>, Vec<_>) = offers.into_iter().unzip();
         for (key, result) in keys.into_iter().zip(join_all(futures).await) {
             match result {
-                Ok(Acceptance::New(id)) => {
-                    let before = self.acknowledged.insert(key, id);
-                    assert!(before.is_none_or(|before| before == id));
-                    self.states.insert(id, (State::Owed, Vec::new()));
-                }
-                Ok(Acceptance::Duplicate(id)) => {
-                    let before = self.acknowledged.insert(key, id);
-                    assert!(before.is_none_or(|before| before == id));
-                    self.states.entry(id).or_insert((State::Owed, Vec::new()));
-                }
+                Ok(Acceptance::New(id) | Acceptance::Duplicate(id)) => self.begun(key, id),
                 Ok(other) => panic!("{key}: {other:?}"),
                 Err(_) => works = false,
             }
         }
-        let leases = store
-            .lease(&lane(), at(5), at(10_000), (random.next_u64() % 4) as usize)
-            .await;
-        for lease in leases.unwrap_or_default() {
+        let mut leases = Vec::new();
+        for to in ["main", "ledger", "risk"] {
+            let lane = LaneName::new(&lane().source, &DestinationName::new(to));
+            let most = (random.next_u64() % 4) as usize;
+            let some = store.lease(&lane, at(5), at(10_000), most).await;
+            leases.extend(some.unwrap_or_default());
+        }
+        for lease in leases {
             let id = lease.id;
             let (next, state) = match random.next_u64() % 3 {
                 0 => (Next::Delivered, State::Delivered),
@@ -95,6 +124,20 @@ impl Known {
         if random.next_u64().is_multiple_of(5)
             && let Some(id) = self.states.keys().next().copied()
         {
+            let deed = Deed {
+                at: at(5),
+                by: "operator[0]".into(),
+                kind: DeedKind::RedriveMany,
+                source: None,
+                destination: None,
+                event: Some(id),
+                detail: "d".repeat((random.next_u64() % 300) as usize),
+                count: 1,
+                outcome: "done".into(),
+            };
+            if let Ok(number) = store.record(deed.clone()).await {
+                self.deeds.insert(number, deed);
+            }
             let redriven = store.redrive(id, at(5)).await;
             self.happened(id, State::Owed, matches!(redriven, Ok(Operated::Done)));
             let discarded = store.discard(id, at(5), "no".into()).await;
@@ -121,8 +164,17 @@ impl Known {
 
     /// After a restart: all that was acknowledged is there, and what is there was offered.
     async fn check(&mut self, store: &Embedded, what: &str) {
-        for (key, id) in &self.acknowledged {
-            let offered = self.offered[key].event();
+        let audit = store.audit(None, 500).await.unwrap().entries;
+        for (number, deed) in &self.deeds {
+            let found = audit.iter().find(|(n, _)| n == number);
+            assert_eq!(found.map(|(_, deed)| deed), Some(deed), "{what}: {number}");
+        }
+        let deliveries = self.acknowledged.iter().flat_map(|(key, id)| {
+            let count = self.offered[key].plan().deliveries.len() as u32;
+            (0..count).map(move |n| (key, id.of_delivery(n)))
+        });
+        for (key, id) in &deliveries.collect::<Vec<_>>() {
+            let offered = self.offered[*key].event();
             let read = store
                 .read(*id)
                 .await
@@ -138,8 +190,12 @@ impl Known {
                 row.state == *state || possible.contains(&row.state),
                 "{what}: {key} {row:?} {state:?} {possible:?}"
             );
-            let again = store.accept(self.offered[key].clone()).await;
-            assert_eq!(again, Ok(Acceptance::Duplicate(*id)), "{what}: {key}");
+            let again = store.accept(self.offered[*key].clone()).await;
+            assert_eq!(
+                again,
+                Ok(Acceptance::Duplicate(id.event())),
+                "{what}: {key}"
+            );
         }
         for row in all_rows(store).await {
             let read = store.read(row.id).await.unwrap().unwrap();
@@ -149,7 +205,7 @@ impl Known {
                 "{what}: altered"
             );
             // It may be there without having been acknowledged; then it is from now on.
-            self.acknowledged.insert(row.event_key, row.id);
+            self.acknowledged.insert(row.event_key, row.id.event());
             self.states.insert(row.id, (row.state, Vec::new()));
         }
         let owed = self
