@@ -246,6 +246,7 @@ mod tests {
         Address {
             https: false,
             authority: format!("{host}:{port}"),
+            socket: None,
             host,
             port,
             path: "/".into(),

@@ -12,6 +12,7 @@ use crate::inbox::store::{Attempt, Lease, Next, StoreError, StoredEvent};
 use crate::message::SourceName;
 use crate::relay::client::{Answered, Transport};
 use crate::relay::error::AttemptError;
+use crate::relay::health::Health;
 use crate::relay::lane::Permit;
 use crate::relay::retry::{self, Outcome};
 use crate::relay::{Active, Relay, Unwritten, request};
@@ -56,7 +57,7 @@ struct Tried {
 }
 
 impl Delivery {
-    pub async fn run(self) -> Ended {
+    pub async fn run(mut self) -> Ended {
         let next = self.attempt().await;
         let retry_at = match next {
             Some(Next::Retry { at }) => Some(at),
@@ -72,7 +73,7 @@ impl Delivery {
     }
 
     /// None when nothing could be written down: the lease runs out, and the delivery is tried again.
-    async fn attempt(&self) -> Option<Next> {
+    async fn attempt(&mut self) -> Option<Next> {
         let tried = match self.read().await {
             Ok(event) => self.send(event).await,
             Err(ReadError::Event(error)) => Tried {
@@ -85,7 +86,13 @@ impl Delivery {
         let now = self.relay.clock.now();
         let outcome = outcome(&tried.result, now);
         let policy = &self.active.route.rule.relay.main.retry;
-        let next = retry::decide(policy, &self.lease, now, outcome, &*self.relay.random);
+        let (health, random) = (Health::of(&tried.result), &*self.relay.random);
+        self.permit.report(self.lease.id, health, now, random);
+        let spent = retry::Spent {
+            lease: &self.lease,
+            held: self.active.lane.held(self.lease.since, now),
+        };
+        let next = retry::decide(policy, spent, now, outcome, random);
         self.observe(&tried, outcome, &next);
         let attempt = Attempt {
             number: self.lease.attempt,
@@ -113,7 +120,7 @@ impl Delivery {
     }
 
     /// Takes the event, so that its body is gone before anyone waits for the store again.
-    async fn send(&self, event: StoredEvent) -> Tried {
+    async fn send(&mut self, event: StoredEvent) -> Tried {
         let route = &self.active.route;
         let started_at = self.relay.clock.now();
         let begun = Instant::now();
@@ -131,6 +138,7 @@ impl Delivery {
         let result = match request {
             Ok(request) => {
                 let within = route.rule.relay.main.timeout;
+                self.permit.begin();
                 let sent = timeout(within, self.transport.send(destination, request, within)).await;
                 sent.unwrap_or(Err(AttemptError::Timeout))
             }

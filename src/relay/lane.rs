@@ -1,48 +1,75 @@
-//! What all cores share about one source: how many attempts may be under way at once. And how a
+//! What all cores share about one destination: how much it gets at present (`throttle`). And how a
 //! worker is told to look at a source.
 //!
 //! No wake-up is lost: whoever finds no permit leaves a mark, and whoever gives a permit back
-//! while the mark stands wakes its own worker for that source.
+//! while the mark stands wakes its own worker for that source. Where it is time that is waited
+//! for, whoever goes without is told until when.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
-use crate::message::SourceName;
+use crate::clock::Timestamp;
+use crate::message::{DestinationName, EventId, SourceName};
+use crate::random::Random;
+use crate::relay::breaker::Change;
+use crate::relay::health::Health;
+use crate::relay::throttle::{Grant, Report, Throttle};
+use crate::rule::Destination;
+use crate::telemetry::{DestinationLabel, Metrics, field};
 
-/// One source, over all cores and over reloads.
+/// One destination of a source, over all cores and over reloads.
 #[derive(Debug)]
 pub struct Lane {
     source: SourceName,
+    destination: DestinationName,
     gate: Mutex<Gate>,
+    limit: Gauge,
+    breaker: Gauge,
 }
 
 #[derive(Debug, Default)]
 struct Gate {
-    limit: usize,
-    used: usize,
+    throttle: Throttle,
     /// Someone wanted more permits than there were.
     wanted: bool,
 }
 
+/// Permits, or how long to wait for one.
+#[derive(Debug, Default)]
+pub struct Taken {
+    pub permits: Vec<Permit>,
+    /// None where a permit has to come back first.
+    pub again: Option<Instant>,
+}
+
 impl Lane {
-    pub fn new(source: SourceName) -> Self {
+    pub fn new(source: SourceName, destination: DestinationName, metrics: &Metrics) -> Self {
+        let label = DestinationLabel::new(&source, &destination);
         Lane {
             source,
+            destination,
             gate: Mutex::default(),
+            limit: metrics.destination_limit.get_or_create(&label).clone(),
+            breaker: metrics.destination_breaker.get_or_create(&label).clone(),
         }
     }
 
-    /// A lower limit than what is under way takes effect as attempts end.
-    pub fn set_limit(&self, limit: usize) {
-        // A limit of nothing would be a pause that no one can see.
-        self.gate().limit = limit.max(1);
+    /// What the rule says from now on. A lower limit than what is under way takes effect as
+    /// attempts end.
+    pub fn set(&self, to: &Destination, wall: Timestamp) {
+        let mut gate = self.gate();
+        gate.throttle.set(to, wall);
+        self.show(&gate.throttle);
     }
 
     /// Permits that are out.
     pub fn used(&self) -> usize {
-        self.gate().used
+        self.gate().throttle.used()
     }
 
     pub fn in_use(&self) -> bool {
@@ -50,28 +77,67 @@ impl Lane {
     }
 
     /// Up to `most` permits, which wake `signals` when they come back and someone wants them.
-    pub fn take(self: &Arc<Self>, most: usize, signals: &Arc<Signals>) -> Vec<Permit> {
+    pub fn take(self: &Arc<Self>, most: usize, signals: &Arc<Signals>) -> Taken {
         let mut gate = self.gate();
-        let count = most.min(gate.limit.saturating_sub(gate.used));
-        gate.used += count;
-        if count == 0 {
+        // Inside the lock: so the moments are in order over all cores.
+        let now = Instant::now();
+        let granted = gate.throttle.take(most, now);
+        if granted.count == 0 {
             gate.wanted = true;
         }
+        self.show(&gate.throttle);
         drop(gate);
-        (0..count)
-            .map(|_| Permit {
-                lane: self.clone(),
-                signals: signals.clone(),
-            })
-            .collect()
+        let permit = || Permit {
+            lane: self.clone(),
+            signals: signals.clone(),
+            grant: granted.grant,
+            begun: None,
+            told: false,
+        };
+        Taken {
+            permits: (0..granted.count).map(|_| permit()).collect(),
+            again: granted.again,
+        }
     }
 
-    /// All permits are out and there may be more to do: the next one to come back wakes.
-    /// False when there are permits again by now.
-    pub fn want(&self) -> bool {
-        let mut gate = self.gate();
-        gate.wanted = gate.used >= gate.limit;
-        gate.wanted
+    /// How much of the time from `since` to `now` deliveries were held back.
+    pub fn held(&self, since: Timestamp, now: Timestamp) -> Duration {
+        self.gate().throttle.breaker().held(since, now)
+    }
+
+    /// Takes its series out of the metrics: the rules have no such destination any more.
+    pub fn hide(&self, metrics: &Metrics) {
+        let label = DestinationLabel::new(&self.source, &self.destination);
+        metrics.destination_limit.remove(&label);
+        metrics.destination_breaker.remove(&label);
+    }
+
+    /// For the metrics, while nobody else changes it.
+    fn show(&self, throttle: &Throttle) {
+        self.limit
+            .set(i64::try_from(throttle.limit()).unwrap_or(i64::MAX));
+        self.breaker.set(throttle.breaker().gauge());
+    }
+
+    fn say(&self, change: Change) {
+        let (source, destination) = (&self.source, &self.destination);
+        match change {
+            Change::Opened { pause } => tracing::warn!(
+                { field::SOURCE } = %source,
+                { field::DESTINATION } = %destination,
+                "the destination fails: its deliveries wait, and in {pause:.1?} one is tried"
+            ),
+            Change::StillOpen { pause } => tracing::info!(
+                { field::SOURCE } = %source,
+                { field::DESTINATION } = %destination,
+                "the destination still fails; in {pause:.1?} one delivery is tried"
+            ),
+            Change::Closed { after } => tracing::info!(
+                { field::SOURCE } = %source,
+                { field::DESTINATION } = %destination,
+                "the destination is back after {after:.1?}"
+            ),
+        }
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate> {
@@ -85,13 +151,56 @@ impl Lane {
 pub struct Permit {
     lane: Arc<Lane>,
     signals: Arc<Signals>,
+    grant: Grant,
+    /// When the request went out.
+    begun: Option<Instant>,
+    told: bool,
+}
+
+impl Permit {
+    /// The request goes out now: this is the moment that the rate counts.
+    pub fn begin(&mut self) {
+        let mut gate = self.lane.gate();
+        let now = Instant::now();
+        if self.begun.replace(now).is_none() {
+            gate.throttle.begin(now);
+        }
+    }
+
+    /// What the attempt says of its destination.
+    pub fn report(
+        &mut self,
+        delivery: EventId,
+        health: Health,
+        wall: Timestamp,
+        random: &dyn Random,
+    ) {
+        let mut gate = self.lane.gate();
+        let now = Instant::now();
+        let begun = self.begun.unwrap_or(now);
+        let report = Report {
+            delivery,
+            health,
+            begun,
+        };
+        let change = gate
+            .throttle
+            .report(self.grant, report, (now, wall), random);
+        self.told = true;
+        self.lane.show(&gate.throttle);
+        drop(gate);
+        if let Some(change) = change {
+            self.lane.say(change);
+        }
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut gate = self.lane.gate();
-        gate.used = gate.used.saturating_sub(1);
-        let wake = gate.used < gate.limit && std::mem::take(&mut gate.wanted);
+        let ended = (self.begun.is_some(), self.told);
+        gate.throttle.end(self.grant, ended, Instant::now());
+        let wake = gate.throttle.has_room() && std::mem::take(&mut gate.wanted);
         drop(gate);
         if wake {
             self.signals.wake(&self.lane.source);
@@ -149,21 +258,33 @@ impl Waker {
 mod tests {
     use super::*;
 
+    fn limited(limit: usize) -> Destination {
+        let address = crate::relay::tests::stage::destination(1);
+        Destination {
+            concurrency: limit,
+            adaptive: false,
+            ..Destination::new(DestinationName::main(), address)
+        }
+    }
+
     fn lane(limit: usize) -> (Arc<Lane>, Arc<Signals>) {
-        let lane = Arc::new(Lane::new(SourceName::new("shop")));
-        lane.set_limit(limit);
-        (lane, Arc::new(Signals::default()))
+        let name = SourceName::new("shop");
+        let lane = Lane::new(name, DestinationName::main(), &Metrics::new());
+        lane.set(&limited(limit), Timestamp::default());
+        (Arc::new(lane), Arc::new(Signals::default()))
     }
 
     #[test]
     fn there_are_never_more_permits_than_the_limit() {
         let (lane, signals) = lane(3);
-        let first = lane.take(2, &signals);
-        assert_eq!((first.len(), lane.take(9, &signals).len()), (2, 1));
-        lane.set_limit(1);
-        assert_eq!(lane.take(9, &signals).len(), 0);
-        lane.set_limit(5);
-        let more = lane.take(9, &signals);
+        let first = lane.take(2, &signals).permits;
+        let rest = lane.take(9, &signals).permits;
+        assert_eq!((first.len(), rest.len()), (2, 1));
+        drop(rest);
+        lane.set(&limited(1), Timestamp::default());
+        assert_eq!(lane.take(9, &signals).permits.len(), 0);
+        lane.set(&limited(5), Timestamp::default());
+        let more = lane.take(9, &signals).permits;
         assert_eq!((more.len(), lane.used()), (3, 5));
         drop((first, more));
         assert!(!lane.in_use());
@@ -176,7 +297,7 @@ mod tests {
         drop(lane.take(1, &mine));
         assert!(mine.take().is_empty());
         let held = lane.take(1, &mine);
-        assert!(lane.take(1, &other).is_empty());
+        assert!(lane.take(1, &other).permits.is_empty());
         drop(held);
         // Whoever gives it back looks again, and so the one that went without is served.
         assert_eq!(mine.take().len(), 1);

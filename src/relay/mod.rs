@@ -37,6 +37,11 @@ pub mod sign;
 pub mod request;
 pub mod pool;
 pub mod client;
+pub mod health;
+pub mod rate;
+pub mod limit;
+pub mod breaker;
+pub mod throttle;
 pub mod lane;
 mod delivery;
 pub mod worker;
@@ -141,15 +146,20 @@ impl Relay {
         }
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         lanes.retain(|name, lane| {
-            lane.in_use() || routes.iter().any(|route| route.rule.name == *name)
+            let stays = lane.in_use() || routes.iter().any(|route| route.rule.name == *name);
+            if !stays {
+                lane.hide(&self.metrics);
+            }
+            stays
         });
         let mut table = Table::with_capacity(routes.len());
         for route in routes {
             let name = route.rule.name.clone();
-            let lane = lanes
-                .entry(name.clone())
-                .or_insert_with(|| Arc::new(Lane::new(name.clone())));
-            lane.set_limit(route.rule.relay.main.concurrency);
+            let to = &route.rule.relay.main;
+            let lane = lanes.entry(name.clone()).or_insert_with(|| {
+                Arc::new(Lane::new(name.clone(), to.name.clone(), &self.metrics))
+            });
+            lane.set(to, self.clock.now());
             table.insert(
                 name,
                 Arc::new(Active {

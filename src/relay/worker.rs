@@ -14,7 +14,7 @@ use crate::inbox::store::StoreError;
 use crate::message::SourceName;
 use crate::relay::client::Transport;
 use crate::relay::delivery::{Delivery, Ended, LEASE_MARGIN, backoff};
-use crate::relay::lane::{Signals, Waker};
+use crate::relay::lane::{Signals, Taken, Waker};
 use crate::relay::{Active, Relay, Table};
 use crate::telemetry::field;
 
@@ -142,9 +142,10 @@ impl Worker {
             if !self.relay.store_writes() {
                 break LOOK_MAX;
             }
-            let permits = active.lane.take(BATCH, &self.signals);
+            let Taken { permits, again } = active.lane.take(BATCH, &self.signals);
             if permits.is_empty() {
-                break LOOK_MAX;
+                let again = again.map(|at| at.saturating_duration_since(Instant::now()));
+                break again.map_or(LOOK_MAX, |pause| pause.min(LOOK_MAX));
             }
             let asked = permits.len();
             let now = self.relay.clock.now();
@@ -172,9 +173,6 @@ impl Worker {
             }
             if leased < asked {
                 break self.until_due(name, leased > 0).await;
-            }
-            if active.lane.want() {
-                break LOOK_MAX;
             }
         };
         self.view(name).look_at = Instant::now() + pause;

@@ -8,6 +8,6 @@ mod operating;
 mod proxies;
 mod scheduling;
 mod simulation;
-mod stage;
+pub(super) mod stage;
 mod tls;
 mod wire;

@@ -21,8 +21,8 @@ use crate::relay::request::Outgoing;
 use crate::relay::{Relay, Route, Waker};
 use crate::rule::provider::{Category, Contract, EventIdentity, Evidence, Provider};
 use crate::rule::{
-    Address, Answers, Destination, GuardMode, GuardRule, InboxRule, Jitter, OnDead, RelayRule,
-    RetryPolicy, Rule,
+    Address, Answers, Destination, GuardMode, GuardRule, InboxRule, Jitter, RelayRule, RetryPolicy,
+    Rule,
 };
 use crate::telemetry::Metrics;
 
@@ -93,22 +93,13 @@ pub fn rule(name: &str) -> Rule {
         },
         relay: RelayRule {
             main: Destination {
-                name: DestinationName::main(),
-                forward: destination(3000),
-                timeout: Duration::from_secs(10),
-                concurrency: 16,
-                rate: None,
                 retry: RetryPolicy {
-                    first: Duration::from_secs(5),
-                    factor: 2.0,
-                    max: Duration::from_secs(3600),
-                    give_up_after: Duration::from_secs(72 * 3600),
                     jitter: Jitter::None,
+                    ..RetryPolicy::default()
                 },
-                sign_with: None,
-                when: None,
-                order_by: None,
-                on_dead: OnDead::Continue,
+                // Where a test is not about it, all of `concurrency` from the first moment on.
+                adaptive: false,
+                ..Destination::new(DestinationName::main(), destination(3000))
             },
             more: Vec::new(),
             query_as_received: false,
@@ -124,6 +115,7 @@ pub fn destination(port: u16) -> Address {
         port,
         path: "/hook".into(),
         authority: format!("127.0.0.1:{port}"),
+        socket: None,
     }
 }
 
