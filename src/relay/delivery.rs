@@ -124,12 +124,12 @@ impl Delivery {
         let route = &self.active.route;
         let started_at = self.relay.clock.now();
         let begun = Instant::now();
-        let destination = &route.rule.relay.main.forward;
+        let to = &self.active.target;
         let sign_with = route.sign_with.as_ref();
         let request = request::build(
             &event,
             &self.lease,
-            destination,
+            &to.address,
             sign_with,
             started_at,
             &*self.relay.random,
@@ -139,7 +139,7 @@ impl Delivery {
             Ok(request) => {
                 let within = route.rule.relay.main.timeout;
                 self.permit.begin();
-                let sent = timeout(within, self.transport.send(destination, request, within)).await;
+                let sent = timeout(within, self.transport.send(to, request, within)).await;
                 sent.unwrap_or(Err(AttemptError::Timeout))
             }
             Err(error) => Err(error),

@@ -25,6 +25,7 @@ use crate::message::SourceName;
 use crate::random::Random;
 use crate::relay::client::{HttpClient, Transport};
 use crate::relay::lane::{Lane, Signals};
+use crate::relay::target::Target;
 use crate::rule::Rule;
 use crate::secret::Secret;
 use crate::telemetry::Metrics;
@@ -35,7 +36,9 @@ pub mod fields;
 pub mod trace;
 pub mod sign;
 pub mod request;
+pub mod target;
 pub mod pool;
+pub mod mux;
 pub mod client;
 pub mod health;
 pub mod rate;
@@ -59,12 +62,15 @@ pub struct Route {
     /// Key of the signature on the hop to the application, loaded and decoded
     /// ([`sign::key_from_secret`]).
     pub sign_with: Option<Secret>,
+    /// Trust and certificate of the destination's own, loaded ([`target::load_tls`]).
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// A route and what all cores share about its source.
 #[derive(Debug)]
 struct Active {
     route: Route,
+    target: Target,
     lane: Arc<Lane>,
 }
 
@@ -140,7 +146,7 @@ impl Relay {
     pub fn set_routes(&self, routes: Vec<Route>) {
         if routes
             .iter()
-            .any(|route| route.rule.relay.main.forward.https)
+            .any(|route| route.rule.relay.main.forward.https && route.tls.is_none())
         {
             self.tls.prepare();
         }
@@ -163,6 +169,7 @@ impl Relay {
             table.insert(
                 name,
                 Arc::new(Active {
+                    target: Target::new(&route.rule.relay.main, route.tls.clone()),
                     route,
                     lane: lane.clone(),
                 }),

@@ -88,6 +88,15 @@ impl Destination {
             on_dead: OnDead::default(),
         }
     }
+
+    /// Every secret and file that it names.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretRef> {
+        let tls = self.tls.iter().flat_map(|files| {
+            let identity = files.identity.iter().flat_map(|(cert, key)| [cert, key]);
+            files.ca.iter().chain(identity)
+        });
+        self.sign_with.iter().chain(tls)
+    }
 }
 
 /// What becomes of the deliveries behind a dead letter with the same value of `order_by`.

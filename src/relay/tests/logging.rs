@@ -43,6 +43,7 @@ async fn one_line_per_attempt_with_the_agreed_names_and_nothing_secret() {
     stage.relay.set_routes(vec![Route {
         rule: Arc::new(rule("shop")),
         sign_with,
+        tls: None,
     }]);
     stage
         .scripted

@@ -3,9 +3,12 @@
 mod application;
 mod failing;
 mod hostile;
+mod http2;
 mod logging;
 mod operating;
 mod proxies;
+mod places;
+mod protecting;
 mod scheduling;
 mod simulation;
 pub(super) mod stage;

@@ -18,6 +18,7 @@ use crate::random::SeededRandom;
 use crate::relay::client::{Answered, Transport};
 use crate::relay::error::AttemptError;
 use crate::relay::request::Outgoing;
+use crate::relay::target::Target;
 use crate::relay::{Relay, Route, Waker};
 use crate::rule::provider::{Category, Contract, EventIdentity, Evidence, Provider};
 use crate::rule::{
@@ -123,6 +124,7 @@ pub fn route(rule: Rule) -> Route {
     Route {
         rule: Arc::new(rule),
         sign_with: None,
+        tls: None,
     }
 }
 
@@ -272,7 +274,7 @@ impl Scripted {
 impl Transport for Scripted {
     fn send<'a>(
         &'a self,
-        _destination: &'a Address,
+        _to: &'a Target,
         request: Outgoing,
         _within: Duration,
     ) -> Pending<'a, Result<Answered, AttemptError>> {

@@ -111,7 +111,12 @@ fn destinations_that_cannot_be_are_told() {
 
 #[test]
 fn what_follows_from_a_failure_is_as_the_rule_says() {
-    let relay = |text: &str| rule(&stripe_and(&format!("[relay]\n{text}"))).relay.main.clone();
+    let relay = |text: &str| {
+        rule(&stripe_and(&format!("[relay]\n{text}")))
+            .relay
+            .main
+            .clone()
+    };
     let secs = |list: &[Duration]| list.iter().map(Duration::as_secs).collect::<Vec<_>>();
     let usual = relay("");
     assert_eq!(usual.breaker, Some(BreakerRule::default()));
