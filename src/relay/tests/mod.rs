@@ -2,6 +2,7 @@
 
 mod application;
 mod failing;
+mod herd;
 mod hostile;
 mod http2;
 mod logging;

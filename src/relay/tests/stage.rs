@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::clock::{Clock, Timestamp};
 use crate::inbox::store::plain::{PlainStore, verified_event};
@@ -162,6 +162,10 @@ pub enum Reply {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     pub at: Timestamp,
+    /// As `at`, by a clock that never steps.
+    pub since: Duration,
+    /// Which process sent it: how many crashes came before.
+    pub process: usize,
     pub source: String,
     pub event: String,
     pub attempt: u32,
@@ -170,6 +174,7 @@ pub struct Seen {
 /// A destination without sockets. Replies come from the source's script, then from its default.
 pub struct Scripted {
     clock: Arc<dyn Clock>,
+    began: Instant,
     state: Mutex<ScriptState>,
 }
 
@@ -178,6 +183,7 @@ struct ScriptState {
     scripts: HashMap<String, VecDeque<Reply>>,
     defaults: HashMap<String, Reply>,
     seen: Vec<Seen>,
+    processes: usize,
     under_way: HashMap<String, usize>,
     most: HashMap<String, usize>,
 }
@@ -252,8 +258,11 @@ impl Scripted {
         };
         let source = header("callseal-source");
         let mut state = self.state.lock().unwrap();
+        let process = state.processes;
         state.seen.push(Seen {
             at: self.clock.now(),
+            since: self.began.elapsed(),
+            process,
             source: source.clone(),
             event: header("callseal-event"),
             attempt: header("callseal-attempt").parse().unwrap(),
@@ -296,7 +305,8 @@ impl Transport for Scripted {
                     ..answered(status)
                 }),
                 Reply::Hang => std::future::pending().await,
-                Reply::Panic => panic!("a transport that panics"),
+                // Without the hook, which would write it down a thousand times.
+                Reply::Panic => std::panic::resume_unwind(Box::new("a transport that panics")),
             }
         })
     }
@@ -306,18 +316,38 @@ impl Transport for Scripted {
 pub struct TestClock {
     timer: crate::clock::TimerClock,
     jumped: Mutex<Duration>,
+    back: Mutex<Duration>,
 }
 
 impl TestClock {
     pub fn jump(&self, by: Duration) {
         *self.jumped.lock().unwrap() += by;
     }
+
+    pub fn jump_back(&self, by: Duration) {
+        *self.back.lock().unwrap() += by;
+    }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        self.timer.now().plus(*self.jumped.lock().unwrap())
+        let ahead = self.timer.now().plus(*self.jumped.lock().unwrap());
+        ahead.minus(*self.back.lock().unwrap())
     }
+}
+
+type Started = (watch::Sender<bool>, Vec<Waker>, Vec<JoinHandle<()>>);
+
+fn started(relay: &Arc<Relay>, scripted: &Arc<Scripted>, count: usize) -> Started {
+    let (stop, stopping) = watch::channel(false);
+    let (mut wakers, mut workers) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        let worker = relay.worker_over(scripted.clone());
+        wakers.push(worker.waker());
+        let drain = Duration::from_secs(20);
+        workers.push(tokio::spawn(worker.run(stopping.clone(), drain)));
+    }
+    (stop, wakers, workers)
 }
 
 /// A relay over a plain store and a scripted destination, in a paused runtime.
@@ -343,6 +373,7 @@ impl Stage {
         let clock = Arc::new(TestClock {
             timer,
             jumped: Mutex::default(),
+            back: Mutex::default(),
         });
         let (store, metrics) = (Arc::new(PlainStore::new()), Metrics::new());
         let random = Arc::new(SeededRandom::new(1));
@@ -350,17 +381,10 @@ impl Stage {
         relay.set_routes(rules.into_iter().map(route).collect());
         let scripted = Arc::new(Scripted {
             clock: clock.clone(),
+            began: Instant::now(),
             state: Mutex::default(),
         });
-        let (stop, stopping) = watch::channel(false);
-        let (mut wakers, mut workers) = (Vec::new(), Vec::new());
-        for _ in 0..count {
-            let worker = relay.worker_over(scripted.clone());
-            wakers.push(worker.waker());
-            workers.push(tokio::spawn(
-                worker.run(stopping.clone(), Duration::from_secs(20)),
-            ));
-        }
+        let (stop, wakers, workers) = started(&relay, &scripted, count);
         Stage {
             store,
             relay,
@@ -372,6 +396,21 @@ impl Stage {
             workers,
             accepted: Mutex::default(),
         }
+    }
+
+    /// The process ends without a word, and another one begins with the same store.
+    pub async fn crash(&mut self, rules: Vec<Rule>, count: usize) {
+        for worker in self.workers.drain(..) {
+            worker.abort();
+            let _ = worker.await;
+        }
+        self.scripted.state.lock().unwrap().processes += 1;
+        let random = Arc::new(SeededRandom::new(2));
+        let (store, clock) = (self.store.clone(), self.clock.clone());
+        self.relay = Relay::new(store, clock, random, self.metrics.clone());
+        let routes = rules.into_iter().map(route).collect();
+        self.relay.set_routes(routes);
+        (self.stop, self.wakers, self.workers) = started(&self.relay, &self.scripted, count);
     }
 
     /// Accepts one event at the present moment, without telling anyone.
