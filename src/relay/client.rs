@@ -2,39 +2,37 @@
 //! own; no redirect is followed and nothing of the environment is asked.
 
 use std::error::Error as _;
-use std::future::poll_fn;
 use std::io::{self, ErrorKind};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use http::header::{HOST, HeaderMap, HeaderName, RETRY_AFTER};
+use http::header::{HeaderMap, HeaderName, RETRY_AFTER};
 use http::response::Parts;
-use http::{Response, StatusCode, Uri, Version};
+use http::{Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http1;
 use hyper::rt::{Read, Write};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use crate::connect::{self, Tls};
 use crate::inbox::store::Pending;
 use crate::relay::error::AttemptError;
-use crate::relay::mux::{self, Learned, Mux, Stream};
+use crate::relay::http2;
+use crate::relay::mux::{Mux, Stream};
 use crate::relay::pool::{Connection, IDLE_MAX, Pool};
 use crate::relay::request::Outgoing;
 use crate::relay::target::Target;
-use crate::rule::Address;
 
 /// So much of an answer's body is read, so that its connection can be used again. After more the
 /// connection is closed; that the body is long says nothing against the status before it.
 pub const BODY_MAX: usize = 64 * 1024;
 
 /// Largest head of an answer.
-const HEAD_MAX: usize = 32 * 1024;
+pub(super) const HEAD_MAX: usize = 32 * 1024;
 const FIELDS_MAX: usize = 100;
 
 /// How long the body of an answer that was no success is waited for: its status says all.
@@ -42,11 +40,6 @@ const REMAINS_MAX: Duration = Duration::from_secs(1);
 
 /// Times that a request is sent again which the other side says it did not look at.
 const UNPROCESSED_MAX: usize = 2;
-
-/// A shared connection on which nothing came for so long is asked whether it is alive, and is
-/// closed when it does not say so in time.
-const PING_AFTER: Duration = Duration::from_secs(10);
-const PING_MAX: Duration = Duration::from_secs(10);
 
 /// What a destination answered: a whole answer, whatever its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +120,7 @@ impl HttpClient {
             match way.await.map_err(|_| AttemptError::ConnectTimeout)?? {
                 Way::Shared(stream) => {
                     match self
-                        .over_shared(stream, for_http2(&request, &to.address)?)
+                        .over_shared(stream, http2::request(&request, &to.address)?)
                         .await
                     {
                         Shared::Unprocessed if again < UNPROCESSED_MAX => {}
@@ -210,7 +203,7 @@ impl HttpClient {
         http2: bool,
     ) -> Result<Way, AttemptError> {
         if http2 {
-            let shared = start_http2(io).await?;
+            let shared = http2::start(io).await?;
             return Ok(Way::Shared(self.mux.add(to.key(), shared)));
         }
         if to.may_speak_http2() {
@@ -225,12 +218,12 @@ impl HttpClient {
             Err(mut failed) => {
                 let unsent = failed.take_message().is_some();
                 let error = failed.into_error();
-                if unprocessed(&error) || (unsent && stream.proved()) {
+                if http2::unprocessed(&error) || (unsent && stream.proved()) {
                     return Shared::Unprocessed;
                 }
-                let broken = stream.failure().unwrap_or_else(|| broken_http2(&error));
+                let broken = stream.failure().unwrap_or_else(|| http2::broken(&error));
                 // A single request that was reset says nothing against the others.
-                if was_reset(&error) {
+                if http2::was_reset(&error) {
                     stream.reset();
                 }
                 return Shared::Done(Err(broken));
@@ -297,57 +290,6 @@ async fn read_answer(head: &Parts, body: Incoming) -> Result<(Answered, bool), A
     Ok((answered, ended))
 }
 
-/// As HTTP/2 has it: the host is part of the target, and only there (RFC 9113, section 8.3.1).
-fn for_http2(request: &Outgoing, to: &Address) -> Result<Outgoing, AttemptError> {
-    let mut request = request.clone();
-    let scheme = if to.https { "https" } else { "http" };
-    let target = request.uri().path_and_query().map_or("/", |t| t.as_str());
-    let uri = Uri::builder()
-        .scheme(scheme)
-        .authority(to.authority.as_str())
-        .path_and_query(target)
-        .build()
-        .map_err(|_| AttemptError::Unsendable)?;
-    *request.uri_mut() = uri;
-    *request.version_mut() = Version::HTTP_2;
-    request.headers_mut().remove(HOST);
-    Ok(request)
-}
-
-async fn start_http2<T: Read + Write + Unpin + Send + 'static>(
-    io: T,
-) -> Result<Arc<mux::Shared>, AttemptError> {
-    let (sender, mut connection) = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .max_header_list_size(HEAD_MAX as u32)
-        .initial_stream_window_size(BODY_MAX as u32)
-        .initial_connection_window_size(16 * BODY_MAX as u32)
-        // While requests are under way: a path that went dead is noticed.
-        .keep_alive_interval(PING_AFTER)
-        .keep_alive_timeout(PING_MAX)
-        // The others wait until the other side has said how many it takes: what it has to refuse
-        // would cost another connection.
-        .initial_max_send_streams(1)
-        .handshake::<T, Full<Bytes>>(io)
-        .await
-        .map_err(|error| broken_http2(&error))?;
-    let learned = Arc::new(Learned::default());
-    let teach = learned.clone();
-    let task = tokio::spawn(poll_fn(move |context| {
-        let polled = Pin::new(&mut connection).poll(context);
-        let most = connection.current_max_send_streams();
-        if most > 1 {
-            teach.allows(most);
-        }
-        polled.map(|ended| {
-            if let Err(error) = ended {
-                teach.failed(broken_http2(&error));
-            }
-        })
-    }));
-    Ok(mux::Shared::new(sender, task.abort_handle(), learned))
-}
-
 async fn start<T: Read + Write + Unpin + Send + 'static>(
     io: T,
 ) -> Result<Connection, AttemptError> {
@@ -394,43 +336,7 @@ fn idle_max(headers: &HeaderMap) -> Duration {
     })
 }
 
-/// The other side did nothing with the request, and says so: it is going away and names the last
-/// request that it looked at, or refuses this one (RFC 9113, sections 6.8 and 8.7). h2 tells the
-/// former only to streams above the one that was named.
-fn unprocessed(error: &hyper::Error) -> bool {
-    http2_error(error).is_some_and(|error| {
-        let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-        error.is_remote() && (error.is_go_away() || refused)
-    })
-}
-
-fn was_reset(error: &hyper::Error) -> bool {
-    http2_error(error).is_some_and(|error| error.is_reset() && error.is_remote())
-}
-
-fn http2_error(error: &hyper::Error) -> Option<&h2::Error> {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if let Some(error) = cause.downcast_ref() {
-            return Some(error);
-        }
-        source = cause.source();
-    }
-    None
-}
-
-fn broken_http2(error: &hyper::Error) -> AttemptError {
-    if http2_error(error).is_some_and(h2::Error::is_library) {
-        return AttemptError::BadAnswer;
-    }
-    match broken(error) {
-        // Of an error below it h2 keeps only the kind, and TLS is what has data to complain of.
-        AttemptError::BadAnswer => AttemptError::Tls,
-        other => other,
-    }
-}
-
-fn broken(error: &hyper::Error) -> AttemptError {
+pub(super) fn broken(error: &hyper::Error) -> AttemptError {
     if error.is_parse() {
         return AttemptError::BadAnswer;
     }
@@ -462,7 +368,7 @@ fn broken_io(error: &io::Error) -> AttemptError {
 mod tests {
     use super::*;
     use crate::message::DestinationName;
-    use crate::rule::Destination;
+    use crate::rule::{Address, Destination};
     use http::Request;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;

@@ -40,6 +40,7 @@ pub mod target;
 pub mod pool;
 pub mod mux;
 pub mod client;
+pub mod http2;
 pub mod health;
 pub mod rate;
 pub mod limit;
