@@ -5,15 +5,21 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
-use tokio::net::TcpStream;
+use rustls::client::WantsClientCert;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use crate::secret::Secret;
 
 /// A host that has not answered by then will not.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -38,12 +44,55 @@ pub enum ConnectError {
     Tls,
 }
 
-/// Whom we trust to say who a destination is.
+/// Whom we trust to say who a destination is, and who we say we are.
 #[derive(Debug)]
 pub struct Tls {
+    id: u64,
     config: OnceLock<Arc<ClientConfig>>,
+    /// The same, with HTTP/2 on offer.
+    with_http2: OnceLock<Arc<ClientConfig>>,
     /// Trusted besides the machine's own roots.
     extra: Vec<CertificateDer<'static>>,
+    /// The name that certificates must bear in place of the host's.
+    server_name: Option<ServerName<'static>>,
+}
+
+/// What of a destination's own trust or certificate cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaterialError {
+    /// No root certificate in it, or one that cannot be a root.
+    Ca,
+    /// No certificate in it.
+    Certificate,
+    /// No private key in it.
+    Key,
+    /// They do not belong together, or are of a kind that is not known.
+    Identity,
+    ServerName,
+}
+
+impl std::fmt::Display for MaterialError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            MaterialError::Ca => "not a list of root certificates (-----BEGIN CERTIFICATE-----)",
+            MaterialError::Certificate => "no certificate (-----BEGIN CERTIFICATE-----)",
+            MaterialError::Key => "no private key (-----BEGIN PRIVATE KEY-----)",
+            MaterialError::Identity => "the key is not that of the certificate",
+            MaterialError::ServerName => "neither the name of a host nor an address",
+        })
+    }
+}
+
+impl std::error::Error for MaterialError {}
+
+/// Trust and certificate of one destination, as PEM.
+#[derive(Debug, Default)]
+pub struct Material {
+    /// In place of the machine's roots.
+    pub ca: Option<Secret>,
+    /// Certificate with its chain, and its key.
+    pub identity: Option<(Secret, Secret)>,
+    pub server_name: Option<String>,
 }
 
 impl Tls {
@@ -55,17 +104,61 @@ impl Tls {
 
     /// The machine's own roots and these.
     pub fn native_and(extra: Vec<CertificateDer<'static>>) -> Self {
-        Tls {
-            config: OnceLock::new(),
-            extra,
-        }
+        Tls::of(OnceLock::new(), extra, None)
     }
 
     pub fn with_roots(roots: RootCertStore) -> Self {
+        let config = with_alpn(builder(roots).with_no_client_auth());
+        Tls::of(OnceLock::from(Arc::new(config)), Vec::new(), None)
+    }
+
+    /// What one destination wants of its own. Reads the machine's roots where no others are given.
+    pub fn with_material(material: &Material) -> Result<Self, MaterialError> {
+        let roots = match &material.ca {
+            None => native_roots(&[]),
+            Some(pem) => roots(pem.expose())?,
+        };
+        let config = match &material.identity {
+            None => builder(roots).with_no_client_auth(),
+            Some((cert, key)) => {
+                let chain: Result<Vec<_>, _> =
+                    CertificateDer::pem_slice_iter(cert.expose()).collect();
+                let chain = chain
+                    .ok()
+                    .filter(|chain| !chain.is_empty())
+                    .ok_or(MaterialError::Certificate)?;
+                let key =
+                    PrivateKeyDer::from_pem_slice(key.expose()).map_err(|_| MaterialError::Key)?;
+                builder(roots)
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|_| MaterialError::Identity)?
+            }
+        };
+        let name = material.server_name.clone().map(ServerName::try_from);
+        let name = name.transpose().map_err(|_| MaterialError::ServerName)?;
+        let config = OnceLock::from(Arc::new(with_alpn(config)));
+        Ok(Tls::of(config, Vec::new(), name))
+    }
+
+    fn of(
+        config: OnceLock<Arc<ClientConfig>>,
+        extra: Vec<CertificateDer<'static>>,
+        server_name: Option<ServerName<'static>>,
+    ) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
         Tls {
-            config: OnceLock::from(configured(roots)),
-            extra: Vec::new(),
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            config,
+            with_http2: OnceLock::new(),
+            extra,
+            server_name,
         }
+    }
+
+    /// Tells it from every other in this process: a connection made under one must not be used
+    /// under another.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// Reads the roots now, so that no request has to wait for the disk.
@@ -78,9 +171,41 @@ impl Tls {
         self.config.get().is_some()
     }
 
-    fn config(&self) -> Arc<ClientConfig> {
-        let read = || configured(native_roots(&self.extra));
-        self.config.get_or_init(read).clone()
+    fn config(&self) -> &Arc<ClientConfig> {
+        let read = || {
+            let roots = native_roots(&self.extra);
+            Arc::new(with_alpn(builder(roots).with_no_client_auth()))
+        };
+        self.config.get_or_init(read)
+    }
+
+    fn with_http2(&self) -> &Arc<ClientConfig> {
+        self.with_http2.get_or_init(|| {
+            let mut config = ClientConfig::clone(self.config());
+            config.alpn_protocols.insert(0, ALPN_HTTP2.to_vec());
+            Arc::new(config)
+        })
+    }
+}
+
+/// What ALPN calls HTTP/2 and HTTP/1.1 (RFC 7301, RFC 9113).
+const ALPN_HTTP2: &[u8] = b"h2";
+const ALPN_HTTP1: &[u8] = b"http/1.1";
+
+fn with_alpn(mut config: ClientConfig) -> ClientConfig {
+    config.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
+    config
+}
+
+fn roots(pem: &[u8]) -> Result<RootCertStore, MaterialError> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let mut roots = RootCertStore::empty();
+    for root in found.map_err(|_| MaterialError::Ca)? {
+        roots.add(root).map_err(|_| MaterialError::Ca)?;
+    }
+    match roots.is_empty() {
+        true => Err(MaterialError::Ca),
+        false => Ok(roots),
     }
 }
 
@@ -98,7 +223,7 @@ fn native_roots(extra: &[CertificateDer<'static>]) -> RootCertStore {
     roots
 }
 
-fn configured(roots: RootCertStore) -> Arc<ClientConfig> {
+fn builder(roots: RootCertStore) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     #[expect(
         clippy::expect_used,
@@ -107,9 +232,7 @@ fn configured(roots: RootCertStore) -> Arc<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("a provider that knows the default versions");
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Arc::new(config)
+    builder.with_root_certificates(roots)
 }
 
 /// The addresses of a host; at least one.
@@ -158,14 +281,49 @@ pub async fn tcp(host: &str, port: u16, within: Duration) -> Result<TcpStream, C
     dial(&addresses(host, port, within).await?, end).await
 }
 
-/// The TLS handshake: the certificate must be of this host.
+/// A connection to the Unix socket at `path`.
+pub async fn socket(path: &Path, within: Duration) -> Result<UnixStream, ConnectError> {
+    match timeout(within, UnixStream::connect(path)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => {
+            Err(ConnectError::Refused)
+        }
+        Ok(Err(error)) => Err(ConnectError::Failed(error.kind())),
+        Err(_) => Err(ConnectError::Timeout),
+    }
+}
+
+/// The TLS handshake, with HTTP/1.1 on offer: the certificate must be of this host.
 pub async fn tls(
     tls: &Tls,
     host: &str,
     stream: TcpStream,
 ) -> Result<TlsStream<TcpStream>, ConnectError> {
-    let name = ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::Tls)?;
-    TlsConnector::from(tls.config())
+    handshake(tls, tls.config(), host, stream).await
+}
+
+/// As `tls`, with HTTP/2 on offer too. True: that is what the other side chose.
+pub async fn tls_http2(
+    tls: &Tls,
+    host: &str,
+    stream: TcpStream,
+) -> Result<(TlsStream<TcpStream>, bool), ConnectError> {
+    let stream = handshake(tls, tls.with_http2(), host, stream).await?;
+    let chosen = stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
+    Ok((stream, chosen))
+}
+
+async fn handshake(
+    tls: &Tls,
+    config: &Arc<ClientConfig>,
+    host: &str,
+    stream: TcpStream,
+) -> Result<TlsStream<TcpStream>, ConnectError> {
+    let name = match &tls.server_name {
+        Some(name) => name.clone(),
+        None => ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::Tls)?,
+    };
+    TlsConnector::from(config.clone())
         .connect(name, stream)
         .await
         .map_err(|_| ConnectError::Tls)

@@ -12,6 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::message::{DestinationName, SourceName};
+
 /// Names of log fields, so that every line says the same thing with the same word.
 pub mod field {
     pub const EVENT: &str = "event";
@@ -50,6 +52,8 @@ pub mod metric {
     pub const RELOADS: &str = "reloads";
     pub const OUTBOUND_REQUESTS: &str = "outbound_requests";
     pub const KEY_FETCHES: &str = "key_fetches";
+    pub const DESTINATION_LIMIT: &str = "destination_limit";
+    pub const DESTINATION_BREAKER: &str = "destination_breaker";
 }
 
 /// A source, and what became of a callback or attempt.
@@ -69,6 +73,22 @@ pub struct SourceReason {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SourceLabel {
     pub source: String,
+}
+
+/// A destination of a source.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DestinationLabel {
+    pub source: String,
+    pub destination: String,
+}
+
+impl DestinationLabel {
+    pub fn new(source: &SourceName, destination: &DestinationName) -> Self {
+        DestinationLabel {
+            source: source.to_string(),
+            destination: destination.to_string(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -123,6 +143,10 @@ pub struct Metrics {
     pub outbound_requests: Family<ResultLabel, Counter>,
     /// Fetches of keys (fetched, or the code of a remote fault).
     pub key_fetches: Family<ResultLabel, Counter>,
+    /// Attempts that a destination gets at once at present.
+    pub destination_limit: Family<DestinationLabel, Gauge>,
+    /// 0 closed, 1 one delivery is being tried, 2 open: it fails, and its deliveries wait.
+    pub destination_breaker: Family<DestinationLabel, Gauge>,
     registry: Arc<Registry>,
 }
 
@@ -156,6 +180,8 @@ impl Metrics {
             reloads: Family::default(),
             outbound_requests: Family::default(),
             key_fetches: Family::default(),
+            destination_limit: Family::default(),
+            destination_breaker: Family::default(),
             registry: Arc::new(Registry::default()),
         };
         // A counter that is there from the start shows its first increase.
@@ -273,6 +299,16 @@ impl Metrics {
             metric::KEY_FETCHES,
             "Fetches of providers' keys by result",
             self.key_fetches.clone(),
+        );
+        r.register(
+            metric::DESTINATION_LIMIT,
+            "Attempts that a destination gets at once at present",
+            self.destination_limit.clone(),
+        );
+        r.register(
+            metric::DESTINATION_BREAKER,
+            "0 closed, 1 one delivery is tried, 2 open: the destination fails, its deliveries wait",
+            self.destination_breaker.clone(),
         );
         r
     }

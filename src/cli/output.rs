@@ -53,6 +53,7 @@ pub fn faults_and(faults: Vec<Fault>, said: usize) {
             Fault::File(diagnostic) => in_files.push(*diagnostic),
             Fault::Key { .. }
             | Fault::SignWith { .. }
+            | Fault::DestinationTls { .. }
             | Fault::Tls(_)
             | Fault::Roots(_)
             | Fault::Store(_)
@@ -69,6 +70,7 @@ pub fn faults_and(faults: Vec<Fault>, said: usize) {
             Fault::Key { error, .. } => format!("[{}]", error.code()),
             Fault::File(_)
             | Fault::SignWith { .. }
+            | Fault::DestinationTls { .. }
             | Fault::Tls(_)
             | Fault::Roots(_)
             | Fault::Store(_)

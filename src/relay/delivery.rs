@@ -13,6 +13,7 @@ use crate::inbox::store::{Attempt, Lease, Next, Response, StoreError, StoredEven
 use crate::message::{EventId, LaneName, SourceName};
 use crate::relay::client::{Answered, KEPT_MAX, Transport};
 use crate::relay::error::AttemptError;
+use crate::relay::health::Health;
 use crate::relay::lane::Permit;
 use crate::relay::retry::{self, Outcome};
 use crate::relay::{Active, Relay, Unwritten, request};
@@ -59,7 +60,7 @@ struct Tried {
 }
 
 impl Delivery {
-    pub async fn run(self) -> Ended {
+    pub async fn run(mut self) -> Ended {
         let (next, attempt) = self.attempt().await.unzip();
         self.relay.answers.tell(self.lease.id, &attempt);
         let retry_at = match next {
@@ -78,7 +79,7 @@ impl Delivery {
     }
 
     /// None when nothing could be written down: the lease runs out, and the delivery is tried again.
-    async fn attempt(&self) -> Option<(Next, Attempt)> {
+    async fn attempt(&mut self) -> Option<(Next, Attempt)> {
         let tried = match self.read().await {
             Ok(event) => {
                 let overtaken = self.overtaken().await;
@@ -98,7 +99,13 @@ impl Delivery {
         let now = self.relay.clock.now();
         let outcome = outcome(&tried.result, now);
         let policy = &self.active.route.to.retry;
-        let next = retry::decide(policy, &self.lease, now, outcome, &*self.relay.random);
+        let (health, random) = (Health::of(&tried.result), &*self.relay.random);
+        self.permit.report(self.lease.id, health, now, random);
+        let spent = retry::Spent {
+            lease: &self.lease,
+            held: self.active.lane.held(self.lease.since, now),
+        };
+        let next = retry::decide(policy, spent, now, outcome, random);
         self.observe(&tried, outcome, &next);
         let attempt = Attempt {
             number: self.lease.attempt,
@@ -184,17 +191,17 @@ impl Delivery {
     }
 
     /// Takes the event, so that its body is gone before anyone waits for the store again.
-    async fn send(&self, event: StoredEvent, overtaken: Option<EventId>) -> Tried {
+    async fn send(&mut self, event: StoredEvent, overtaken: Option<EventId>) -> Tried {
         let route = &self.active.route;
         let started_at = self.relay.clock.now();
         let begun = Instant::now();
-        let destination = &route.to.forward;
+        let to = &self.active.target;
         let sign_with = route.sign_with.as_ref();
         let request = request::build(
             &event,
             &self.lease,
             overtaken,
-            destination,
+            &to.address,
             sign_with,
             started_at,
             &*self.relay.random,
@@ -203,7 +210,8 @@ impl Delivery {
         let result = match request {
             Ok(request) => {
                 let within = route.to.timeout;
-                let sent = timeout(within, self.transport.send(destination, request, within)).await;
+                self.permit.begin();
+                let sent = timeout(within, self.transport.send(to, request, within)).await;
                 sent.unwrap_or(Err(AttemptError::Timeout))
             }
             Err(error) => Err(error),

@@ -11,6 +11,8 @@ use crate::connect::ConnectError;
 pub enum AttemptError {
     /// The destination's name gave no address.
     Dns,
+    /// The destination's name leads only to addresses that `addresses` does not allow.
+    AddressRefused,
     /// Nobody listens there.
     ConnectRefused,
     ConnectFailed(std::io::ErrorKind),
@@ -43,6 +45,7 @@ impl AttemptError {
     pub fn code(self) -> &'static str {
         match self {
             AttemptError::Dns => "dns",
+            AttemptError::AddressRefused => "address_refused",
             AttemptError::ConnectRefused => "connect_refused",
             AttemptError::ConnectFailed(_) => "connect_failed",
             AttemptError::ConnectTimeout => "connect_timeout",
@@ -67,6 +70,7 @@ impl AttemptError {
             AttemptError::Redirect(status) | AttemptError::Status(status) => Some(status),
             AttemptError::Gone => Some(StatusCode::GONE),
             AttemptError::Dns
+            | AttemptError::AddressRefused
             | AttemptError::ConnectRefused
             | AttemptError::ConnectFailed(_)
             | AttemptError::ConnectTimeout
@@ -88,6 +92,7 @@ impl AttemptError {
             | AttemptError::Missing
             | AttemptError::Unsendable => true,
             AttemptError::Dns
+            | AttemptError::AddressRefused
             | AttemptError::ConnectRefused
             | AttemptError::ConnectFailed(_)
             | AttemptError::ConnectTimeout
@@ -105,6 +110,9 @@ impl fmt::Display for AttemptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AttemptError::Dns => f.write_str("the destination's name gave no address"),
+            AttemptError::AddressRefused => {
+                f.write_str("the destination's name leads to addresses that are not allowed")
+            }
             AttemptError::ConnectRefused => f.write_str("the destination refused the connection"),
             AttemptError::ConnectFailed(kind) => {
                 write!(f, "no connection to the destination: {kind}")

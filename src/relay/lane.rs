@@ -1,94 +1,74 @@
-//! What all cores share about one source and one of its destinations: how many attempts may be
-//! under way at once, and how many may begin in a period. And how a worker is told to look at a
-//! source.
+//! What all cores share about one source and one of its destinations: how much it gets at present
+//! (`throttle`). And how a worker is told to look at a source.
 //!
 //! No wake-up is lost: whoever finds no permit leaves a mark, and whoever gives a permit back
-//! while the mark stands wakes its own worker for that source.
+//! while the mark stands wakes its own worker for that source. Where it is time that is waited
+//! for, whoever goes without is told until when.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::clock::Timestamp;
 use crate::message::{EventId, LaneName, SourceName};
+use crate::random::Random;
 use crate::relay::answers::{Answers, Listening};
-use crate::rule::Rate;
+use crate::relay::breaker::Change;
+use crate::relay::health::Health;
+use crate::relay::throttle::{Grant, Report, Throttle};
+use crate::rule::Destination;
+use crate::telemetry::{DestinationLabel, Metrics, field};
 
 /// One source and one destination, over all cores and over reloads.
 #[derive(Debug)]
 pub struct Lane {
     name: LaneName,
     gate: Mutex<Gate>,
+    limit: Gauge,
+    breaker: Gauge,
 }
 
 #[derive(Debug, Default)]
 struct Gate {
-    limit: usize,
-    used: usize,
+    throttle: Throttle,
     /// Someone wanted more permits than there were.
     wanted: bool,
-    rate: Option<Rate>,
-    /// With a rate: when the attempts of the last period began, oldest first; at most as many as
-    /// may begin in one.
-    begun: VecDeque<Instant>,
+}
+
+/// Permits, or how long to wait for one.
+#[derive(Debug, Default)]
+pub struct Taken {
+    pub permits: Vec<Permit>,
+    /// None where a permit has to come back first.
+    pub again: Option<Instant>,
 }
 
 impl Lane {
-    pub fn new(name: LaneName) -> Self {
+    pub fn new(name: LaneName, metrics: &Metrics) -> Self {
+        let label = DestinationLabel::new(&name.source, &name.destination);
         Lane {
             name,
             gate: Mutex::default(),
+            limit: metrics.destination_limit.get_or_create(&label).clone(),
+            breaker: metrics.destination_breaker.get_or_create(&label).clone(),
         }
     }
 
-    /// A lower limit than what is under way takes effect as attempts end.
-    pub fn set_limit(&self, limit: usize, rate: Option<Rate>) {
+    /// What the rule says from now on. A lower limit than what is under way takes effect as
+    /// attempts end.
+    pub fn set(&self, to: &Destination, wall: Timestamp) {
         let mut gate = self.gate();
-        // A limit of nothing would be a pause that no one can see.
-        gate.limit = limit.max(1);
-        gate.rate = rate;
-        if rate.is_none() {
-            gate.begun = VecDeque::new();
-        }
-    }
-
-    /// How many of `most` attempts may begin now, which are counted as begun. When none: how long
-    /// until one may. No period, wherever it starts, sees more than its rate.
-    pub fn begin(&self, most: usize) -> Result<usize, Duration> {
-        let mut gate = self.gate();
-        let Some(rate) = gate.rate else {
-            return Ok(most);
-        };
-        let now = Instant::now();
-        while let Some(first) = gate.begun.front().copied() {
-            if now.saturating_duration_since(first) < rate.period {
-                break;
-            }
-            gate.begun.pop_front();
-        }
-        let free = (rate.count.get() as usize).saturating_sub(gate.begun.len());
-        match gate.begun.front() {
-            Some(first) if free == 0 => Err(rate.period - now.saturating_duration_since(*first)),
-            _ => {
-                let count = most.min(free);
-                gate.begun.extend(std::iter::repeat_n(now, count));
-                Ok(count)
-            }
-        }
-    }
-
-    /// So many of those that were counted as begun did not begin.
-    pub fn not_begun(&self, count: usize) {
-        let mut gate = self.gate();
-        let left = gate.begun.len().saturating_sub(count);
-        gate.begun.truncate(left);
+        gate.throttle.set(to, wall);
+        self.show(&gate.throttle);
     }
 
     /// Permits that are out.
     pub fn used(&self) -> usize {
-        self.gate().used
+        self.gate().throttle.used()
     }
 
     pub fn in_use(&self) -> bool {
@@ -96,28 +76,67 @@ impl Lane {
     }
 
     /// Up to `most` permits, which wake `signals` when they come back and someone wants them.
-    pub fn take(self: &Arc<Self>, most: usize, signals: &Arc<Signals>) -> Vec<Permit> {
+    pub fn take(self: &Arc<Self>, most: usize, signals: &Arc<Signals>) -> Taken {
         let mut gate = self.gate();
-        let count = most.min(gate.limit.saturating_sub(gate.used));
-        gate.used += count;
-        if count == 0 {
+        // Inside the lock: so the moments are in order over all cores.
+        let now = Instant::now();
+        let granted = gate.throttle.take(most, now);
+        if granted.count == 0 {
             gate.wanted = true;
         }
+        self.show(&gate.throttle);
         drop(gate);
-        (0..count)
-            .map(|_| Permit {
-                lane: self.clone(),
-                signals: signals.clone(),
-            })
-            .collect()
+        let permit = || Permit {
+            lane: self.clone(),
+            signals: signals.clone(),
+            grant: granted.grant,
+            begun: None,
+            told: false,
+        };
+        Taken {
+            permits: (0..granted.count).map(|_| permit()).collect(),
+            again: granted.again,
+        }
     }
 
-    /// All permits are out and there may be more to do: the next one to come back wakes.
-    /// False when there are permits again by now.
-    pub fn want(&self) -> bool {
-        let mut gate = self.gate();
-        gate.wanted = gate.used >= gate.limit;
-        gate.wanted
+    /// How much of the time from `since` to `now` deliveries were held back.
+    pub fn held(&self, since: Timestamp, now: Timestamp) -> Duration {
+        self.gate().throttle.breaker().held(since, now)
+    }
+
+    /// Takes its series out of the metrics: the rules have no such destination any more.
+    pub fn hide(&self, metrics: &Metrics) {
+        let label = DestinationLabel::new(&self.name.source, &self.name.destination);
+        metrics.destination_limit.remove(&label);
+        metrics.destination_breaker.remove(&label);
+    }
+
+    /// For the metrics, while nobody else changes it.
+    fn show(&self, throttle: &Throttle) {
+        self.limit
+            .set(i64::try_from(throttle.limit()).unwrap_or(i64::MAX));
+        self.breaker.set(throttle.breaker().gauge());
+    }
+
+    fn say(&self, change: Change) {
+        let (source, destination) = (&self.name.source, &self.name.destination);
+        match change {
+            Change::Opened { pause } => tracing::warn!(
+                { field::SOURCE } = %source,
+                { field::DESTINATION } = %destination,
+                "the destination fails: its deliveries wait, and in {pause:.1?} one is tried"
+            ),
+            Change::StillOpen { pause } => tracing::info!(
+                { field::SOURCE } = %source,
+                { field::DESTINATION } = %destination,
+                "the destination still fails; in {pause:.1?} one delivery is tried"
+            ),
+            Change::Closed { after } => tracing::info!(
+                { field::SOURCE } = %source,
+                { field::DESTINATION } = %destination,
+                "the destination is back after {after:.1?}"
+            ),
+        }
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate> {
@@ -131,13 +150,56 @@ impl Lane {
 pub struct Permit {
     lane: Arc<Lane>,
     signals: Arc<Signals>,
+    grant: Grant,
+    /// When the request went out.
+    begun: Option<Instant>,
+    told: bool,
+}
+
+impl Permit {
+    /// The request goes out now: this is the moment that the rate counts.
+    pub fn begin(&mut self) {
+        let mut gate = self.lane.gate();
+        let now = Instant::now();
+        if self.begun.replace(now).is_none() {
+            gate.throttle.begin(now);
+        }
+    }
+
+    /// What the attempt says of its destination.
+    pub fn report(
+        &mut self,
+        delivery: EventId,
+        health: Health,
+        wall: Timestamp,
+        random: &dyn Random,
+    ) {
+        let mut gate = self.lane.gate();
+        let now = Instant::now();
+        let begun = self.begun.unwrap_or(now);
+        let report = Report {
+            delivery,
+            health,
+            begun,
+        };
+        let change = gate
+            .throttle
+            .report(self.grant, report, (now, wall), random);
+        self.told = true;
+        self.lane.show(&gate.throttle);
+        drop(gate);
+        if let Some(change) = change {
+            self.lane.say(change);
+        }
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut gate = self.lane.gate();
-        gate.used = gate.used.saturating_sub(1);
-        let wake = gate.used < gate.limit && std::mem::take(&mut gate.wanted);
+        let ended = (self.begun.is_some(), self.told);
+        gate.throttle.end(self.grant, ended, Instant::now());
+        let wake = gate.throttle.has_room() && std::mem::take(&mut gate.wanted);
         drop(gate);
         if wake {
             self.signals.wake(&self.lane.name.source);
@@ -227,22 +289,35 @@ impl Waker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::DestinationName;
+
+    fn limited(limit: usize) -> Destination {
+        let address = crate::relay::tests::stage::destination(1);
+        Destination {
+            concurrency: limit,
+            adaptive: false,
+            ..Destination::new(DestinationName::main(), address)
+        }
+    }
 
     fn lane(limit: usize) -> (Arc<Lane>, Arc<Signals>) {
-        let lane = Arc::new(Lane::new(LaneName::main(&SourceName::new("shop"))));
-        lane.set_limit(limit, None);
-        (lane, Arc::new(Signals::default()))
+        let name = LaneName::main(&SourceName::new("shop"));
+        let lane = Lane::new(name, &Metrics::new());
+        lane.set(&limited(limit), Timestamp::default());
+        (Arc::new(lane), Arc::new(Signals::default()))
     }
 
     #[test]
     fn there_are_never_more_permits_than_the_limit() {
         let (lane, signals) = lane(3);
-        let first = lane.take(2, &signals);
-        assert_eq!((first.len(), lane.take(9, &signals).len()), (2, 1));
-        lane.set_limit(1, None);
-        assert_eq!(lane.take(9, &signals).len(), 0);
-        lane.set_limit(5, None);
-        let more = lane.take(9, &signals);
+        let first = lane.take(2, &signals).permits;
+        let rest = lane.take(9, &signals).permits;
+        assert_eq!((first.len(), rest.len()), (2, 1));
+        drop(rest);
+        lane.set(&limited(1), Timestamp::default());
+        assert_eq!(lane.take(9, &signals).permits.len(), 0);
+        lane.set(&limited(5), Timestamp::default());
+        let more = lane.take(9, &signals).permits;
         assert_eq!((more.len(), lane.used()), (3, 5));
         drop((first, more));
         assert!(!lane.in_use());
@@ -255,7 +330,7 @@ mod tests {
         drop(lane.take(1, &mine));
         assert!(mine.take().is_empty());
         let held = lane.take(1, &mine);
-        assert!(lane.take(1, &other).is_empty());
+        assert!(lane.take(1, &other).permits.is_empty());
         drop(held);
         // Whoever gives it back looks again, and so the one that went without is served.
         assert_eq!(mine.take().len(), 1);
@@ -272,31 +347,5 @@ mod tests {
         })
         .join();
         assert!(result.is_err() && !lane.in_use());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_period_sees_more_than_the_rate_wherever_it_starts() {
-        let (lane, _) = lane(1000);
-        lane.set_limit(1000, crate::rule::value::rate("10/s").ok());
-        let mut begun: Vec<Instant> = Vec::new();
-        for turn in 0..400u64 {
-            match lane.begin(3) {
-                Ok(count) => {
-                    // One of three turns finds less to do than it asked for.
-                    let idle = usize::from(turn % 3 == 0 && count > 0);
-                    lane.not_begun(idle);
-                    begun.extend(std::iter::repeat_n(Instant::now(), count - idle));
-                }
-                Err(pause) => assert!(!pause.is_zero() && pause <= Duration::from_secs(1)),
-            }
-            tokio::time::advance(Duration::from_millis(7 + turn * 13 % 90)).await;
-        }
-        for first in &begun {
-            let end = *first + Duration::from_secs(1);
-            let inside = begun.iter().filter(|at| *at >= first && **at < end);
-            assert!(inside.count() <= 10);
-        }
-        let took = begun.last().unwrap().duration_since(begun[0]).as_secs() as usize;
-        assert!(begun.len() >= took * 8, "{} in {took} s", begun.len());
     }
 }

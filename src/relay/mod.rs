@@ -27,6 +27,7 @@ use crate::random::Random;
 use crate::relay::answers::Answers;
 use crate::relay::client::{HttpClient, Transport};
 use crate::relay::lane::{Lane, Signals};
+use crate::relay::target::Target;
 use crate::rule::{Destination, Rule};
 use crate::secret::Secret;
 use crate::telemetry::Metrics;
@@ -37,8 +38,16 @@ pub mod fields;
 pub mod trace;
 pub mod sign;
 pub mod request;
+pub mod target;
 pub mod pool;
+pub mod mux;
 pub mod client;
+pub mod http2;
+pub mod health;
+pub mod rate;
+pub mod limit;
+pub mod breaker;
+pub mod throttle;
 pub mod lane;
 pub mod answers;
 mod delivery;
@@ -59,6 +68,8 @@ pub struct Route {
     /// Key of the signature on the hop to the application, loaded and decoded
     /// ([`sign::key_from_secret`]).
     pub sign_with: Option<Secret>,
+    /// Trust and certificate of the destination's own, loaded ([`target::load_tls`]).
+    pub tls: Option<Arc<Tls>>,
 }
 
 impl Route {
@@ -71,6 +82,7 @@ impl Route {
 #[derive(Debug)]
 struct Active {
     route: Route,
+    target: Target,
     lane: Arc<Lane>,
 }
 
@@ -146,22 +158,31 @@ impl Relay {
     /// that is gone stays in the store, and goes out when the source comes back. Reads the
     /// machine's roots from disk the first time a destination is https.
     pub fn set_routes(&self, routes: Vec<Route>) {
-        if routes.iter().any(|route| route.to.forward.https) {
+        if routes
+            .iter()
+            .any(|route| route.to.forward.https && route.tls.is_none())
+        {
             self.tls.prepare();
         }
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes
-            .retain(|name, lane| lane.in_use() || routes.iter().any(|route| route.lane() == *name));
+        lanes.retain(|name, lane| {
+            let stays = lane.in_use() || routes.iter().any(|route| route.lane() == *name);
+            if !stays {
+                lane.hide(&self.metrics);
+            }
+            stays
+        });
         let mut table = Table::new();
         for route in routes {
             let name = route.lane();
             let lane = lanes
                 .entry(name.clone())
-                .or_insert_with(|| Arc::new(Lane::new(name.clone())));
-            lane.set_limit(route.to.concurrency, route.to.rate);
+                .or_insert_with(|| Arc::new(Lane::new(name.clone(), &self.metrics)));
+            lane.set(&route.to, self.clock.now());
             table.insert(
                 name,
                 Arc::new(Active {
+                    target: Target::new(&route.to, route.tls.clone()),
                     route,
                     lane: lane.clone(),
                 }),

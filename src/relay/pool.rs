@@ -1,4 +1,4 @@
-//! Connections to destinations that wait for their next request. One pool per core: nothing is
+//! HTTP/1.1 connections to destinations that wait for their next request. One pool per core: nothing is
 //! shared, and a connection stays where its socket is polled.
 
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::rule::Address;
+use crate::relay::target::{Key, Target};
 
 /// Longest time that a connection waits for its next request.
 pub const IDLE_MAX: Duration = Duration::from_secs(20);
@@ -58,32 +58,15 @@ impl Idle {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    https: bool,
-    host: String,
-    port: u16,
-}
-
-impl Key {
-    fn of(destination: &Address) -> Self {
-        Key {
-            https: destination.https,
-            host: destination.host.clone(),
-            port: destination.port,
-        }
-    }
-}
-
 #[derive(Debug, Default)]
-pub struct Pool(Mutex<HashMap<Key, Vec<Idle>>>);
+pub struct Pool(Mutex<HashMap<Arc<Key>, Vec<Idle>>>);
 
 impl Pool {
     /// The connection that waited shortest, if one is still good.
-    pub fn take(&self, destination: &Address) -> Option<Connection> {
+    pub fn take(&self, to: &Target) -> Option<Connection> {
         let now = Instant::now();
         let mut idle = self.idle();
-        let waiting = idle.get_mut(&Key::of(destination))?;
+        let waiting = idle.get_mut(to.key())?;
         while let Some(last) = waiting.pop() {
             if last.usable(now) {
                 return Some(last.connection);
@@ -93,8 +76,8 @@ impl Pool {
     }
 
     /// Keeps a connection whose answer was read to its end.
-    pub fn give(self: &Arc<Self>, destination: &Address, mut connection: Connection) {
-        let key = Key::of(destination);
+    pub fn give(self: &Arc<Self>, to: &Target, mut connection: Connection) {
+        let key = to.key().clone();
         if connection.sender.is_ready() {
             self.put(key, connection);
             return;
@@ -111,7 +94,7 @@ impl Pool {
         });
     }
 
-    fn put(&self, key: Key, connection: Connection) {
+    fn put(&self, key: Arc<Key>, connection: Connection) {
         let until = Instant::now() + connection.idle_max;
         let mut idle = self.idle();
         let waiting = idle.entry(key).or_default();
@@ -138,7 +121,7 @@ impl Pool {
         self.len() == 0
     }
 
-    fn idle(&self) -> MutexGuard<'_, HashMap<Key, Vec<Idle>>> {
+    fn idle(&self) -> MutexGuard<'_, HashMap<Arc<Key>, Vec<Idle>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

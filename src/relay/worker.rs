@@ -14,7 +14,7 @@ use crate::inbox::store::{Picked, StoreError};
 use crate::message::{DestinationName, EventId, LaneName, SourceName};
 use crate::relay::client::Transport;
 use crate::relay::delivery::{Delivery, Ended, LEASE_MARGIN, backoff};
-use crate::relay::lane::{Signals, Waker};
+use crate::relay::lane::{Signals, Taken, Waker};
 use crate::relay::{Active, Relay, Table};
 use crate::telemetry::field;
 
@@ -131,12 +131,9 @@ impl Worker {
         let Some(active) = table.get(lane).filter(|_| self.relay.store_writes()) else {
             return false;
         };
-        let Some(permit) = active.lane.take(1, &self.signals).pop() else {
+        let Some(permit) = active.lane.take(1, &self.signals).permits.pop() else {
             return false;
         };
-        if !matches!(active.lane.begin(1), Ok(1)) {
-            return false;
-        }
         let now = self.relay.clock.now();
         let until = now.plus(active.route.to.timeout).plus(LEASE_MARGIN);
         match self.relay.store.lease_one(id, now, until).await {
@@ -154,16 +151,9 @@ impl Worker {
                 true
             }
             // Another core was faster, and will tell.
-            Ok(Picked::UnderWay) => {
-                active.lane.not_begun(1);
-                true
-            }
-            Ok(Picked::NotNow) => {
-                active.lane.not_begun(1);
-                false
-            }
+            Ok(Picked::UnderWay) => true,
+            Ok(Picked::NotNow) => false,
             Err(error) => {
-                active.lane.not_begun(1);
                 self.store_failed(lane, &error);
                 false
             }
@@ -196,26 +186,19 @@ impl Worker {
             if !self.relay.store_writes() {
                 break LOOK_MAX;
             }
-            let mut permits = active.lane.take(BATCH, &self.signals);
+            let Taken { permits, again } = active.lane.take(BATCH, &self.signals);
             if permits.is_empty() {
-                break LOOK_MAX;
-            }
-            match active.lane.begin(permits.len()) {
-                Ok(count) => permits.truncate(count),
-                Err(pause) => break pause.min(LOOK_MAX),
+                let again = again.map(|at| at.saturating_duration_since(Instant::now()));
+                break again.map_or(LOOK_MAX, |pause| pause.min(LOOK_MAX));
             }
             let asked = permits.len();
             let now = self.relay.clock.now();
             let until = now.plus(active.route.to.timeout).plus(LEASE_MARGIN);
             let leases = match self.relay.store.lease(name, now, until, asked).await {
                 Ok(leases) => leases,
-                Err(error) => {
-                    active.lane.not_begun(asked);
-                    break self.store_failed(name, &error);
-                }
+                Err(error) => break self.store_failed(name, &error),
             };
             let leased = leases.len();
-            active.lane.not_begun(asked.saturating_sub(leased));
             for (lease, permit) in leases.into_iter().zip(permits) {
                 let (relay, transport, active) =
                     (self.relay.clone(), self.transport.clone(), active.clone());
@@ -232,9 +215,6 @@ impl Worker {
             }
             if leased < asked {
                 break self.until_due(name, leased > 0).await;
-            }
-            if active.lane.want() {
-                break LOOK_MAX;
             }
         };
         self.view(name).look_at = Instant::now() + pause;

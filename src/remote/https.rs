@@ -18,11 +18,11 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Clock;
 use crate::connect::{self, Tls};
-use crate::remote::address::is_public;
 use crate::remote::budget::Budget;
 use crate::remote::token::{self, TokenId, Tokens};
 use crate::remote::wire::{self, Message};
 use crate::remote::{Ask, Auth, Outbound, Pending, RemoteAnswer, RemoteFault};
+use crate::rule::address::is_public;
 use crate::secret::Secret;
 use crate::settings::OutboundSettings;
 use crate::telemetry::{Metrics, ResultLabel};

@@ -14,7 +14,6 @@ use crate::message::Headers;
 use crate::secret::Secret;
 
 pub mod fault;
-mod address;
 mod budget;
 mod wire;
 mod token;

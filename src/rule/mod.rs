@@ -23,6 +23,7 @@ pub mod provider;
 pub mod cover;
 pub mod words;
 pub mod value;
+pub mod address;
 pub mod relay;
 pub mod when;
 pub mod url;
@@ -35,7 +36,10 @@ pub mod catalogue;
 pub mod compile;
 
 pub use provider::Provider;
-pub use relay::{Address, Destination, Jitter, OnDead, RelayRule, RetryPolicy};
+pub use relay::{
+    Address, BreakerRule, Destination, Http2, Jitter, OnDead, OnStatus, RelayRule, RetryPolicy,
+    Then, TlsFiles,
+};
 pub use template::Template;
 
 /// Every source of a gateway, compiled together: paths are distinct.

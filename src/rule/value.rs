@@ -247,8 +247,11 @@ fn web_address(text: &str) -> Result<http::Uri, Complaint> {
     }
 }
 
-/// The address of an application.
+/// The address of an application: `http://`, `https://`, or `unix:SOCKET:PATH`.
 pub fn address(text: &str) -> Result<Address, Complaint> {
+    if let Some(rest) = text.strip_prefix("unix:") {
+        return socket(rest);
+    }
     let uri = web_address(text)?;
     let https = uri.scheme_str() == Some("https");
     let usual = if https { 443 } else { 80 };
@@ -286,6 +289,37 @@ pub fn address(text: &str) -> Result<Address, Complaint> {
         port,
         path,
         authority,
+        socket: None,
+    })
+}
+
+/// Longest path of a Unix socket on Linux (unix(7): 108 bytes with the zero at the end).
+const SOCKET_PATH_MAX: usize = 107;
+
+/// What stands after `unix:`: the path of a socket, and after a colon the path of the request.
+fn socket(text: &str) -> Result<Address, Complaint> {
+    let bad = |what: &str| Complaint::new(what).hint("e.g. `unix:/run/app.sock:/webhooks/stripe`");
+    let (socket, path) = text.split_once(':').unwrap_or((text, "/"));
+    if !socket.starts_with('/') || socket.ends_with('/') {
+        return Err(bad("the path of a socket is absolute"));
+    }
+    if socket.len() > SOCKET_PATH_MAX {
+        return Err(bad("the path of a socket has at most 107 bytes"));
+    }
+    let plain = |c: char| c.is_ascii_graphic() && c != '#';
+    let target: Result<http::uri::PathAndQuery, _> = path.parse();
+    if !path.starts_with('/') || !path.chars().all(plain) || target.is_err() {
+        return Err(bad(
+            "after the socket comes a colon and the path of the request",
+        ));
+    }
+    Ok(Address {
+        https: false,
+        host: "localhost".to_owned(),
+        port: 0,
+        path: path.to_owned(),
+        authority: "localhost".to_owned(),
+        socket: Some(socket.into()),
     })
 }
 
@@ -408,7 +442,24 @@ mod tests {
         assert_eq!(v6.authority, "[2001:db8::1]");
         let query = address("http://app?x=1").unwrap();
         assert_eq!(query.path, "/?x=1");
+        let socket = address("unix:/run/app.sock:/hook?a=b").unwrap();
+        assert_eq!(socket.socket, Some("/run/app.sock".into()));
+        assert_eq!(
+            (socket.path.as_str(), socket.authority.as_str()),
+            ("/hook?a=b", "localhost")
+        );
+        assert_eq!(socket.to_string(), "unix:/run/app.sock:/hook?a=b");
+        assert_eq!(address("unix:/run/app.sock").unwrap().path, "/");
+        let long = format!("unix:/{}:/", "x".repeat(107));
         let bad = [
+            long.as_str(),
+            "unix:",
+            "unix:run/app.sock:/x",
+            "unix:/run/app.sock:x",
+            "unix:/run/app.sock:",
+            "unix:/run/app.sock:/a b",
+            "unix:/run/app.sock:/x#y",
+            "unix:/run/:/x",
             "app:3000/x",
             "/x",
             "ftp://app/x",

@@ -3,10 +3,11 @@
 
 use http::Method;
 
+use crate::rule::address::Addresses;
 use crate::rule::provider::{Action, Charset, Derive, FetchedForm, KeyKind, Trust, Unit};
 use crate::rule::relay::Overtaken;
 use crate::rule::scheme::{Encoding, Nested, ParamsEncode, ParamsOrder, PartForm, TimeFormat};
-use crate::rule::{GuardMode, Jitter, OnConflict, OnDead};
+use crate::rule::{GuardMode, Http2, Jitter, OnConflict, OnDead, OnStatus, Then};
 
 /// Words and what each stands for.
 pub type Words<T, const N: usize> = [(&'static str, T); N];
@@ -176,3 +177,24 @@ pub const ANSWER_MODES: Words<bool, 2> = [("custody", false), ("destination", tr
 pub const ON_DEAD: Words<OnDead, 2> = [("continue", OnDead::Continue), ("hold", OnDead::Hold)];
 
 pub const JITTERS: Words<Jitter, 2> = [("full", Jitter::Full), ("none", Jitter::None)];
+
+/// What comes when a list of pauses is at its end.
+pub const THENS: Words<Then, 2> = [("repeat", Then::Repeat), ("dead", Then::Dead)];
+
+/// What an answer with a certain status leads to.
+pub const ON_STATUSES: Words<OnStatus, 2> = [("retry", OnStatus::Retry), ("dead", OnStatus::Dead)];
+
+/// In place of the table of a breaker.
+pub const BREAKERS: Words<(), 1> = [("off", ())];
+
+pub const HTTP2: Words<Http2, 3> = [
+    ("alpn", Http2::Alpn),
+    ("never", Http2::Never),
+    ("prior-knowledge", Http2::PriorKnowledge),
+];
+
+pub const ADDRESSES: Words<Addresses, 3> = [
+    ("any", Addresses::Any),
+    ("private", Addresses::Private),
+    ("public", Addresses::Public),
+];

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use crate::admin;
 use crate::inbox::store::embedded::OpenError;
 use crate::listener::tls::TlsError;
+use crate::message::DestinationName;
+use crate::relay::target::TlsFilesError;
 use crate::remote::RootsError;
 use crate::rule::diagnostic::Diagnostic;
 use crate::secret::SecretRef;
@@ -27,6 +29,14 @@ pub enum Fault {
         source: String,
         place: SecretRef,
         why: String,
+    },
+    /// Trust in a destination, or our certificate for it.
+    DestinationTls {
+        source: String,
+        destination: DestinationName,
+        /// The file or variable that is at fault, where it is one.
+        place: Option<SecretRef>,
+        why: TlsFilesError,
     },
     Tls(TlsError),
     /// `outbound.roots` cannot be read.
@@ -59,6 +69,18 @@ impl fmt::Display for Fault {
             Fault::SignWith { source, place, why } => {
                 write!(f, "source {source}: relay.sign_with ({place}): {why}")
             }
+            Fault::DestinationTls {
+                source,
+                destination,
+                place,
+                why,
+            } => {
+                write!(f, "source {source}: relay.tls of destination {destination}")?;
+                if let Some(place) = place {
+                    write!(f, " ({place})")?;
+                }
+                write!(f, ": {why}")
+            }
             Fault::Tls(error) => write!(f, "certificate: {error}"),
             Fault::Roots(error) => write!(f, "outbound.roots: {error}"),
             Fault::Store(error) => write!(f, "store: {error}"),
@@ -87,9 +109,17 @@ impl Fault {
             Fault::SignWith {
                 place: SecretRef::File(path),
                 ..
+            }
+            | Fault::DestinationTls {
+                place: Some(SecretRef::File(path)),
+                ..
             } => Some(path.clone()),
             Fault::SignWith {
                 place: SecretRef::Env(_),
+                ..
+            }
+            | Fault::DestinationTls {
+                place: Some(SecretRef::Env(_)) | None,
                 ..
             }
             | Fault::File(_)

@@ -22,6 +22,7 @@ use crate::random::Random;
 use crate::refusals::Refusals;
 use crate::relay::Relay;
 use crate::remote::{HttpsAsk, KeyCache};
+use crate::rule::Destination;
 use crate::rule::diagnostic::Diagnostic;
 use crate::secret::SecretRef;
 use crate::settings::Settings;
@@ -386,11 +387,7 @@ impl Gateway {
                 .iter()
                 .map(|key| &key.from)
                 .chain(rule.secrets.values())
-                .chain(
-                    rule.relay
-                        .destinations()
-                        .filter_map(|to| to.sign_with.as_ref()),
-                );
+                .chain(rule.relay.destinations().flat_map(Destination::secrets));
             paths.extend(secrets.filter_map(|secret| match secret {
                 SecretRef::File(path) => Some(path.clone()),
                 SecretRef::Env(_) => None,

@@ -5,14 +5,15 @@ use std::io;
 use std::sync::Arc;
 
 use crate::clock::Clock;
+use crate::connect::Tls;
 use crate::guard::Guards;
 use crate::listener::address::AddressSet;
 use crate::listener::tls::{self, CertificatePaths, TlsError};
 use crate::pipeline::Loaded;
 use crate::relay;
-use crate::rule::compile;
 use crate::rule::diagnostic::Diagnostic;
 use crate::rule::document::RuleFiles;
+use crate::rule::{Destination, compile};
 use crate::service::Fault;
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
@@ -81,13 +82,15 @@ pub fn prepare(
                     why,
                 })
             });
-            match sign_with.transpose() {
-                Ok(sign_with) => routes.push(relay::Route {
+            let tls = destination_tls(&source, to);
+            match (sign_with.transpose(), tls) {
+                (Ok(sign_with), Ok(tls)) => routes.push(relay::Route {
                     rule: rule.clone(),
                     to: Arc::new(to.clone()),
                     sign_with,
+                    tls,
                 }),
-                Err(fault) => faults.push(fault),
+                (sign_with, tls) => faults.extend(sign_with.err().into_iter().chain(tls.err())),
             }
         }
     }
@@ -115,6 +118,22 @@ pub fn prepare(
         routes,
         warnings,
     })
+}
+
+/// Trust and certificate of a destination's own; none where the rule names none.
+fn destination_tls(source: &str, to: &Destination) -> Result<Option<Arc<Tls>>, Fault> {
+    let Some(files) = to.tls.as_ref().filter(|_| to.forward.https) else {
+        return Ok(None);
+    };
+    let loaded = relay::target::load_tls(files);
+    loaded
+        .map(|tls| Some(Arc::new(tls)))
+        .map_err(|(place, why)| Fault::DestinationTls {
+            source: source.to_owned(),
+            destination: to.name.clone(),
+            place,
+            why,
+        })
 }
 
 /// Where the certificate of the public port lies; a development one is made when none is named.

@@ -132,6 +132,7 @@ async fn read_request(socket: &mut (impl AsyncRead + Unpin)) -> Option<Vec<u8>> 
 /// A relay with one worker over real sockets.
 pub struct Gateway {
     pub store: Arc<PlainStore>,
+    pub relay: Arc<Relay>,
     waker: crate::relay::Waker,
     _stop: watch::Sender<bool>,
 }
@@ -152,6 +153,7 @@ impl Gateway {
         tokio::spawn(worker.run(stopping, Duration::ZERO));
         Gateway {
             store,
+            relay,
             waker,
             _stop: stop,
         }

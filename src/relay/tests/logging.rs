@@ -44,6 +44,7 @@ async fn one_line_per_attempt_with_the_agreed_names_and_nothing_secret() {
         to: Arc::new(rule("shop").relay.main),
         rule: Arc::new(rule("shop")),
         sign_with,
+        tls: None,
     }]);
     stage
         .scripted

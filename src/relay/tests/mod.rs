@@ -3,12 +3,16 @@
 mod application;
 mod destinations;
 mod failing;
+mod herd;
 mod hostile;
+mod http2;
 mod logging;
 mod operating;
 mod proxies;
+mod places;
+mod protecting;
 mod scheduling;
 mod simulation;
-mod stage;
+pub(super) mod stage;
 mod tls;
 mod wire;

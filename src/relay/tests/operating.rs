@@ -273,7 +273,7 @@ struct Taker;
 impl crate::relay::client::Transport for Taker {
     fn send<'a>(
         &'a self,
-        _destination: &'a crate::rule::Address,
+        _to: &'a crate::relay::target::Target,
         _request: crate::relay::request::Outgoing,
         _within: Duration,
     ) -> crate::inbox::store::Pending<

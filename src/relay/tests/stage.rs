@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::clock::{Clock, Timestamp};
 use crate::inbox::store::plain::{PlainStore, verified_event};
@@ -18,11 +18,12 @@ use crate::random::SeededRandom;
 use crate::relay::client::{Answered, Transport};
 use crate::relay::error::AttemptError;
 use crate::relay::request::Outgoing;
+use crate::relay::target::Target;
 use crate::relay::{Relay, Route, Waker};
 use crate::rule::provider::{Category, Contract, EventIdentity, Evidence, Provider};
 use crate::rule::{
-    Address, Answers, Destination, GuardMode, GuardRule, InboxRule, Jitter, OnDead, RelayRule,
-    RetryPolicy, Rule,
+    Address, Answers, Destination, GuardMode, GuardRule, InboxRule, Jitter, RelayRule, RetryPolicy,
+    Rule,
 };
 use crate::telemetry::Metrics;
 
@@ -96,22 +97,13 @@ pub fn rule(name: &str) -> Rule {
         },
         relay: RelayRule {
             main: Destination {
-                name: DestinationName::main(),
-                forward: destination(3000),
-                timeout: Duration::from_secs(10),
-                concurrency: 16,
-                rate: None,
                 retry: RetryPolicy {
-                    first: Duration::from_secs(5),
-                    factor: 2.0,
-                    max: Duration::from_secs(3600),
-                    give_up_after: Duration::from_secs(72 * 3600),
                     jitter: Jitter::None,
+                    ..RetryPolicy::default()
                 },
-                sign_with: None,
-                when: None,
-                order_by: None,
-                on_dead: OnDead::Continue,
+                // Where a test is not about it, all of `concurrency` from the first moment on.
+                adaptive: false,
+                ..Destination::new(DestinationName::main(), destination(3000))
             },
             more: Vec::new(),
             query_as_received: false,
@@ -129,6 +121,7 @@ pub fn destination(port: u16) -> Address {
         port,
         path: "/hook".into(),
         authority: format!("127.0.0.1:{port}"),
+        socket: None,
     }
 }
 
@@ -139,6 +132,7 @@ pub fn route(rule: Rule) -> Route {
         rule: Arc::new(rule),
         to,
         sign_with: None,
+        tls: None,
     }
 }
 
@@ -149,6 +143,7 @@ pub fn routes(rule: Rule) -> Vec<Route> {
         rule: rule.clone(),
         to: Arc::new(to.clone()),
         sign_with: None,
+        tls: None,
     });
     each.collect()
 }
@@ -187,6 +182,10 @@ pub enum Reply {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     pub at: Timestamp,
+    /// As `at`, by a clock that never steps.
+    pub since: Duration,
+    /// Which process sent it: how many crashes came before.
+    pub process: usize,
     pub source: String,
     pub event: String,
     pub attempt: u32,
@@ -195,6 +194,7 @@ pub struct Seen {
 /// A destination without sockets. Replies come from the source's script, then from its default.
 pub struct Scripted {
     clock: Arc<dyn Clock>,
+    began: Instant,
     state: Mutex<ScriptState>,
 }
 
@@ -204,6 +204,7 @@ struct ScriptState {
     defaults: HashMap<String, Reply>,
     seen: Vec<Seen>,
     superseded: HashMap<String, String>,
+    processes: usize,
     under_way: HashMap<String, usize>,
     most: HashMap<String, usize>,
 }
@@ -271,7 +272,7 @@ impl Scripted {
             .unwrap_or(0)
     }
 
-    fn enter(&self, destination: &Address, request: &Outgoing) -> (Reply, UnderWay<'_>) {
+    fn enter(&self, to: &Target, request: &Outgoing) -> (Reply, UnderWay<'_>) {
         let header = |name: &str| {
             request
                 .headers()
@@ -283,7 +284,7 @@ impl Scripted {
         };
         let mut source = header("callseal-source");
         // Further destinations have ports of their own.
-        if let Some(name) = destination.port.checked_sub(4000) {
+        if let Some(name) = to.address.port.checked_sub(4000) {
             source = format!("{source} to {}", ["ledger", "risk"][usize::from(name)]);
         }
         let mut state = self.state.lock().unwrap();
@@ -291,8 +292,11 @@ impl Scripted {
             let by = by.to_str().unwrap().to_owned();
             state.superseded.insert(header("callseal-event"), by);
         }
+        let process = state.processes;
         state.seen.push(Seen {
             at: self.clock.now(),
+            since: self.began.elapsed(),
+            process,
             source: source.clone(),
             event: header("callseal-event"),
             attempt: header("callseal-attempt").parse().unwrap(),
@@ -313,12 +317,12 @@ impl Scripted {
 impl Transport for Scripted {
     fn send<'a>(
         &'a self,
-        destination: &'a Address,
+        to: &'a Target,
         request: Outgoing,
         _within: Duration,
     ) -> Pending<'a, Result<Answered, AttemptError>> {
         Box::pin(async move {
-            let (reply, _under_way) = self.enter(destination, &request);
+            let (reply, _under_way) = self.enter(to, &request);
             let answered = |status: u16| Answered {
                 status: StatusCode::from_u16(status).unwrap(),
                 retry_after: None,
@@ -339,7 +343,8 @@ impl Transport for Scripted {
                     ..answered(status)
                 }),
                 Reply::Hang => std::future::pending().await,
-                Reply::Panic => panic!("a transport that panics"),
+                // Without the hook, which would write it down a thousand times.
+                Reply::Panic => std::panic::resume_unwind(Box::new("a transport that panics")),
             }
         })
     }
@@ -349,18 +354,38 @@ impl Transport for Scripted {
 pub struct TestClock {
     timer: crate::clock::TimerClock,
     jumped: Mutex<Duration>,
+    back: Mutex<Duration>,
 }
 
 impl TestClock {
     pub fn jump(&self, by: Duration) {
         *self.jumped.lock().unwrap() += by;
     }
+
+    pub fn jump_back(&self, by: Duration) {
+        *self.back.lock().unwrap() += by;
+    }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        self.timer.now().plus(*self.jumped.lock().unwrap())
+        let ahead = self.timer.now().plus(*self.jumped.lock().unwrap());
+        ahead.minus(*self.back.lock().unwrap())
     }
+}
+
+type Started = (watch::Sender<bool>, Vec<Waker>, Vec<JoinHandle<()>>);
+
+fn started(relay: &Arc<Relay>, scripted: &Arc<Scripted>, count: usize) -> Started {
+    let (stop, stopping) = watch::channel(false);
+    let (mut wakers, mut workers) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        let worker = relay.worker_over(scripted.clone());
+        wakers.push(worker.waker());
+        let drain = Duration::from_secs(20);
+        workers.push(tokio::spawn(worker.run(stopping.clone(), drain)));
+    }
+    (stop, wakers, workers)
 }
 
 /// A relay over a plain store and a scripted destination, in a paused runtime.
@@ -386,6 +411,7 @@ impl Stage {
         let clock = Arc::new(TestClock {
             timer,
             jumped: Mutex::default(),
+            back: Mutex::default(),
         });
         let (store, metrics) = (Arc::new(PlainStore::new()), Metrics::new());
         let random = Arc::new(SeededRandom::new(1));
@@ -393,17 +419,10 @@ impl Stage {
         relay.set_routes(rules.into_iter().flat_map(routes).collect());
         let scripted = Arc::new(Scripted {
             clock: clock.clone(),
+            began: Instant::now(),
             state: Mutex::default(),
         });
-        let (stop, stopping) = watch::channel(false);
-        let (mut wakers, mut workers) = (Vec::new(), Vec::new());
-        for _ in 0..count {
-            let worker = relay.worker_over(scripted.clone());
-            wakers.push(worker.waker());
-            workers.push(tokio::spawn(
-                worker.run(stopping.clone(), Duration::from_secs(20)),
-            ));
-        }
+        let (stop, wakers, workers) = started(&relay, &scripted, count);
         Stage {
             store,
             relay,
@@ -415,6 +434,21 @@ impl Stage {
             workers,
             accepted: Mutex::default(),
         }
+    }
+
+    /// The process ends without a word, and another one begins with the same store.
+    pub async fn crash(&mut self, rules: Vec<Rule>, count: usize) {
+        for worker in self.workers.drain(..) {
+            worker.abort();
+            let _ = worker.await;
+        }
+        self.scripted.state.lock().unwrap().processes += 1;
+        let random = Arc::new(SeededRandom::new(2));
+        let (store, clock) = (self.store.clone(), self.clock.clone());
+        self.relay = Relay::new(store, clock, random, self.metrics.clone());
+        let routes = rules.into_iter().map(route).collect();
+        self.relay.set_routes(routes);
+        (self.stop, self.wakers, self.workers) = started(&self.relay, &self.scripted, count);
     }
 
     /// Accepts one event at the present moment, without telling anyone.

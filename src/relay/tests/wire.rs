@@ -35,6 +35,7 @@ async fn what_arrives_is_a_fresh_request_byte_for_byte() {
         to: Arc::new(rule.relay.main.clone()),
         rule: Arc::new(rule),
         sign_with,
+        tls: None,
     };
     let clock = Arc::new(ManualClock::at(START.plus(secs(7))));
     let gateway = Gateway::with(route, Tls::native(), clock);

@@ -245,6 +245,7 @@ pub fn rule_for(provider: &Arc<Provider>, example: &Example) -> Rule {
             port: 9,
             path: "/".to_owned(),
             authority: "127.0.0.1:9".to_owned(),
+            socket: None,
         }),
         answer: AnswerMode::Custody,
         file: None,

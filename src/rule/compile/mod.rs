@@ -18,6 +18,8 @@ mod lint;
 mod answer;
 mod guard;
 mod keys;
+mod retry;
+mod transport;
 mod relay;
 mod example;
 mod condition;

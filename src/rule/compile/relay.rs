@@ -1,42 +1,21 @@
 //! `[relay]`: how events go to the application, and `[[relay.to]]`: to which others.
 
 use std::path::Path;
-use std::time::Duration;
 
 use crate::message::DestinationName;
 use crate::rule::compile::guard::rate;
 use crate::rule::compile::keys::secret;
-use crate::rule::compile::lint;
 use crate::rule::compile::provider::{choice, source_value};
+use crate::rule::compile::{lint, retry, transport};
 use crate::rule::provider::Provider;
 use crate::rule::reader::{Field, Table};
 use crate::rule::relay::{MOST_DESTINATIONS, Overtaken, SupersedeRule};
 use crate::rule::when::When;
-use crate::rule::{
-    Address, Destination, Jitter, OnDead, RelayRule, RetryPolicy, Template, value, words,
-};
+use crate::rule::{Address, Destination, RelayRule, RetryPolicy, Template, value, words};
 
 pub(super) fn relay_default(forward: Address) -> RelayRule {
-    let main = Destination {
-        name: DestinationName::main(),
-        forward,
-        timeout: Duration::from_secs(10),
-        concurrency: 16,
-        rate: None,
-        retry: RetryPolicy {
-            first: Duration::from_secs(5),
-            factor: 2.0,
-            max: Duration::from_secs(3600),
-            give_up_after: Duration::from_secs(72 * 3600),
-            jitter: Jitter::Full,
-        },
-        sign_with: None,
-        when: None,
-        order_by: None,
-        on_dead: OnDead::Continue,
-    };
     RelayRule {
-        main,
+        main: Destination::new(DestinationName::main(), forward),
         more: Vec::new(),
         query_as_received: false,
         supersede: None,
@@ -62,6 +41,7 @@ pub(super) fn relay(
         port: 0,
         path: String::new(),
         authority: String::new(),
+        socket: None,
     };
     let mut relay = relay_default(forward.unwrap_or_else(nowhere));
     let Some(table) = table else {
@@ -69,6 +49,9 @@ pub(super) fn relay(
     };
     let scope = Scope { folder, provider };
     let main = scope.settings(&table, &relay.main);
+    if told && main.is_some() {
+        transport::fits(&table, &relay.main.forward);
+    }
     let query = table
         .get("query")
         .map_or(Some(false), |f| choice(&f, &words::RELAY_QUERIES));
@@ -119,9 +102,30 @@ impl Scope<'_> {
             }
             Some(Some(rate))
         });
-        let retry = table
-            .get("retry")
-            .map_or(Some(usual.retry.clone()), |f| retry(&f, &usual.retry));
+        let retry = table.get("retry").map_or(Some(usual.retry.clone()), |f| {
+            retry::retry(&f, &usual.retry)
+        });
+        let on_status = table
+            .get("on_status")
+            .map_or(Some(usual.retry.on_status.clone()), |f| {
+                retry::on_status(&f)
+            });
+        let adaptive = table
+            .get("adaptive")
+            .map_or(Some(usual.adaptive), |f| f.boolean());
+        let breaker = table
+            .get("breaker")
+            .map_or(Some(usual.breaker), |f| retry::breaker(&f));
+        let http2 = table
+            .get("http2")
+            .map_or(Some(usual.http2), |f| choice(&f, &words::HTTP2));
+        let addresses = table
+            .get("addresses")
+            .map_or(Some(usual.addresses), |f| choice(&f, &words::ADDRESSES));
+        let tls = match table.get("tls") {
+            Some(field) => transport::tls(&field, self.folder).map(Some),
+            None => Some(usual.tls.clone()),
+        };
         let sign_with = match table.get("sign_with") {
             Some(field) => secret(&field, self.folder).map(Some),
             None => Some(usual.sign_with.clone()),
@@ -143,7 +147,15 @@ impl Scope<'_> {
             timeout: timeout?,
             concurrency: usize::try_from(concurrency?).ok()?,
             rate: limit?,
-            retry: retry?,
+            retry: RetryPolicy {
+                on_status: on_status?,
+                ..retry?
+            },
+            adaptive: adaptive?,
+            breaker: breaker?,
+            http2: http2?,
+            addresses: addresses?,
+            tls: tls?,
             sign_with: sign_with?,
             when: when?,
             order_by: order_by?,
@@ -189,6 +201,9 @@ impl Scope<'_> {
             )
             .and_then(|f| f.parsed(value::address));
         let settings = self.settings(&table, usual);
+        if let Some(forward) = &forward {
+            transport::fits(&table, forward);
+        }
         table.finish();
         Some(Destination {
             name: name?,
@@ -286,44 +301,4 @@ fn condition(field: &Field<'_>) -> Option<When> {
             None
         }
     }
-}
-
-fn retry(field: &Field<'_>, usual: &RetryPolicy) -> Option<RetryPolicy> {
-    let table = field.table()?;
-    let duration = |name, usual| {
-        table
-            .get(name)
-            .map_or(Some(usual), |f| f.parsed(value::duration))
-    };
-    let first = duration("first", usual.first);
-    let max = duration("max", usual.max);
-    let give_up_after = duration("give_up_after", usual.give_up_after);
-    let factor = table.get("factor").map_or(Some(usual.factor), |f| {
-        let factor = f.number()?;
-        if !(1.0..=100.0).contains(&factor) {
-            let message = "a factor is from 1 (always the same pause) to 100";
-            f.problems.error(f.span.clone(), "bad_value", message);
-            return None;
-        }
-        Some(factor)
-    });
-    let jitter = table
-        .get("jitter")
-        .map_or(Some(usual.jitter), |f| choice(&f, &words::JITTERS));
-    table.finish();
-    let policy = RetryPolicy {
-        first: first?,
-        factor: factor?,
-        max: max?,
-        give_up_after: give_up_after?,
-        jitter: jitter?,
-    };
-    if policy.first > policy.max {
-        let message = "`first` is longer than `max`";
-        field
-            .problems
-            .error(field.span.clone(), "bad_value", message);
-        return None;
-    }
-    Some(policy)
 }

@@ -78,6 +78,8 @@ pub enum Form {
     Path,
     /// `https://` or `http://`.
     Web,
+    /// `https://`, `http://` or `unix:`.
+    Forward,
     /// `https://`.
     Https,
     /// `https://`, or `{config:NAME}`.
@@ -223,6 +225,7 @@ impl Form {
             Form::Secret => Some("^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$"),
             Form::Path => Some("^/"),
             Form::Web => Some("^https?://[^/]"),
+            Form::Forward => Some("^(https?://[^/]|unix:/)"),
             Form::Https => Some("^https://[^/]"),
             Form::Host => Some("^(https://[^/]+|\\{config:[^{}]+\\})$"),
             Form::Zone => Some("^[+-][0-9]{2}:[0-9]{2}$"),

@@ -10,7 +10,7 @@ pub fn source() -> Shape {
         .need("provider", TEXT, "Who calls: name of a provider file; `callseal providers` lists them.")
         .need("path", Kind::Text(Form::Path), "The path that the provider calls, matched byte for byte; no two sources share one.")
         .may("keys", list(key), "Where the keys lie: `env:NAME`, or `file:PATH` beside this file; never the key itself. Several while rotating: any may fit.")
-        .need("forward", Kind::Text(Form::Web), "Address of the application that takes the events; its query comes before the provider's.")
+        .need("forward", Kind::Text(Form::Forward), "Address of the application that takes the events, or `unix:/path/of.sock:/path`; its query comes before the provider's.")
         .may("url", Kind::Text(Form::Web), "The address as the provider knows it, where it is part of what is signed.")
         .may("schemes", list(TEXT), "Which of the provider's alternatives are used; those that are not opt-in without it.")
         .may("config", named(TEXT), "What the provider file asks for under `[config]`.")
@@ -100,22 +100,69 @@ fn relay() -> Shape {
 fn to() -> Shape {
     Shape::new("to", "A further destination, at most seven: every event goes there as well. What it does not say is as in `[relay]`.")
         .need("name", TEXT, "What log, metrics and admin port call it; `main` is the destination of `forward`.")
-        .need("forward", Kind::Text(Form::Web), "Address of the application that takes the events there.")
+        .need("forward", Kind::Text(Form::Forward), "Address of the application that takes the events there.")
         .with(settings())
 }
 
 /// What every destination has.
 fn settings() -> Shape {
     let rate = Kind::Either(vec![Kind::Text(Form::Rate), Kind::Table(rate())]);
+    let on_status = Kind::Either(vec![words(&known::ON_STATUSES), Kind::Table(on_status())]);
+    let breaker = Kind::Either(vec![words(&known::BREAKERS), Kind::Table(breaker())]);
     Shape::new("settings", "How events go to a destination.")
         .may("timeout", DURATION, "One attempt, from connecting to the end of the answer; `10s` without it.")
-        .may("concurrency", Kind::Integer(1, 1024), "Attempts under way at once; 16 without it.")
+        .may("concurrency", Kind::Integer(1, 1024), "Attempts under way at once, at most; 16 without it.")
+        .may("adaptive", Kind::Boolean, "`true` (without it): begins with few attempts at once, more while they go well, fewer when it is too much; `false`: always up to `concurrency`.")
         .may("rate", rate, "Attempts begun in any such period, e.g. `100/s`; no limit but `concurrency` without it.")
         .table("retry", retry())
+        .may("on_status", named(on_status), "What certain answers lead to, e.g. `{ 422 = \"dead\", 5xx = \"retry\" }`: `retry`, `dead` or a pause; a 2xx is always taken, and 410 is dead without it.")
+        .may("breaker", breaker, "When a destination that fails is left alone for a while, or `off`.")
+        .may("http2", words(&known::HTTP2), "`alpn` (without it): over https where both sides agree; `never`; `prior-knowledge`: at once, without TLS.")
+        .may("addresses", words(&known::ADDRESSES), "Where the name may lead: `any` (without it) but link-local and metadata addresses, `private` or `public` ones.")
+        .table("tls", tls())
         .may("sign_with", Kind::Text(Form::Secret), "Where the key of the Standard Webhooks signature to the application lies: `env:NAME` or `file:PATH`.")
         .may("when", TEXT, "A condition in CEL, e.g. `event.type == \"paid\"`: what does not fit is kept and acknowledged, and not sent. Everything without it.")
         .may("order_by", TEMPLATE, "Events with the same value go out one after the other, as they were accepted; in no order without it.")
         .may("on_dead", words(&known::ON_DEAD), "What is behind a dead letter in that order: `continue` (without it), or `hold` until someone redrives or discards it.")
+}
+
+fn on_status() -> Shape {
+    Shape::new("on_status", "Another attempt after a pause.").need(
+        "after",
+        DURATION,
+        "How long until then; longer where the answer itself asks for it.",
+    )
+}
+
+fn breaker() -> Shape {
+    Shape::new("breaker", "When a destination that fails is left alone.")
+        .may("failures", Kind::Integer(1, 100), "So many in a row, of as many deliveries; 5 without it.")
+        .may("first", DURATION, "How long it is left alone before one delivery is tried; `5s` without it, and twice as long each time.")
+        .may("max", DURATION, "The longest such pause; `1m` without it.")
+}
+
+fn tls() -> Shape {
+    let file = || Kind::Text(Form::Secret);
+    Shape::new(
+        "tls",
+        "Trust in an https destination, and what it is shown.",
+    )
+    .may(
+        "ca",
+        file(),
+        "Whom its certificate must lead to (PEM), in place of the machine's roots.",
+    )
+    .may(
+        "cert",
+        file(),
+        "Our certificate with its chain (PEM), shown to the destination.",
+    )
+    .may("key", file(), "The key of that certificate (PEM).")
+    .may(
+        "server_name",
+        TEXT,
+        "The name that its certificate must bear, where it is not the host of `forward`.",
+    )
 }
 
 fn retry() -> Shape {
@@ -128,6 +175,16 @@ fn retry() -> Shape {
         )
         .may("max", DURATION, "The longest pause; `1h` without it.")
         .may(
+            "after",
+            list(DURATION),
+            "The pauses one by one, in place of those that grow.",
+        )
+        .may(
+            "then",
+            words(&known::THENS),
+            "After the list: `repeat` (without it) its last pause, or `dead`.",
+        )
+        .may(
             "give_up_after",
             DURATION,
             "When to give up, counted from acceptance; `72h` without it.",
@@ -135,6 +192,6 @@ fn retry() -> Shape {
         .may(
             "jitter",
             words(&known::JITTERS),
-            "`full` (without it): each pause is drawn evenly from zero to that; `none`: as it is.",
+            "`full` (without it, but for a list): each pause is drawn evenly from zero to that; `none`: as it is.",
         )
 }

@@ -140,6 +140,8 @@ fn at<'s>(root: &'s Shape, path: &str) -> Option<(&'s Shape, Option<&'s Key>)> {
             None => return (named || after.is_empty()).then_some((shape, Some(key))),
             // A text that may be a table, or the table.
             Some(_) if after.is_empty() => return Some((shape, Some(key))),
+            // One name of the writer's own, and no key below it.
+            Some(_) if named && !after.contains('.') => return Some((shape, Some(key))),
             Some(inner) if named => {
                 (shape, rest) = (inner, after.split_once('.').map_or("", |(_, rest)| rest));
             }
@@ -220,6 +222,7 @@ fn parser(form: Form) -> Option<&'static str> {
         | Form::Size
         | Form::Secret
         | Form::Web
+        | Form::Forward
         | Form::Https
         | Form::Host
         | Form::Part
