@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::clock::{Clock, Timestamp};
 use crate::guard::{Guards, Refusal};
 use crate::inbox::accept::{Accepted, Inbox};
-use crate::inbox::store::{Acceptance, Attempt, StoreError, Unavailable};
+use crate::inbox::store::{Acceptance, Attempt, StoreError, Unavailable, Unstored};
 use crate::listener::{Handler, Incoming, Malformed};
 use crate::message::{Answer, EventId, LaneName, SourceName};
 use crate::refusals::{Refusals, Refused};
@@ -185,13 +185,8 @@ impl Pipeline {
                     Acceptance::Dropped { .. } => "conflict_dropped",
                     Acceptance::Refused { .. } => "rejected",
                 };
-                let reason = match accepted.acceptance() {
-                    Acceptance::Dropped { .. } => CONFLICT_DROPPED,
-                    Acceptance::Refused { .. } => CONFLICT_REJECTED,
-                    Acceptance::New(_) | Acceptance::Conflict { .. } | Acceptance::Duplicate(_) => {
-                        ""
-                    }
-                };
+                let unstored = accepted.acceptance().unstored();
+                let reason = unstored.map_or("", Unstored::code);
                 (verdict, reason, Some(accepted.id()), String::new())
             }
             Outcome::Challenge(_) => ("challenge", "", None, String::new()),
@@ -325,10 +320,6 @@ impl Drop for Waiting<'_> {
         log(rule, verdict, reason, None, None, &self.seen);
     }
 }
-
-/// Reasons of what a source's `on_conflict` decided.
-pub const CONFLICT_DROPPED: &str = "conflict_dropped";
-pub const CONFLICT_REJECTED: &str = "conflict_rejected";
 
 fn log(
     rule: Option<&Arc<Rule>>,

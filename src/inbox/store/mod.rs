@@ -358,6 +358,33 @@ impl Acceptance {
     }
 }
 
+/// Why an event was not stored, by its source's own rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unstored {
+    Dropped,
+    Refused,
+}
+
+impl Unstored {
+    /// Stable code for log, metric and admin port.
+    pub fn code(self) -> &'static str {
+        match self {
+            Unstored::Dropped => "conflict_dropped",
+            Unstored::Refused => "conflict_rejected",
+        }
+    }
+}
+
+impl Acceptance {
+    pub fn unstored(self) -> Option<Unstored> {
+        match self {
+            Acceptance::New(_) | Acceptance::Conflict { .. } | Acceptance::Duplicate(_) => None,
+            Acceptance::Dropped { .. } => Some(Unstored::Dropped),
+            Acceptance::Refused { .. } => Some(Unstored::Refused),
+        }
+    }
+}
+
 /// The right to try one delivery, until a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
