@@ -152,8 +152,8 @@ async fn what_is_in_order_goes_on_at_once_when_its_turn_comes() {
     assert_eq!(stage.store.stats().owed, 0, "no second of waiting for each");
 }
 
-/// A day's outage is over: 100 000 owed events, in an order of their own, and a destination that
-/// takes 500 in a second.
+/// An outage is over: 2000 owed events in 500 orders, three workers, and a destination that takes
+/// 50 in a second.
 #[tokio::test(start_paused = true)]
 async fn after_an_outage_no_second_sees_more_than_the_rate() {
     let mut rule = shop(&[]);
