@@ -124,10 +124,13 @@ impl Known {
                 Err(_) => works = false,
             }
         }
-        let lane = lane_to(LANES[(random.next_u64() % 4).saturating_sub(1) as usize]);
-        let max = (random.next_u64() % 4) as usize;
-        let leases = store.lease(&lane, at(5), at(10_000), max).await;
-        for lease in leases.unwrap_or_default() {
+        let mut leases = Vec::new();
+        for to in LANES {
+            let max = (random.next_u64() % 4) as usize;
+            let some = store.lease(&lane_to(to), at(5), at(10_000), max).await;
+            leases.extend(some.unwrap_or_default());
+        }
+        for lease in leases {
             let id = lease.id;
             if random.next_u64().is_multiple_of(6) {
                 let superseded = store.supersede(lease, id.event()).await;
@@ -164,6 +167,7 @@ impl Known {
         }
         if random.next_u64().is_multiple_of(6) {
             let whole = random.next_u64().is_multiple_of(5);
+            let lane = lane_to(LANES[(random.next_u64() % 3) as usize]);
             let kind = match random.next_u64() % 3 {
                 0 => DeedKind::Pause,
                 _ => DeedKind::Resume,

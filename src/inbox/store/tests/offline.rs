@@ -566,6 +566,51 @@ fn second_keys_orders_and_versions_count_under_a_former_key() {
     }
 }
 
+/// An event whose keys were taken by one that is gone meanwhile: the keys alone are free, and stay
+/// so.
+#[test]
+fn a_conflict_with_what_is_gone_stays_one() {
+    let store = open_on(&FaultyDisk::new(), 5, &Arc::default()).unwrap();
+    let offer = |key: &str, content: &str| {
+        let (event, mut claim, plan) = event(key, content, at(0)).into_parts();
+        claim.keep = Duration::from_secs(3600);
+        claim.business = Some(BusinessClaim {
+            key: b"order".to_vec(),
+            content: claim.body,
+        });
+        NewEvent::new(event, claim, plan)
+    };
+    let first = crash::block_on(store.accept(offer("k", "1"))).unwrap().id();
+    let fill = |key| crash::block_on(accept(&store, key, &"x".repeat(100_000)));
+    let filled = fill("fill");
+    fill("next segment");
+    let second = crash::block_on(store.accept(offer("k", "2"))).unwrap();
+    assert!(matches!(second, Acceptance::Conflict { of, .. } if of == first));
+    for id in [first, filled] {
+        crash::block_on(store.discard(id, at(1), "no".into())).unwrap();
+    }
+    crash::block_on(store.expire(at(30 * 86_400))).unwrap();
+    assert_eq!(crash::block_on(store.read(first)), Ok(None));
+    let export = exported(&store);
+    let other = imported(&export);
+    let ids = crash::block_on(same(&store, &other));
+    same_records(&export, &exported(&other), &ids);
+    for (key, content, there) in [("k", "2", true), ("again", "2", true), ("k", "3", false)] {
+        let said = crash::block_on(store.accept(offer(key, content))).unwrap();
+        let again = crash::block_on(other.accept(offer(key, content))).unwrap();
+        match there {
+            true => {
+                assert_eq!(said, Acceptance::Duplicate(second.id()));
+                assert_eq!(ids.acceptance(said), again);
+            }
+            false => {
+                assert!(matches!(said, Acceptance::New(_)), "{said:?}");
+                assert!(matches!(again, Acceptance::New(_)), "{again:?}");
+            }
+        }
+    }
+}
+
 /// Where an audit and pauses are already.
 #[test]
 fn what_was_paused_on_either_side_stays_paused() {

@@ -1,3 +1,5 @@
+//! Whatever a store knows goes into a line, and comes out of it.
+
 use std::time::Duration;
 
 use bytes::Bytes;
