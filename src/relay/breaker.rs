@@ -18,6 +18,9 @@ use crate::rule::BreakerRule;
 /// Outages that are remembered, for the deliveries that waited through them.
 const PAST: usize = 64;
 
+/// The pause after a probe that says nothing of the destination.
+const STUMBLED: Duration = Duration::from_secs(1);
+
 /// What may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Go {
@@ -124,6 +127,15 @@ impl Breaker {
         }
     }
 
+    /// The probe was an event that failed before: soon another one, and the pause does not grow.
+    /// Else events that always fail would keep all others waiting.
+    fn probe_stumbled(&mut self, now: Instant) {
+        if let State::Probing { round } = self.state {
+            let until = now + STUMBLED;
+            self.enter(State::Open { until, round });
+        }
+    }
+
     /// An attempt on `delivery` ended.
     ///
     /// A delivery that fails again and again counts once: an event that the application stumbles
@@ -143,6 +155,10 @@ impl Breaker {
         let failed = match health {
             Health::Good => false,
             Health::Failing | Health::Overloaded | Health::Unreachable => true,
+            Health::Stumbled => {
+                self.probe_stumbled(now);
+                return None;
+            }
             Health::Unknown => {
                 self.probe_lost(generation, now);
                 return None;
@@ -418,6 +434,30 @@ mod tests {
         bench.breaker.set(None, at(310));
         assert_eq!((bench.go(), held(&bench, 0, 900)), (Go::All, 110));
         assert_eq!(bench.note(Health::Failing), None);
+    }
+
+    #[test]
+    fn events_that_always_fail_keep_nobody_waiting() {
+        let mut bench = Bench::new(2);
+        for _ in 0..20 {
+            assert_eq!(bench.note(Health::Stumbled), None);
+        }
+        assert_eq!(bench.breaker.gauge(), 0);
+        bench.note(Health::Failing);
+        assert!(bench.note(Health::Failing).is_some());
+        let now = bench.start + bench.now + Duration::from_secs(60);
+        for turn in 0..5u32 {
+            let now = now + 2 * STUMBLED * turn;
+            assert_eq!(bench.breaker.go(now), Go::Probe);
+            bench.breaker.probe();
+            let (generation, of) = (bench.breaker.generation(), delivery(7));
+            let noted =
+                bench
+                    .breaker
+                    .note(generation, Health::Stumbled, of, (now, WALL), &bench.random);
+            assert_eq!(noted, None);
+            assert_eq!(bench.breaker.go(now), Go::Wait(now + STUMBLED));
+        }
     }
 
     proptest! {

@@ -99,7 +99,10 @@ impl Delivery {
         let now = self.relay.clock.now();
         let outcome = outcome(&tried.result, now);
         let policy = &self.active.route.to.retry;
-        let (health, random) = (Health::of(&tried.result), &*self.relay.random);
+        let (health, random) = (
+            Health::of(&tried.result).at(self.lease.attempt),
+            &*self.relay.random,
+        );
         self.permit.report(self.lease.id, health, now, random);
         let spent = retry::Spent {
             lease: &self.lease,

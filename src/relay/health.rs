@@ -12,6 +12,9 @@ pub enum Health {
     Good,
     /// It failed, not for want of capacity as far as is known.
     Failing,
+    /// It failed on an event on which it may have failed before: perhaps it always will, and it
+    /// says nothing of the others.
+    Stumbled,
     /// It failed as something does that has too much to do.
     Overloaded,
     /// There was no connection.
@@ -25,6 +28,14 @@ impl Health {
         match result {
             Ok(answered) => Health::of_status(answered.status),
             Err(error) => Health::of_error(*error),
+        }
+    }
+
+    /// What it means when this is the delivery's `attempt`-th.
+    pub fn at(self, attempt: u32) -> Health {
+        match self {
+            Health::Failing if attempt > 1 => Health::Stumbled,
+            other => other,
         }
     }
 

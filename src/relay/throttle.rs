@@ -106,7 +106,7 @@ impl Throttle {
                 self.limit.answered(grant.epoch, took);
             }
             Health::Overloaded | Health::Unreachable => self.limit.overloaded(grant.epoch),
-            Health::Failing | Health::Unknown => {}
+            Health::Failing | Health::Stumbled | Health::Unknown => {}
         }
         let change = self.breaker.note(
             grant.generation,
