@@ -35,12 +35,12 @@ pub struct Stands {
 }
 
 impl RowState {
-    pub fn of(meta: &Meta, offset: u32, lane: u32, state: State) -> Self {
+    pub fn of<T: AsRef<str>>(meta: &Meta<T>, offset: u32, lane: u32, state: State) -> Self {
         RowState {
             offset,
             lane,
-            type_hash: text_hash(&meta.event_type),
-            key_hash: text_hash(&meta.event_key),
+            type_hash: text_hash(meta.event_type.as_ref()),
+            key_hash: text_hash(meta.event_key.as_ref()),
             received_at: meta.received_at,
             stands: Stands { state, last: None },
         }

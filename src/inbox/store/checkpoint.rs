@@ -132,7 +132,7 @@ fn write_segment(
             }
             Kind::Accepted => {}
         }
-        if let Ok(Some(meta)) = Meta::from_payload(&payload) {
+        if let Some(meta) = Meta::peek(&payload) {
             claims.extend(
                 claims_of(&meta, head.conflicts).map(|(hash, check)| StoredClaim {
                     hash,
@@ -197,17 +197,17 @@ fn put_rows(
     number: u32,
     rows: impl Iterator<Item = RowState>,
 ) -> Option<Block> {
+    let mut rows: Vec<RowState> = rows.collect();
+    let open = rows.iter().filter(|row| is_open(row.stands.state));
+    let mut opens = shared.owed.get_all(open.map(|row| Place {
+        segment: number,
+        offset: row.offset,
+    }));
     let stored: Vec<StoredRow> = rows
+        .drain(..)
         .map(|mut row| {
-            let place = Place {
-                segment: number,
-                offset: row.offset,
-            };
-            let open = if is_open(row.stands.state) {
-                shared.owed.get(place)
-            } else {
-                None
-            };
+            let open = opens.next_if(|(place, _)| place.offset == row.offset);
+            let open = open.and_then(|(_, open)| open);
             if let Some(open) = open {
                 row.stands = Stands {
                     state: open.delivery.state,

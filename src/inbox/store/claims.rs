@@ -1,8 +1,7 @@
 //! Which idempotency keys are taken, in memory: the hot path asks nothing else.
 //!
 //! A key is known here by a keyed hash of it (`ClaimKey`), so that nobody outside can choose where
-//! it falls. Entries live in many short sorted vectors: 26 bytes a claim and a few percent of
-//! slack, and no moment at which a large table must be moved.
+//! it falls. The table of them is in `taken.rs`.
 
 use sha2::Sha256;
 
@@ -110,10 +109,10 @@ pub fn check_of(hashes: &ClaimHashes) -> Check {
 
 /// What an event takes: its key and its business key, each together with its content where the key
 /// alone was taken.
-pub fn claims_of(
-    meta: &Meta,
+pub fn claims_of<T>(
+    meta: &Meta<T>,
     conflicts: Conflicts,
-) -> impl Iterator<Item = ([u8; 16], Check)> + use<> {
+) -> impl Iterator<Item = ([u8; 16], Check)> + use<T> {
     let one = |hashes: &ClaimHashes, conflict: bool| {
         let hash = if conflict {
             hashes.key_and_body
@@ -127,229 +126,7 @@ pub fn claims_of(
         .chain(business.map(|hashes| one(hashes, conflicts.business)))
 }
 
-/// The claims that are remembered. A claim lives until its segment is removed.
-pub struct Claims {
-    /// By the first byte of the hash, then by the second; the inner ones when they are first needed.
-    shelves: Vec<Vec<Vec<Entry>>>,
-    /// By shelf: what was loaded and is not yet in its bucket, with the second byte of its hash.
-    loading: Vec<Vec<(u8, Entry)>>,
-    length: usize,
-}
-
-/// 12 bytes of the hash, after the two that chose the bucket. All fields are byte arrays: no
-/// alignment, no padding.
-#[derive(Clone, Copy)]
-struct Entry {
-    hash: [u8; 12],
-    check: Check,
-    segment: [u8; 4],
-    offset: [u8; 4],
-}
-
-impl Entry {
-    fn new(hash: [u8; 12], taken: Taken) -> Self {
-        Entry {
-            hash,
-            check: taken.check,
-            segment: taken.place.segment.to_le_bytes(),
-            offset: taken.place.offset.to_le_bytes(),
-        }
-    }
-
-    fn taken(&self) -> Taken {
-        Taken {
-            place: Place {
-                segment: u32::from_le_bytes(self.segment),
-                offset: u32::from_le_bytes(self.offset),
-            },
-            check: self.check,
-        }
-    }
-}
-
-const SHELF: usize = 1 << 8;
-const BUCKETS: usize = SHELF * SHELF;
-
-impl Default for Claims {
-    fn default() -> Self {
-        Claims {
-            shelves: vec![Vec::new(); SHELF],
-            loading: vec![Vec::new(); SHELF],
-            length: 0,
-        }
-    }
-}
-
-impl Claims {
-    pub fn count(&self) -> usize {
-        self.length
-    }
-
-    fn bucket(&mut self, number: usize) -> Option<&mut Vec<Entry>> {
-        let shelf = self.shelves.get_mut(number / SHELF)?;
-        if shelf.is_empty() {
-            shelf.resize_with(SHELF, Vec::new);
-        }
-        shelf.get_mut(number % SHELF)
-    }
-
-    pub fn get(&self, hash: &[u8; 16]) -> Option<Taken> {
-        let (bucket, rest) = split(hash);
-        let bucket = self.shelves.get(bucket / SHELF)?.get(bucket % SHELF)?;
-        let at = search(bucket, &rest).ok()?;
-        bucket.get(at).map(Entry::taken)
-    }
-
-    /// Takes a key, over whoever had it.
-    pub fn put(&mut self, hash: &[u8; 16], taken: Taken) {
-        let (bucket, rest) = split(hash);
-        let Some(bucket) = self.bucket(bucket) else {
-            return;
-        };
-        let entry = Entry {
-            hash: rest,
-            check: taken.check,
-            segment: taken.place.segment.to_le_bytes(),
-            offset: taken.place.offset.to_le_bytes(),
-        };
-        match search(bucket, &rest) {
-            Ok(at) => {
-                if let Some(old) = bucket.get_mut(at) {
-                    *old = entry;
-                }
-            }
-            Err(at) => {
-                make_room(bucket);
-                bucket.insert(at, entry);
-                self.length += 1;
-            }
-        }
-    }
-
-    /// Takes very many keys. Nothing can be asked until [`Claims::loaded`]. They are only dealt out
-    /// by shelf here: going to each bucket in turn would miss every cache, ten million times.
-    pub fn load(&mut self, hash: &[u8; 16], taken: Taken) {
-        let (bucket, rest) = split(hash);
-        if let Some(shelf) = self.loading.get_mut(bucket / SHELF) {
-            let [_, second, ..] = *hash;
-            shelf.push((second, Entry::new(rest, taken)));
-        }
-    }
-
-    /// Puts in order what was loaded; of two with the same key the later counts.
-    pub fn loaded(&mut self) {
-        for number in 0..SHELF {
-            let loading = self.loading.get_mut(number).map(std::mem::take);
-            let loading = loading.filter(|loading| !loading.is_empty());
-            let (Some(loading), Some(_)) = (loading, self.bucket(number * SHELF)) else {
-                continue;
-            };
-            let Some(shelf) = self.shelves.get_mut(number) else {
-                continue;
-            };
-            let mut counts = [0; SHELF];
-            for (second, _) in &loading {
-                if let Some(count) = counts.get_mut(usize::from(*second)) {
-                    *count += 1;
-                }
-            }
-            for (bucket, count) in shelf.iter_mut().zip(counts) {
-                bucket.reserve_exact(count);
-            }
-            for (second, entry) in loading {
-                if let Some(bucket) = shelf.get_mut(usize::from(second)) {
-                    bucket.push(entry);
-                }
-            }
-            for bucket in shelf {
-                bucket.sort_by_key(|entry| entry.hash);
-                bucket.dedup_by(|later, earlier| {
-                    let same = later.hash == earlier.hash;
-                    if same {
-                        *earlier = *later;
-                    }
-                    same
-                });
-            }
-        }
-        self.length = self.shelves.iter().flatten().map(Vec::len).sum();
-    }
-
-    /// Gives a key back, if it is (still) taken by what lies at `place`.
-    pub fn remove(&mut self, hash: &[u8; 16], place: Place) {
-        let (bucket, rest) = split(hash);
-        let Some(bucket) = self.bucket(bucket) else {
-            return;
-        };
-        if let Ok(at) = search(bucket, &rest)
-            && bucket.get(at).is_some_and(|e| e.taken().place == place)
-        {
-            bucket.remove(at);
-            self.length -= 1;
-        }
-    }
-
-    /// Forgets the claims of segments that are gone, a part of the table at a time: the buckets
-    /// from `from` on, `count` of them. Where to go on; none at the end.
-    pub fn sweep(
-        &mut self,
-        from: usize,
-        count: usize,
-        lives: impl Fn(u32) -> bool,
-    ) -> Option<usize> {
-        let end = (from + count).min(BUCKETS);
-        for number in from..end {
-            let shelf = self.shelves.get_mut(number / SHELF);
-            let Some(bucket) = shelf.and_then(|shelf| shelf.get_mut(number % SHELF)) else {
-                continue;
-            };
-            let before = bucket.len();
-            bucket.retain(|e| lives(u32::from_le_bytes(e.segment)));
-            self.length -= before - bucket.len();
-            if bucket.capacity() > 2 * bucket.len() + 16 {
-                bucket.shrink_to_fit();
-            }
-        }
-        Some(end).filter(|next| *next < BUCKETS)
-    }
-}
-
-fn make_room(bucket: &mut Vec<Entry>) {
-    if bucket.len() == bucket.capacity() {
-        // Doubling would leave a third of the memory unused on the average.
-        bucket.reserve_exact(4 + bucket.len() / 16);
-    }
-}
-
-/// Where an entry is (`Ok`) or belongs (`Err`). The hashes are evenly spread, so that it lies near
-/// the place that its value says: one or two cache lines instead of the many of a binary search.
-fn search(bucket: &[Entry], hash: &[u8; 12]) -> Result<usize, usize> {
-    let [a, b, c, d, ..] = *hash;
-    let share = u64::from(u32::from_be_bytes([a, b, c, d]));
-    let mut at = usize::try_from((share * bucket.len() as u64) >> 32).unwrap_or_default();
-    while at > 0 && bucket.get(at - 1).is_some_and(|e| e.hash >= *hash) {
-        at -= 1;
-    }
-    while bucket.get(at).is_some_and(|e| e.hash < *hash) {
-        at += 1;
-    }
-    if bucket.get(at).is_some_and(|e| e.hash == *hash) {
-        Ok(at)
-    } else {
-        Err(at)
-    }
-}
-
-fn split(hash: &[u8; 16]) -> (usize, [u8; 12]) {
-    let bucket = u16::from_be_bytes(first(hash));
-    let mut rest = [0; 12];
-    for (to, from) in rest.iter_mut().zip(hash.iter().skip(2)) {
-        *to = *from;
-    }
-    (usize::from(bucket), rest)
-}
-
-fn first<const N: usize>(bytes: &[u8; 16]) -> [u8; N] {
+pub fn first<const N: usize>(bytes: &[u8; 16]) -> [u8; N] {
     let mut out = [0; N];
     for (to, from) in out.iter_mut().zip(bytes) {
         *to = *from;
@@ -359,16 +136,9 @@ fn first<const N: usize>(bytes: &[u8; 16]) -> [u8; N] {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
     use std::time::Duration;
 
     use super::*;
-    use crate::random::{Random, SeededRandom};
-
-    #[test]
-    fn an_entry_has_no_padding() {
-        assert_eq!(size_of::<Entry>(), 26);
-    }
 
     #[test]
     fn hashes_depend_on_secret_key_and_body() {
@@ -389,85 +159,5 @@ mod tests {
         );
         assert_ne!(a.hash(&claim(b"k", 1)).key, a.hash(&claim(b"l", 1)).key);
         assert_ne!(a.hash(&claim(b"k", 1)).key, b.hash(&claim(b"k", 1)).key);
-    }
-
-    #[test]
-    fn what_is_loaded_is_found() {
-        let random = SeededRandom::new(2);
-        let mut claims = Claims::default();
-        let mut model: HashMap<[u8; 16], Taken> = HashMap::new();
-        for n in 0..200_000u32 {
-            let mut key = [0u8; 16];
-            key[..8].copy_from_slice(
-                &(random.next_u64() % 150_000)
-                    .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-                    .to_le_bytes(),
-            );
-            let taken = Taken {
-                place: Place {
-                    segment: 1,
-                    offset: n,
-                },
-                check: first(&key),
-            };
-            claims.load(&key, taken);
-            model.insert(key, taken);
-        }
-        claims.loaded();
-        assert_eq!(claims.count(), model.len());
-        assert!(
-            model
-                .iter()
-                .all(|(key, taken)| claims.get(key) == Some(*taken))
-        );
-        assert_eq!(claims.get(&[9; 16]), None);
-    }
-
-    #[test]
-    fn the_table_answers_as_a_map_does() {
-        let random = SeededRandom::new(1);
-        let mut claims = Claims::default();
-        let mut model: HashMap<[u8; 16], Taken> = HashMap::new();
-        // Few distinct hashes that share buckets, so that every case comes up often.
-        let hash = || {
-            let n = random.next_u64() % 700;
-            let mut hash = [0u8; 16];
-            hash[1] = (n % 3) as u8;
-            hash[5..13].copy_from_slice(&n.to_le_bytes());
-            hash
-        };
-        for _ in 0..20_000 {
-            let key = hash();
-            let place = Place {
-                segment: 1 + (random.next_u64() % 5) as u32,
-                offset: random.next_u64() as u32,
-            };
-            match random.next_u64() % 100 {
-                0..60 => {
-                    let taken = Taken {
-                        place,
-                        check: first(&key),
-                    };
-                    claims.put(&key, taken);
-                    model.insert(key, taken);
-                }
-                60..98 => {
-                    let place = model.get(&key).map_or(place, |t| t.place);
-                    claims.remove(&key, place);
-                    model.remove(&key);
-                }
-                _ => {
-                    let gone = 1 + (random.next_u64() % 5) as u32;
-                    let mut next = Some(0);
-                    while let Some(from) = next {
-                        next = claims.sweep(from, 10_000, |segment| segment != gone);
-                    }
-                    model.retain(|_, t| t.place.segment != gone);
-                }
-            }
-            let asked = hash();
-            assert_eq!(claims.get(&asked), model.get(&asked).copied());
-            assert_eq!(claims.count(), model.len());
-        }
     }
 }

@@ -97,31 +97,37 @@ impl Writer {
     }
 
     fn clear(&mut self) {
-        let mut bytes = std::mem::take(&mut self.group.bytes);
-        bytes.clear();
-        bytes.shrink_to(1 << 20);
-        let mut accepted = std::mem::take(&mut self.group.accepted);
-        accepted.clear();
-        let mut claimed = std::mem::take(&mut self.group.claimed);
-        claimed.clear();
-        self.group = Group {
+        let Group {
             bytes,
             accepted,
             claimed,
-            ..Group::default()
-        };
+            steps,
+            words,
+            staged,
+            outcomes,
+        } = &mut self.group;
+        bytes.clear();
+        bytes.shrink_to(1 << 20);
+        accepted.clear();
+        claimed.clear();
+        steps.clear();
+        words.clear();
+        staged.clear();
+        outcomes.clear();
     }
 
     /// Nothing of the group happened.
     fn undo(&mut self, why: &StoreError) {
         for (hash, place, before) in self.group.claimed.iter().rev() {
             match before {
-                Some(before) => self.claims.put(hash, *before),
+                Some(before) => {
+                    self.claims.put(hash, *before);
+                }
                 None => self.claims.remove(hash, *place),
             }
         }
         self.shared.owed.release(self.group.staged.keys().copied());
-        for outcome in std::mem::take(&mut self.group.outcomes) {
+        for outcome in self.group.outcomes.drain(..) {
             outcome.tell(Some(why));
         }
         self.clear();

@@ -17,6 +17,7 @@ pub mod disk;
 pub mod record;
 pub mod segment;
 pub mod claims;
+pub mod taken;
 pub mod keyring;
 pub mod order;
 pub mod owed;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::State;
 use super::catalog::{Rows, Segment, is_open};
 use super::checkpoint;
-use super::claims::{Claims, Taken, claims_of};
+use super::claims::{Taken, claims_of};
 use super::disk::{self, Disk, DiskFile};
 use super::ending;
 use super::index::{Index, IndexError, index_path};
@@ -22,6 +22,7 @@ use super::segment::{
     FORMAT, Found, FrameRead, Gap, HEADER, Header, HeaderRead, Identity, SegmentFile, Tail, Walk,
 };
 use super::shared::{Flags, Shared, Stepped};
+use super::taken::Claims;
 use crate::clock::{Clock, Timestamp};
 use crate::random::Random;
 
@@ -683,6 +684,12 @@ impl Replay {
                 return Err(IndexError::Broken("it knows more than the journal"));
             }
         }
+        // No more than the segments have room for, whatever the index says.
+        let claims = stored
+            .iter()
+            .map(|(_, s)| s.claims.min(s.end / 32) as usize)
+            .sum();
+        self.claims.expect(claims);
         for (number, segment) in stored {
             let Some(file) = shared.catalog.file(number).filter(|_| number < next) else {
                 // Removed just before the last stop.

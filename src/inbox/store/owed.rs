@@ -1,9 +1,10 @@
 //! Deliveries that are open: owed ones, ordered by when they fall due, and dead letters. Only
 //! where they lie and how they stand, never a body; under a hundred bytes each.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::iter::Peekable;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::vec::IntoIter;
 
 use hashbrown::HashTable;
 
@@ -38,16 +39,16 @@ pub struct Owed(Mutex<Table>);
 
 #[derive(Default)]
 struct Table {
-    slots: Vec<Slot>,
-    free: Vec<u32>,
-    by_place: HashTable<u32>,
+    slots: Slots,
+    /// By segment, so that none of them grows large: what is accepted together lies together.
+    by_place: BTreeMap<u32, HashTable<u32>>,
     /// By number of the lane: when, and which. A leased delivery stands here with the end of
     /// its lease. Of those in order with each other, only the one whose turn it is.
     due: Vec<BTreeSet<(Timestamp, Place)>>,
     orders: Orders,
     leases: HashMap<Place, Granted>,
-    /// The least `since` of the owed is at the top; what is no longer so is taken off when seen.
-    oldest: BinaryHeap<Reverse<(Timestamp, Place)>>,
+    /// How many of the owed are so since when.
+    since: BTreeMap<Timestamp, u32>,
     owed: usize,
     dead: usize,
     next_grant: u64,
@@ -70,6 +71,57 @@ struct Slot {
     used: bool,
     /// The writer is about to change it: not to be leased until it has.
     held: bool,
+}
+
+/// Slots by number, in pieces: none of them ever moves.
+#[derive(Default)]
+struct Slots {
+    pieces: Vec<Vec<Slot>>,
+    free: Vec<u32>,
+}
+
+const PIECE: usize = 1 << 10;
+
+impl Slots {
+    fn get(&self, number: u32) -> Option<&Slot> {
+        let number = number as usize;
+        self.pieces.get(number / PIECE)?.get(number % PIECE)
+    }
+
+    fn get_mut(&mut self, number: u32) -> Option<&mut Slot> {
+        let number = number as usize;
+        self.pieces.get_mut(number / PIECE)?.get_mut(number % PIECE)
+    }
+
+    fn used(&self) -> impl Iterator<Item = &Slot> {
+        self.pieces.iter().flatten().filter(|s| s.used)
+    }
+
+    fn add(&mut self, slot: Slot) -> u32 {
+        if let Some(number) = self.free.pop() {
+            if let Some(old) = self.get_mut(number) {
+                *old = slot;
+            }
+            return number;
+        }
+        if self.pieces.last().is_none_or(|piece| piece.len() == PIECE) {
+            self.pieces.push(Vec::with_capacity(PIECE));
+        }
+        let before = (self.pieces.len() - 1) * PIECE;
+        let Some(piece) = self.pieces.last_mut() else {
+            return u32::MAX;
+        };
+        piece.push(slot);
+        // 2^32 slots would be 300 GB.
+        u32::try_from(before + piece.len() - 1).unwrap_or(u32::MAX)
+    }
+
+    fn remove(&mut self, number: u32) {
+        if let Some(slot) = self.get_mut(number) {
+            slot.used = false;
+            self.free.push(number);
+        }
+    }
 }
 
 impl Slot {
@@ -156,9 +208,30 @@ impl Owed {
         }
     }
 
+    /// Adds deliveries of events that have just been accepted: nobody can have known their places.
+    pub fn add(&self, opens: impl IntoIterator<Item = Open>) {
+        let mut table = self.table();
+        for open in opens {
+            if let Some(order) = open.order {
+                table.orders.know(open.place, order);
+            }
+            table.add(&open);
+        }
+    }
+
     pub fn get(&self, place: Place) -> Option<Open> {
         let table = self.table();
         table.open(place)
+    }
+
+    /// Of many places, in their order.
+    pub fn get_all(
+        &self,
+        places: impl Iterator<Item = Place>,
+    ) -> Peekable<IntoIter<(Place, Option<Open>)>> {
+        let table = self.table();
+        let all: Vec<_> = places.map(|place| (place, table.open(place))).collect();
+        all.into_iter().peekable()
     }
 
     /// For a writer that is about to change it: how it stands, and its lease. Nobody is given it
@@ -203,8 +276,8 @@ impl Owed {
         let mut table = self.table();
         let places: Vec<Place> = table
             .slots
-            .iter()
-            .filter(|s| s.used && gone(s.place.segment))
+            .used()
+            .filter(|s| gone(s.place.segment))
             .map(|s| s.place)
             .collect();
         for place in places {
@@ -270,15 +343,15 @@ impl Owed {
 
     /// How many are owed, how many are dead, and since when the oldest of the owed is.
     pub fn figures(&self) -> (usize, usize, Option<Timestamp>) {
-        let mut table = self.table();
-        let oldest = table.oldest_owed();
+        let table = self.table();
+        let oldest = table.since.first_key_value().map(|(since, _)| *since);
         (table.owed, table.dead, oldest)
     }
 
     /// The places of all owed deliveries, in no order: to count them per segment after a start.
     pub fn all(&self) -> Vec<Open> {
         let table = self.table();
-        let used = table.slots.iter().filter(|s| s.used);
+        let used = table.slots.used();
         used.map(|slot| slot.open(&table.orders)).collect()
     }
 }
@@ -291,16 +364,15 @@ const LAST: Place = Place {
 impl Table {
     fn find(&self, place: Place) -> Option<u32> {
         self.by_place
+            .get(&place.segment)?
             .find(hash(place), |slot| {
-                self.slots
-                    .get(*slot as usize)
-                    .is_some_and(|s| s.place == place)
+                self.slots.get(*slot).is_some_and(|s| s.place == place)
             })
             .copied()
     }
 
     fn slot(&self, place: Place) -> Option<&Slot> {
-        self.slots.get(self.find(place)? as usize)
+        self.slots.get(self.find(place)?)
     }
 
     fn open(&self, place: Place) -> Option<Open> {
@@ -309,7 +381,7 @@ impl Table {
 
     fn slot_mut(&mut self, place: Place) -> Option<&mut Slot> {
         let slot = self.find(place)?;
-        self.slots.get_mut(slot as usize)
+        self.slots.get_mut(slot)
     }
 
     /// When it can be given out: the end of its lease, or when it is due.
@@ -324,7 +396,7 @@ impl Table {
             self.orders.know(open.place, order);
         }
         if let Some(slot) = self.find(open.place) {
-            let old = self.slots.get(slot as usize).copied();
+            let old = self.slots.get(slot).copied();
             let old = old.map(|old| old.open(&self.orders));
             // One that stays in its order keeps its place there, and its turn.
             let stays = old.filter(|old| member(old).is_some() && member(old) == member(&open));
@@ -333,54 +405,50 @@ impl Table {
                 (None, Some(old)) => self.uncount(&old),
                 (None, None) => {}
             }
-            if let Some(entry) = self.slots.get_mut(slot as usize) {
+            if let Some(entry) = self.slots.get_mut(slot) {
                 *entry = Slot::new(open);
             }
             if stays.is_some() {
                 return self.return_turn(&open);
             }
+            self.count(&open);
         } else {
-            let entry = Slot::new(open);
-            let slot = match self.free.pop() {
-                Some(slot) => {
-                    if let Some(old) = self.slots.get_mut(slot as usize) {
-                        *old = entry;
-                    }
-                    slot
-                }
-                None => {
-                    self.slots.push(entry);
-                    // 2^32 slots would be 300 GB.
-                    u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
-                }
-            };
-            let slots = &self.slots;
-            self.by_place.insert_unique(hash(open.place), slot, |slot| {
-                slots.get(*slot as usize).map_or(0, |s| hash(s.place))
-            });
+            self.add(&open);
         }
-        self.count(&open);
+    }
+
+    /// One that is not there.
+    fn add(&mut self, open: &Open) {
+        let number = self.slots.add(Slot::new(*open));
+        let slots = &self.slots;
+        self.by_place
+            .entry(open.place.segment)
+            .or_default()
+            .insert_unique(hash(open.place), number, |number| {
+                slots.get(*number).map_or(0, |s| hash(s.place))
+            });
+        self.count(open);
     }
 
     fn remove(&mut self, place: Place) {
         let Some(slot) = self.find(place) else { return };
-        if let Some(old) = self.slots.get(slot as usize).copied() {
+        if let Some(old) = self.slots.get(slot).copied() {
             self.uncount(&old.open(&self.orders));
         }
         self.orders.forget(place);
         self.leases.remove(&place);
-        if let Ok(entry) = self.by_place.find_entry(hash(place), |s| *s == slot) {
-            entry.remove();
+        if let Some(segment) = self.by_place.get_mut(&place.segment) {
+            if let Ok(entry) = segment.find_entry(hash(place), |s| *s == slot) {
+                entry.remove();
+            }
+            if segment.is_empty() {
+                self.by_place.remove(&place.segment);
+            }
         }
-        if let Some(entry) = self.slots.get_mut(slot as usize) {
-            entry.used = false;
-            self.free.push(slot);
-        }
-        if self.slots.len() == self.free.len() {
+        self.slots.remove(slot);
+        if self.by_place.is_empty() {
             // An outage is over: give back what the backlog took.
-            self.slots = Vec::new();
-            self.free = Vec::new();
-            self.by_place = HashTable::new();
+            self.slots = Slots::default();
             self.orders = Orders::default();
         }
     }
@@ -389,17 +457,13 @@ impl Table {
     fn count(&mut self, open: &Open) {
         match open.delivery.state {
             State::Owed => {
-                self.owed += 1;
+                self.owe(open.delivery.since);
                 match open.order {
                     None => self.wait(open),
                     Some(order) => {
                         self.orders.enter(open.lane, open.place, order);
                         self.turn(open.lane, order);
                     }
-                }
-                self.oldest.push(Reverse((open.delivery.since, open.place)));
-                if self.oldest.len() > 2 * self.owed + 1024 {
-                    self.compact_oldest();
                 }
             }
             State::Dead => {
@@ -458,7 +522,7 @@ impl Table {
     /// A member is about to stand otherwise: out of the order of dueness and the figures.
     fn unturn(&mut self, old: &Open) {
         match old.delivery.state {
-            State::Owed => self.owed -= 1,
+            State::Owed => self.owe_no_more(old.delivery.since),
             _ => self.dead -= 1,
         }
         if old.delivery.state == State::Owed
@@ -475,13 +539,9 @@ impl Table {
         let Some(order) = open.order else { return };
         match open.delivery.state {
             State::Owed => {
-                self.owed += 1;
+                self.owe(open.delivery.since);
                 if self.orders.current(open.lane, order) == Some(open.place) {
                     self.wait(open);
-                }
-                self.oldest.push(Reverse((open.delivery.since, open.place)));
-                if self.oldest.len() > 2 * self.owed + 1024 {
-                    self.compact_oldest();
                 }
             }
             _ => self.dead += 1,
@@ -502,7 +562,7 @@ impl Table {
     fn uncount(&mut self, open: &Open) {
         match open.delivery.state {
             State::Owed => {
-                self.owed -= 1;
+                self.owe_no_more(open.delivery.since);
                 match open.order {
                     None => self.unwait(open),
                     Some(order) => self.step_out(open, order),
@@ -555,26 +615,19 @@ impl Table {
         }
     }
 
-    fn oldest_owed(&mut self) -> Option<Timestamp> {
-        while let Some(Reverse((since, place))) = self.oldest.peek().copied() {
-            let stands = self
-                .slot(place)
-                .is_some_and(|s| !s.dead && s.since == since);
-            if stands {
-                return Some(since);
-            }
-            self.oldest.pop();
-        }
-        None
+    fn owe(&mut self, since: Timestamp) {
+        self.owed += 1;
+        *self.since.entry(since).or_default() += 1;
     }
 
-    fn compact_oldest(&mut self) {
-        self.oldest = self
-            .slots
-            .iter()
-            .filter(|s| s.used && !s.dead)
-            .map(|s| Reverse((s.since, s.place)))
-            .collect();
+    fn owe_no_more(&mut self, since: Timestamp) {
+        self.owed -= 1;
+        if let Some(count) = self.since.get_mut(&since) {
+            *count -= 1;
+            if *count == 0 {
+                self.since.remove(&since);
+            }
+        }
     }
 }
 
@@ -660,7 +713,7 @@ mod tests {
             owed.change([(done, false)]);
         }
         assert_eq!(owed.figures(), (1, 0, Some(at(1))));
-        assert!(owed.table().oldest.len() < 2000);
+        assert!(owed.table().since.len() < 2000);
         let mut dead = open(8, 1);
         dead.delivery.state = State::Dead;
         owed.change([(dead, false)]);

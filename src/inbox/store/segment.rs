@@ -147,7 +147,7 @@ pub enum MetaRead {
 }
 
 /// Of a segment in the making, this much is written at a time.
-const PIECE: u64 = 2 << 20;
+const PIECE: u64 = 1 << 19;
 /// Most records are smaller than this: one read gets them whole.
 const FIRST_READ: usize = 4096;
 /// Most metas are smaller than this.

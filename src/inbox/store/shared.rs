@@ -137,7 +137,7 @@ impl Shared {
             let owed = accepted
                 .iter()
                 .filter(|event| event.row.stands.state == State::Owed);
-            self.owed.put(owed.map(|event| Open {
+            self.owed.add(owed.map(|event| Open {
                 place: event.place(),
                 tag: event.tag,
                 lane: event.row.lane,
@@ -288,14 +288,11 @@ impl Shared {
     }
 
     /// What memory needs to know of an event that lies at a place, delivery by delivery.
-    pub fn rows_of_meta(&self, at: Place, meta: &Meta) -> Vec<NewRow> {
-        let source = SourceName::new(&meta.source);
+    pub fn rows_of_meta<T: AsRef<str>>(&self, at: Place, meta: &Meta<T>) -> Vec<NewRow> {
         let each = (0u32..).zip(&meta.deliveries).map(|(n, planned)| {
-            let lane = LaneName {
-                source: source.clone(),
-                destination: DestinationName::new(&planned.destination),
-            };
-            let lane = self.lanes.number(&lane);
+            let lane = self
+                .lanes
+                .number_of(meta.source.as_ref(), &planned.destination);
             NewRow {
                 segment: at.segment,
                 tag: meta.tag,
@@ -357,22 +354,42 @@ pub struct Lanes(RwLock<Names>);
 #[derive(Default)]
 struct Names {
     names: Vec<LaneName>,
-    numbers: HashMap<LaneName, u32>,
+    /// By source, then by destination.
+    numbers: HashMap<String, HashMap<String, u32>>,
+}
+
+impl Names {
+    fn number(&self, source: &str, destination: &str) -> Option<u32> {
+        self.numbers.get(source)?.get(destination).copied()
+    }
 }
 
 impl Lanes {
     pub fn number(&self, name: &LaneName) -> u32 {
-        if let Some(number) = self.known(name) {
+        self.number_of(name.source.as_str(), name.destination.as_str())
+    }
+
+    pub fn number_of(&self, source: &str, destination: &str) -> u32 {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(number) = known.number(source, destination) {
             return number;
         }
+        drop(known);
         let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(number) = names.numbers.get(name) {
-            return *number;
+        if let Some(number) = names.number(source, destination) {
+            return number;
         }
         // Lanes come from configuration: there are never 2^32 of them.
         let number = u32::try_from(names.names.len()).unwrap_or(u32::MAX);
-        names.names.push(name.clone());
-        names.numbers.insert(name.clone(), number);
+        names.names.push(LaneName {
+            source: SourceName::new(source),
+            destination: DestinationName::new(destination),
+        });
+        names
+            .numbers
+            .entry(source.to_owned())
+            .or_default()
+            .insert(destination.to_owned(), number);
         number
     }
 
@@ -380,9 +397,7 @@ impl Lanes {
         self.0
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .numbers
-            .get(name)
-            .copied()
+            .number(name.source.as_str(), name.destination.as_str())
     }
 
     /// Every lane that the source and the destination fit, where they are given.

@@ -65,8 +65,12 @@ impl<'a> Reader<'a> {
         self.take(length as usize)
     }
 
+    pub fn str(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+
     pub fn text(&mut self) -> Option<String> {
-        std::str::from_utf8(self.bytes()?).ok().map(str::to_owned)
+        self.str().map(str::to_owned)
     }
 
     /// The outer option: there were enough bytes. The inner: it names a place.

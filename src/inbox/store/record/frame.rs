@@ -1,6 +1,6 @@
 //! The head of a frame.
 
-use super::{ALIGN, FRAME_HEAD, Reader, put_u32, put_u64};
+use super::{ALIGN, FRAME_HEAD, Reader};
 use crate::message::EventId;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,36 +46,37 @@ pub struct FrameHead {
 
 impl FrameHead {
     pub fn encode(&self, mark: u64, offset: u32) -> [u8; FRAME_HEAD] {
-        let mut out = Vec::with_capacity(FRAME_HEAD);
-        put_u64(&mut out, mark ^ u64::from(offset));
-        put_u32(&mut out, self.length);
-        put_u32(&mut out, self.payload_crc);
-        out.push(match self.kind {
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        let kind = match self.kind {
             Kind::Accepted => 1,
             Kind::Step => 2,
             Kind::Word => 3,
-        });
-        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-        out.push(
-            flag(self.first_of_commit, FIRST_OF_COMMIT)
-                | flag(self.conflicts.key, KEY_CONFLICT)
-                | flag(self.conflicts.business, BUSINESS_CONFLICT),
-        );
-        out.extend_from_slice(&[0, 0]);
+        };
+        let flags = flag(self.first_of_commit, FIRST_OF_COMMIT)
+            | flag(self.conflicts.key, KEY_CONFLICT)
+            | flag(self.conflicts.business, BUSINESS_CONFLICT);
         let subject = self.subject.unwrap_or(EventId {
             segment: 0,
             offset: 0,
             tag: 0,
         });
-        put_u32(&mut out, subject.segment);
-        put_u32(&mut out, subject.offset);
-        put_u64(&mut out, subject.tag);
-        let crc = crc32fast::hash(&out);
-        put_u32(&mut out, crc);
         let mut head = [0; FRAME_HEAD];
-        for (to, from) in head.iter_mut().zip(out) {
-            *to = from;
-        }
+        let (said, crc) = head.split_at_mut(FRAME_HEAD - 4);
+        let mut rest = &mut *said;
+        let mut put = |bytes: &[u8]| {
+            if let Some((to, after)) = std::mem::take(&mut rest).split_at_mut_checked(bytes.len()) {
+                to.copy_from_slice(bytes);
+                rest = after;
+            }
+        };
+        put(&(mark ^ u64::from(offset)).to_le_bytes());
+        put(&self.length.to_le_bytes());
+        put(&self.payload_crc.to_le_bytes());
+        put(&[kind, flags, 0, 0]);
+        put(&subject.segment.to_le_bytes());
+        put(&subject.offset.to_le_bytes());
+        put(&subject.tag.to_le_bytes());
+        crc.copy_from_slice(&crc32fast::hash(said).to_le_bytes());
         head
     }
 

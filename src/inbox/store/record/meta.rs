@@ -55,20 +55,20 @@ pub struct Version {
 /// What is known of an accepted event without its headers and body: the first part of the
 /// payload, with its own checksum so that it can be read alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Meta {
+pub struct Meta<T = String> {
     pub tag: u64,
     pub claim: ClaimHashes,
     pub keep: Duration,
     pub received_at: Timestamp,
     pub body_bytes: u32,
     pub peer: IpAddr,
-    pub source: String,
-    pub provider: String,
-    pub method: String,
-    pub target: String,
-    pub event_key: String,
-    pub event_type: String,
-    pub verified: String,
+    pub source: T,
+    pub provider: T,
+    pub method: T,
+    pub target: T,
+    pub event_key: T,
+    pub event_type: T,
+    pub verified: T,
     /// From one to eight.
     pub deliveries: Vec<Planned>,
     pub business: Option<ClaimHashes>,
@@ -86,9 +86,9 @@ pub struct Added {
     pub version: Option<Version>,
 }
 
-impl Meta {
+impl<'a> Meta<&'a str> {
     /// None for a body of 4 GiB, and for a number of deliveries that cannot be.
-    pub fn of(event: &StoredEvent, added: Added) -> Option<Meta> {
+    pub fn of(event: &'a StoredEvent, added: Added) -> Option<Self> {
         if !(1..=DELIVERIES as usize).contains(&added.deliveries.len()) {
             return None;
         }
@@ -102,37 +102,47 @@ impl Meta {
             received_at: event.received_at,
             body_bytes: u32::try_from(event.body.len()).ok()?,
             peer: event.peer,
-            source: event.source.as_str().to_owned(),
-            provider: event.provider.clone(),
-            method: event.method.clone(),
-            target: event.target.clone(),
-            event_key: event.event_key.clone(),
-            event_type: event.event_type.clone(),
-            verified: event.verified.clone(),
+            source: event.source.as_str(),
+            provider: &event.provider,
+            method: &event.method,
+            target: &event.target,
+            event_key: &event.event_key,
+            event_type: &event.event_type,
+            verified: &event.verified,
         })
     }
+}
 
-    fn encode(&self) -> Option<Vec<u8>> {
-        let texts = [
-            &self.source,
-            &self.provider,
-            &self.method,
-            &self.target,
-            &self.event_key,
-            &self.event_type,
-            &self.verified,
-        ];
-        let mut out = Vec::with_capacity(128 + texts.iter().map(|t| t.len() + 4).sum::<usize>());
+impl<T: AsRef<str>> Meta<T> {
+    fn texts(&self) -> [&str; 7] {
+        [
+            self.source.as_ref(),
+            self.provider.as_ref(),
+            self.method.as_ref(),
+            self.target.as_ref(),
+            self.event_key.as_ref(),
+            self.event_type.as_ref(),
+            self.verified.as_ref(),
+        ]
+    }
+
+    /// More bytes than it takes.
+    fn at_most(&self) -> usize {
+        let deliveries = self.deliveries.iter().map(|d| d.destination.len() + 32);
+        256 + self.texts().iter().map(|t| t.len() + 4).sum::<usize>() + deliveries.sum::<usize>()
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) -> Option<()> {
         out.push(VERSION);
-        put_u64(&mut out, self.tag);
+        put_u64(out, self.tag);
         out.extend_from_slice(&self.claim.key);
         out.extend_from_slice(&self.claim.key_and_body);
         put_u64(
-            &mut out,
+            out,
             u64::try_from(self.keep.as_millis()).unwrap_or(u64::MAX),
         );
-        put_u64(&mut out, self.received_at.as_millis());
-        put_u32(&mut out, self.body_bytes);
+        put_u64(out, self.received_at.as_millis());
+        put_u32(out, self.body_bytes);
         match self.peer {
             IpAddr::V4(ip) => {
                 out.push(4);
@@ -143,14 +153,14 @@ impl Meta {
                 out.extend_from_slice(&ip.octets());
             }
         }
-        for text in texts {
-            put_bytes(&mut out, text.as_bytes())?;
+        for text in self.texts() {
+            put_bytes(out, text.as_bytes())?;
         }
         out.push(u8::try_from(self.deliveries.len()).ok()?);
         for delivery in &self.deliveries {
-            put_bytes(&mut out, delivery.destination.as_bytes())?;
+            put_bytes(out, delivery.destination.as_bytes())?;
             out.push(state_code(delivery.state));
-            Order::put(&mut out, delivery.order);
+            Order::put(out, delivery.order);
         }
         out.push(u8::from(self.business.is_some()));
         if let Some(business) = &self.business {
@@ -159,13 +169,15 @@ impl Meta {
         }
         out.push(u8::from(self.version.is_some()));
         if let Some(version) = &self.version {
-            put_u64(&mut out, version.key);
+            put_u64(out, version.key);
             out.extend_from_slice(&version.stamp.to_le_bytes());
         }
-        Some(out)
+        Some(())
     }
+}
 
-    fn decode(bytes: &[u8]) -> Option<Meta> {
+impl<'a, T: From<&'a str>> Meta<T> {
+    fn decode(bytes: &'a [u8]) -> Option<Self> {
         let mut r = Reader(bytes);
         let version = r.u8()?;
         if version != VERSION && version != OLD {
@@ -185,13 +197,13 @@ impl Meta {
                 6 => IpAddr::V6(Ipv6Addr::from(r.array::<16>()?)),
                 _ => return None,
             },
-            source: r.text()?,
-            provider: r.text()?,
-            method: r.text()?,
-            target: r.text()?,
-            event_key: r.text()?,
-            event_type: r.text()?,
-            verified: r.text()?,
+            source: r.str()?.into(),
+            provider: r.str()?.into(),
+            method: r.str()?.into(),
+            target: r.str()?.into(),
+            event_key: r.str()?.into(),
+            event_type: r.str()?.into(),
+            verified: r.str()?.into(),
             deliveries: Vec::new(),
             business: None,
             version: None,
@@ -226,10 +238,7 @@ impl Meta {
         Some(meta)
     }
 
-    /// The meta from the beginning of an accepted event's payload.
-    ///
-    /// `Err(n)`: it may be there, but only `n` bytes of the payload would show it.
-    pub fn from_payload(payload: &[u8]) -> Result<Option<Meta>, usize> {
+    fn parse(payload: &'a [u8]) -> Result<Option<Self>, usize> {
         let mut r = Reader(payload);
         let Some(length) = r.u32() else { return Err(4) };
         let whole = length as usize + 8;
@@ -240,7 +249,25 @@ impl Meta {
             .then(|| Meta::decode(meta))
             .flatten())
     }
+}
 
+impl<'a> Meta<&'a str> {
+    /// The meta of an accepted event's whole payload, with its texts where they are.
+    pub fn peek(payload: &'a [u8]) -> Option<Self> {
+        Meta::parse(payload).ok().flatten()
+    }
+}
+
+impl Meta {
+    /// The meta from the beginning of an accepted event's payload.
+    ///
+    /// `Err(n)`: it may be there, but only `n` bytes of the payload would show it.
+    pub fn from_payload(payload: &[u8]) -> Result<Option<Meta>, usize> {
+        Meta::parse(payload)
+    }
+}
+
+impl<T> Meta<T> {
     /// The delivery that an id of this event names; none when there is none of that number.
     pub fn delivery(&self, id: EventId) -> Option<&Planned> {
         self.deliveries.get(id.delivery() as usize)
@@ -253,12 +280,19 @@ impl Meta {
 }
 
 /// The payload of an accepted event. None when a part is longer than 4 GiB.
-pub fn encode_accepted(meta: &Meta, headers: &Headers, body: &[u8]) -> Option<Vec<u8>> {
-    let head = meta.encode()?;
+pub fn encode_accepted<T: AsRef<str>>(
+    meta: &Meta<T>,
+    headers: &Headers,
+    body: &[u8],
+) -> Option<Vec<u8>> {
     let mut out =
-        Vec::with_capacity(head.len() + 16 + headers.bytes() + 8 * headers.len() + body.len());
-    put_bytes(&mut out, &head)?;
-    put_u32(&mut out, crc32fast::hash(&head));
+        Vec::with_capacity(meta.at_most() + headers.bytes() + 8 * headers.len() + body.len());
+    put_u32(&mut out, 0);
+    meta.encode(&mut out)?;
+    let (length, head) = out.split_at_mut_checked(4)?;
+    let crc = crc32fast::hash(head);
+    length.copy_from_slice(&u32::try_from(head.len()).ok()?.to_le_bytes());
+    put_u32(&mut out, crc);
     put_u32(&mut out, u32::try_from(headers.len()).ok()?);
     for (name, value) in headers.iter() {
         put_bytes(&mut out, name)?;

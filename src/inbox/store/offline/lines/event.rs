@@ -105,9 +105,9 @@ pub enum Text {
 
 impl Event {
     /// `steps`: of each delivery, in their order.
-    pub fn new(
+    pub fn new<T>(
         id: EventId,
-        meta: &Meta,
+        meta: &Meta<T>,
         event: &StoredEvent,
         conflicts: Conflicts,
         steps: &[Vec<Step>],
