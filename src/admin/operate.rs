@@ -253,10 +253,13 @@ async fn operate(
         DeedKind::DiscardMany if many.reason.trim().is_empty() => {
             return Err(Problem::bad_parameter("reason", "a discard needs a reason"));
         }
-        DeedKind::DiscardMany => Operation::Discard {
+        DeedKind::DiscardMany | DeedKind::Discard => Operation::Discard {
             reason: many.reason.clone(),
         },
-        _ => Operation::Redrive,
+        DeedKind::RedriveMany | DeedKind::Redrive => Operation::Redrive,
+        DeedKind::Pause | DeedKind::Resume => {
+            return Err(Problem::bad_parameter("body", "this is not done to many"));
+        }
     };
     let ids = collect(&state, &filter).await?;
     if let Some(expected) = many.count.filter(|count| *count != ids.len() as u64) {

@@ -50,6 +50,22 @@ pub enum How {
     Fresh,
 }
 
+/// Puts a small file in place of the one before, whole or not at all, durable when it returns. `names`
+/// are that of the new one while it is written, and its own.
+pub fn replace(
+    disk: &dyn Disk,
+    directory: &Path,
+    names: (&str, &str),
+    bytes: &[u8],
+) -> io::Result<()> {
+    let new = directory.join(names.0);
+    let file = disk.open(&new, How::Fresh)?;
+    write_all_at(&*file, bytes, 0)?;
+    file.sync_data()?;
+    disk.rename(&new, &directory.join(names.1))?;
+    disk.sync_dir(directory)
+}
+
 /// Writes all of `bytes`, through interruptions and short writes.
 pub fn write_all_at(file: &dyn DiskFile, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {

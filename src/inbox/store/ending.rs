@@ -35,12 +35,7 @@ pub fn write(disk: &dyn Disk, directory: &Path, store: &[u8; 16], end: Place) ->
     record::put_place(&mut bytes, Some(end));
     let crc = crc32fast::hash(&bytes);
     record::put_u32(&mut bytes, crc);
-    let new = directory.join(NEW);
-    let file = disk.open(&new, How::Fresh)?;
-    disk::write_all_at(&*file, &bytes, 0)?;
-    file.sync_data()?;
-    disk.rename(&new, &directory.join(NAME))?;
-    disk.sync_dir(directory)
+    disk::replace(disk, directory, (NEW, NAME), &bytes)
 }
 
 #[cfg(test)]
