@@ -15,7 +15,7 @@ pub const ROWS: usize = 48;
 pub const CLAIMS: usize = 140;
 pub const BLOCKS: usize = 300;
 pub const REFS: usize = 900;
-pub const VERSIONS: usize = 100;
+pub const VERSIONS: usize = 90;
 
 /// A row with all that a start needs to know when it is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,19 +199,22 @@ pub fn decode_claims(bytes: &[u8]) -> Option<Vec<StoredClaim>> {
     Some(claims)
 }
 
-/// A version of an event in a segment.
+/// A version of an event in a segment, for a delivery that its destination wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredVersion {
     pub version: Version,
+    /// Number of the lane.
+    pub lane: u32,
     pub offset: u32,
     pub tag: u64,
 }
 
 pub fn encode_versions(versions: &[StoredVersion]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(versions.len() * 36);
+    let mut out = Vec::with_capacity(versions.len() * 40);
     for stored in versions {
         put_u64(&mut out, stored.version.key);
         out.extend_from_slice(&stored.version.stamp.to_le_bytes());
+        put_u32(&mut out, stored.lane);
         put_u32(&mut out, stored.offset);
         put_u64(&mut out, stored.tag);
     }
@@ -227,6 +230,7 @@ pub fn decode_versions(bytes: &[u8]) -> Option<Vec<StoredVersion>> {
                 key: r.u64()?,
                 stamp: i128::from_le_bytes(r.array()?),
             },
+            lane: r.u32()?,
             offset: r.u32()?,
             tag: r.u64()?,
         });
@@ -416,6 +420,7 @@ mod tests {
                     key: 1,
                     stamp: i128::MIN
                 },
+                lane: 3,
                 offset: 8,
                 tag: 9,
             };

@@ -276,10 +276,14 @@ impl Inner {
     }
 
     /// Which sealed segments hold nothing any more that someone may still want, oldest first.
-    pub fn expired(&self, now: Timestamp) -> Vec<u32> {
+    /// `holds`: a dead letter in it holds others.
+    pub fn expired(&self, now: Timestamp, holds: impl Fn(u32) -> bool) -> Vec<u32> {
         let mut gone: BTreeSet<u32> = BTreeSet::new();
         for (number, segment) in &self.segments {
-            let done = segment.sealed && segment.owed == 0 && segment.summary.keep_until <= now;
+            let done = segment.sealed
+                && segment.owed == 0
+                && segment.summary.keep_until <= now
+                && !holds(*number);
             // `refs` point backwards only, so what they need is decided already.
             let free = segment
                 .summary
@@ -297,11 +301,16 @@ impl Inner {
     /// time, too, and stay for something that is still owed. By each of those older ones: who stays
     /// for it. Without an end to this, one delivery that is owed for ever would hold every later
     /// segment: each tells of some events of the one before it.
-    pub fn held_up(&self, now: Timestamp) -> BTreeMap<u32, BTreeSet<u32>> {
+    pub fn held_up(
+        &self,
+        now: Timestamp,
+        holds: impl Fn(u32) -> bool,
+    ) -> BTreeMap<u32, BTreeSet<u32>> {
         let mut held_up: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
         let mut gone: BTreeSet<u32> = BTreeSet::new();
         for (number, segment) in &self.segments {
-            if !segment.sealed || segment.owed > 0 || segment.summary.keep_until > now {
+            let wanted = segment.owed > 0 || segment.summary.keep_until > now;
+            if !segment.sealed || wanted || holds(*number) {
                 continue;
             }
             let needed: Vec<(&u32, &Segment)> = segment
@@ -411,22 +420,28 @@ mod tests {
             ..Inner::default()
         };
         // 1 must be kept, so 2 with its steps, and so 3 with those of 2.
-        assert_eq!(inner.expired(Timestamp::from_secs(50)), [4]);
+        assert_eq!(inner.expired(Timestamp::from_secs(50), |_| false), [4]);
         // 2 waits for one that is kept; 3 only for one that is not.
         assert_eq!(
-            inner.held_up(Timestamp::from_secs(50)),
+            inner.held_up(Timestamp::from_secs(50), |_| false),
             [(2, [3].into())].into()
         );
-        assert_eq!(inner.held_up(Timestamp::from_secs(100)), [].into());
-        assert_eq!(inner.expired(Timestamp::from_secs(100)), [1, 2, 3, 4]);
-        inner.segments.get_mut(&2).unwrap().owed = 1;
-        assert_eq!(inner.expired(Timestamp::from_secs(100)), [1, 4]);
         assert_eq!(
-            inner.held_up(Timestamp::from_secs(100)),
+            inner.held_up(Timestamp::from_secs(100), |_| false),
+            [].into()
+        );
+        assert_eq!(
+            inner.expired(Timestamp::from_secs(100), |_| false),
+            [1, 2, 3, 4]
+        );
+        inner.segments.get_mut(&2).unwrap().owed = 1;
+        assert_eq!(inner.expired(Timestamp::from_secs(100), |_| false), [1, 4]);
+        assert_eq!(
+            inner.held_up(Timestamp::from_secs(100), |_| false),
             [(2, [3].into())].into()
         );
         inner.remove(&[1, 4]);
         inner.segments.get_mut(&2).unwrap().owed = 0;
-        assert_eq!(inner.expired(Timestamp::from_secs(100)), [2, 3]);
+        assert_eq!(inner.expired(Timestamp::from_secs(100), |_| false), [2, 3]);
     }
 }

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::State;
 use super::blocks::{self, StoredClaim, StoredRow, StoredSegment, StoredVersion};
 use super::catalog::{Block, Inner, OVERLAY_MAX, RowState, Rows, Stands, block_before, is_open};
 use super::claims::claims_of;
@@ -140,11 +141,15 @@ fn write_segment(
                     offset,
                 }),
             );
-            versions.extend(meta.version.map(|version| StoredVersion {
-                version,
-                offset,
-                tag: meta.tag,
-            }));
+            if let Some(version) = meta.version {
+                let wanted = meta.deliveries.iter().filter(|d| d.state == State::Owed);
+                versions.extend(wanted.map(|planned| StoredVersion {
+                    version,
+                    lane: shared.lanes.number_of(meta.source, &planned.destination),
+                    offset,
+                    tag: meta.tag,
+                }));
+            }
         }
         if claims.len() >= blocks::CLAIMS * BATCH {
             built.claims += write_claims(index, number, &mut part, &claims)?;

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::catalog::{Rows, Segment};
 use super::disk;
+use super::pace;
 use super::queue::{Reply, answer};
 use super::record::Place;
 use super::room::NoRoom;
@@ -221,6 +222,7 @@ impl Writer {
     pub(super) fn expire(&mut self, now: Timestamp, reply: Reply<Vec<Segment>>) {
         self.commit();
         let now = self.pace.believe(now, self.began.elapsed());
+        self.write_time();
         let old = {
             let inner = self.shared.catalog.lock();
             inner
@@ -239,7 +241,10 @@ impl Writer {
             let _ = self.rotate(false);
         }
         self.carry_forward(now);
-        let numbers = self.shared.catalog.lock().expired(now);
+        let numbers = {
+            let inner = self.shared.catalog.lock();
+            inner.expired(now, |number| self.shared.owed.holds(number))
+        };
         // What operators did stays; without room for it, so do the segments.
         let removed = if self.carry_words(&numbers, now) {
             self.shared.catalog.lock().remove(&numbers)
@@ -265,6 +270,18 @@ impl Writer {
     }
 }
 
+impl Writer {
+    /// So that the next start need not believe the clock either.
+    fn write_time(&mut self) {
+        if let Some(at) = self.pace.worth_writing()
+            && let Some(directory) = self.shared.journal.parent()
+            && let Err(error) = pace::write(&*self.shared.disk, directory, at)
+        {
+            tracing::warn!(%error, "how far expiry has come could not be written down");
+        }
+    }
+}
+
 /// Steps that one expiry writes down anew at most: others wait for the writer meanwhile.
 const CARRY_MAX: usize = 4_000;
 
@@ -273,7 +290,10 @@ impl Writer {
     /// that whoever reads the journal from its beginning still sees how those stand. Of their
     /// attempts, the earlier ones go with the segments that they lie in.
     fn carry_forward(&mut self, now: Timestamp) {
-        let held_up = self.shared.catalog.lock().held_up(now);
+        let held_up = {
+            let inner = self.shared.catalog.lock();
+            inner.held_up(now, |number| self.shared.owed.holds(number))
+        };
         let mut left = CARRY_MAX;
         for (older, holders) in held_up {
             // Without its rows it all stays until the next time.
@@ -316,7 +336,8 @@ impl Writer {
                 Ok(None) => continue,
                 Err(_) => return false,
             };
-            let room = self.fits_word() || (self.commit() && self.rotate(false).is_ok());
+            // With what is kept back, and with the ballast: the segments that go give back more.
+            let room = self.fits_word(&word) || (self.commit() && self.rotate(true).is_ok());
             if !room {
                 return false;
             }

@@ -267,7 +267,10 @@ impl Embedded {
             deliveries: plan.deliveries.iter().map(planned).collect(),
             version: plan.version.as_ref().map(|version| Version {
                 key: keys.version(&event.source, &version.key, |hash| {
-                    self.shared.versions.known(hash)
+                    plan.deliveries.iter().any(|delivery| {
+                        let lane = self.shared.lanes.known(&lane(&delivery.destination));
+                        lane.is_some_and(|lane| self.shared.versions.known(hash, lane))
+                    })
                 }),
                 stamp: version.stamp,
             }),

@@ -1,7 +1,6 @@
 //! Taking in an event that another store has accepted, with all that happened to it there, and what
 //! operators did there.
 
-use super::StoreError;
 use super::owed::Open;
 use super::queue::{Answered, Heard, Offer, Outcome, Reply, answer};
 use super::record::{Conflicts, Delivery, Place, Step, Word};
@@ -9,6 +8,7 @@ use super::segment::MetaRead;
 use super::shared::{NewRow, reading};
 use super::steps::cut;
 use super::writer::{Placed, Writer};
+use super::{Deed, StoreError, Unavailable};
 use crate::message::EventId;
 
 /// Such an event.
@@ -145,6 +145,10 @@ impl Writer {
             cut(&mut step.reason);
             let attempt = step.happened.attempt_mut();
             let said = attempt.map_or(0, |attempt| self.cut_attempt(attempt));
+            // What is in the group may be this very event: without it there is nothing to tell.
+            if !self.fits_answer(said) && !self.commit() {
+                return Err(StoreError::Unavailable(Unavailable::WriteFailed));
+            }
             let Some((open, granted)) = self.stands_for(id, said)? else {
                 return Ok(());
             };
@@ -159,12 +163,16 @@ impl Writer {
     }
 
     /// Writes down what an operator did in another store, under its number there, or the next one
-    /// here where that is taken.
-    pub(super) fn load_word(&mut self, word: Word, reply: Reply<u64>) {
-        if let Err(e) = self.room_for_word() {
+    /// here where that is taken, and what is said `after` it, in one commit. The later one stands
+    /// first: cut off between them, what was paused here is still paused.
+    pub(super) fn load_word(&mut self, word: Word, after: Option<Deed>, reply: Reply<u64>) {
+        if let Err(e) = self.room_for_words(1 + u32::from(after.is_some())) {
             return answer(reply, Err(e));
         }
         let number = self.next_number().max(word.number);
+        if let Some(after) = after {
+            self.cut_word(number.saturating_add(1), after);
+        }
         self.cut_word(number, word.deed);
         self.group.outcomes.push(Outcome::Record(reply, number));
     }

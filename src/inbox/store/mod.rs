@@ -170,7 +170,7 @@ pub trait Store: Send + Sync + 'static {
     fn row(&self, id: EventId) -> Pending<'_, Result<Option<Row>, StoreError>>;
 
     /// The latest event about the same as that of `id`, when it has a higher stamp
-    /// ([`EventVersion`]).
+    /// ([`EventVersion`]), of those that this delivery's destination wants, too.
     fn overtaken(&self, id: EventId) -> Pending<'_, Result<Option<EventId>, StoreError>>;
 
     /// Ends a lease without an attempt: a later event says it all.
@@ -262,7 +262,8 @@ pub struct PlannedOrder {
     pub hold: bool,
 }
 
-/// Of the events of a source with the same key, the one with the highest stamp is the latest.
+/// Of the events of a source with the same key that a destination wants, the one with the highest
+/// stamp is the latest there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventVersion {
     pub key: Vec<u8>,

@@ -235,7 +235,7 @@ pub struct Opened {
     pub active_bytes: u64,
     pub end: u32,
     pub lock: Arc<dyn DiskFile>,
-    /// The latest moment that the journal knows of.
+    /// Where expiry begins: what was believed before, or the latest moment that the journal knows of.
     pub latest: Option<Timestamp>,
     /// With which the keys of imported events were hashed.
     pub former_keys: Vec<[u8; 32]>,
@@ -320,7 +320,7 @@ pub fn open(config: &EmbeddedConfig, parts: &Parts) -> Result<Opened, OpenError>
         "reading the keys of imported events in",
         directory,
     ))?;
-    opened.latest = latest(&opened.shared);
+    opened.latest = pace::read(disk, directory).or_else(|| latest(&opened.shared));
     let end = Place {
         segment: opened.active.number(),
         offset: opened.end,
@@ -728,7 +728,9 @@ impl Replay {
                     segment: number,
                     offset: stored.offset,
                 };
-                shared.versions.put(stored.version, at.with_tag(stored.tag));
+                shared
+                    .versions
+                    .put(stored.version, stored.lane, at.with_tag(stored.tag));
             }
             for offset in index.words(number, &segment)? {
                 let at = Place {

@@ -4,6 +4,7 @@
 //! cost two small entries.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 
 use super::record::{Order, Place};
 
@@ -89,6 +90,17 @@ impl Orders {
             Members::One(place) => Some(*place),
             Members::Many(all) => all.first().copied(),
         }
+    }
+
+    /// Those that were accepted after a member, latest first.
+    pub fn behind(&self, lane: u32, place: Place, order: Order) -> impl Iterator<Item = Place> {
+        let group = self.groups.get(&(lane, order.hash));
+        let all = group.and_then(|group| match &group.members {
+            Members::One(_) => None,
+            Members::Many(all) => Some(all),
+        });
+        let behind = all.map(|all| all.range((Bound::Excluded(place), Bound::Unbounded)));
+        behind.into_iter().flatten().rev().copied()
     }
 
     /// Someone is in this order.

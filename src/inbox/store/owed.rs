@@ -341,6 +341,25 @@ impl Owed {
         self.table().orders.any(lane, hash)
     }
 
+    /// A dead letter of this segment holds one that is owed: until it is redriven or discarded.
+    pub fn holds(&self, segment: u32) -> bool {
+        let table = self.table();
+        let Some(there) = table.by_place.get(&segment) else {
+            return false;
+        };
+        let mut dead = there
+            .iter()
+            .filter_map(|number| table.slots.get(*number))
+            .filter(|slot| slot.dead && slot.ordered);
+        dead.any(|slot| {
+            let order = table.orders.of(slot.place).filter(|order| order.hold);
+            order.is_some_and(|order| {
+                let mut behind = table.orders.behind(slot.lane, slot.place, order);
+                behind.any(|place| table.slot(place).is_some_and(|slot| !slot.dead))
+            })
+        })
+    }
+
     /// How many are owed, how many are dead, and since when the oldest of the owed is.
     pub fn figures(&self) -> (usize, usize, Option<Timestamp>) {
         let table = self.table();

@@ -26,8 +26,8 @@ pub enum Command {
     Expire(Timestamp, Reply<Vec<Segment>>),
     /// An event of another store, with its history.
     Load(Box<Loaded>, Reply<Heard>),
-    /// What an operator did there.
-    LoadWord(Box<Word>, Reply<u64>),
+    /// What an operator did there, and what is said here after it.
+    LoadWord(Box<(Word, Option<Deed>)>, Reply<u64>),
 }
 
 /// An operator's word on a delivery.

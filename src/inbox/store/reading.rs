@@ -270,15 +270,20 @@ impl Shared {
         Ok(audit)
     }
 
-    /// The latest event about the same as this one, when it is later.
+    /// The latest event about the same as this one that goes to the same destination, when it is
+    /// later.
     pub fn overtaken_by(&self, id: EventId) -> Result<Option<EventId>, StoreError> {
         let Some(file) = self.catalog.file(id.segment) else {
             return Ok(None);
         };
         match file.read_meta(id.event().offset).map_err(reading)? {
-            MetaRead::Good(meta, _) if meta.tag == id.tag => Ok(meta
-                .version
-                .and_then(|version| self.versions.after(version))),
+            MetaRead::Good(meta, _) if meta.tag == id.tag => {
+                let version = meta.version.zip(meta.delivery(id));
+                Ok(version.and_then(|(version, planned)| {
+                    let lane = self.lanes.number_of(&meta.source, &planned.destination);
+                    self.versions.after(version, lane)
+                }))
+            }
             MetaRead::Good(..) | MetaRead::Damaged | MetaRead::NoEvent => Ok(None),
         }
     }

@@ -146,8 +146,8 @@ impl Shared {
             }));
             for event in accepted {
                 if let Some(version) = event.version {
-                    self.versions
-                        .put(version, event.place().with_tag(event.tag));
+                    let id = event.place().event().with_tag(event.tag);
+                    self.versions.put(version, event.row.lane, id);
                 }
             }
         }
@@ -299,7 +299,7 @@ impl Shared {
                 row: RowState::of(meta, at.offset + n, lane, planned.state),
                 keep: meta.keep,
                 order: planned.order,
-                version: meta.version.filter(|_| n == 0),
+                version: meta.version.filter(|_| planned.state == State::Owed),
                 first: n == 0,
             }
         });
@@ -332,7 +332,7 @@ pub struct NewRow {
     pub row: RowState,
     pub keep: Duration,
     pub order: Option<Order>,
-    /// Of the event; with its first delivery only.
+    /// Of the event; not with a delivery that its destination does not want.
     pub version: Option<Version>,
     /// The first delivery of its event.
     pub first: bool,

@@ -4,7 +4,9 @@
 use super::Response;
 use super::owed::{Granted, Open};
 use super::queue::{Asked, Outcome, Reply, answer};
-use super::record::{Conflicts, FRAME_HEAD, FrameHead, Happened, Kind, Place, Step, Word};
+use super::record::{
+    Conflicts, FRAME_HEAD, FrameHead, Happened, Kind, Place, Step, Word, frame_span,
+};
 use super::shared::Stepped;
 use super::writer::Writer;
 use super::{
@@ -176,7 +178,7 @@ impl Writer {
 
     /// An entry of the audit by itself; a pause or its end among them.
     pub(super) fn record(&mut self, deed: Deed, reply: Reply<u64>) {
-        match self.room_for_word() {
+        match self.room_for_words(1) {
             Ok(()) => {
                 let number = self.new_word(deed);
                 self.group.outcomes.push(Outcome::Record(reply, number));
@@ -185,11 +187,11 @@ impl Writer {
         }
     }
 
-    pub(super) fn room_for_word(&mut self) -> Result<(), StoreError> {
+    pub(super) fn room_for_words(&mut self, words: u32) -> Result<(), StoreError> {
         if self.shared.failed() {
             return Err(StoreError::Unavailable(Unavailable::WriteFailed));
         }
-        if !self.fits(WORD_MAX, 0) {
+        if !self.fits(words * WORD_MAX, 0) {
             self.commit();
             self.rotate(true).map_err(StoreError::Unavailable)?;
         }
@@ -204,7 +206,8 @@ impl Writer {
 
     /// The number of the next entry of the audit.
     pub(super) fn next_number(&self) -> u64 {
-        let in_group = self.group.words.iter().map(|(_, word)| word.number + 1);
+        let words = self.group.words.iter();
+        let in_group = words.map(|(_, word)| word.number.saturating_add(1));
         let next = self.shared.words.next_number();
         in_group.max().unwrap_or(0).max(next)
     }
@@ -295,13 +298,14 @@ impl Writer {
     /// be written down.
     pub(super) fn fits_step(&self, step: &Step) -> bool {
         let said = step.attempt().and_then(|attempt| attempt.response.as_ref());
-        let said = u32::try_from(said.map_or(0, response_bytes)).unwrap_or(u32::MAX);
-        self.fits(STEP_MAX.saturating_add(said), self.reserve())
+        self.fits(step_span(said.map_or(0, response_bytes)), self.reserve())
     }
 
-    /// Another entry of the audit fits, and leaves what is kept back.
-    pub(super) fn fits_word(&self) -> bool {
-        self.fits(WORD_MAX, self.reserve())
+    /// This entry of the audit fits.
+    pub(super) fn fits_word(&self, word: &Word) -> bool {
+        let length = word.encode().map_or(0, |payload| payload.len());
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        frame_span(length).is_some_and(|span| self.fits(span, 0))
     }
 
     /// How a delivery stands, with what this group has done to it, and its lease. It is held: to
@@ -313,6 +317,11 @@ impl Writer {
         self.stands_for(id, 0)
     }
 
+    /// A step with an answer of so many bytes fits into the segment without another commit.
+    pub(super) fn fits_answer(&self, answer: usize) -> bool {
+        self.fits(step_span(answer), 0)
+    }
+
     /// As `stands`, before a step with an answer of so many bytes.
     pub(super) fn stands_for(
         &mut self,
@@ -322,8 +331,7 @@ impl Writer {
         if self.shared.failed() {
             return Err(StoreError::Unavailable(Unavailable::WriteFailed));
         }
-        let span = STEP_MAX.saturating_add(u32::try_from(answer).unwrap_or(u32::MAX));
-        if !self.fits(span, 0) {
+        if !self.fits(step_span(answer), 0) {
             self.commit();
             self.rotate(true).map_err(StoreError::Unavailable)?;
         }
@@ -395,6 +403,11 @@ impl Writer {
         let head = FrameHead::decode(bytes, self.file.header.mark, place.offset)?;
         Step::decode(bytes.get(FRAME_HEAD..FRAME_HEAD + head.length as usize)?)
     }
+}
+
+/// What a step with an answer of so many bytes takes at most.
+fn step_span(answer: usize) -> u32 {
+    STEP_MAX.saturating_add(u32::try_from(answer).unwrap_or(u32::MAX))
 }
 
 fn response_bytes(response: &Response) -> usize {

@@ -15,6 +15,7 @@ use crate::telemetry::Metrics;
 
 mod crash;
 mod damage;
+mod keeping;
 mod measure;
 mod model;
 mod offline;
@@ -22,6 +23,7 @@ mod old;
 mod power;
 mod reopen;
 mod space;
+mod taking;
 
 /// Small, so that tests come by the end of a segment often.
 const SEGMENT: u32 = 128 << 10;

@@ -17,7 +17,7 @@ struct Table {
     entries: BTreeMap<u64, (Place, Timestamp)>,
     /// What is paused, and by which entry. Without a destination: the whole source.
     paused: HashMap<(SourceName, Option<DestinationName>), u64>,
-    /// By source: the last entry about its pauses, so that one that is read again, or out of
+    /// By source and destination: the last entry about its pauses, so that one that is read again, or out of
     /// order, changes nothing.
     heard: HashMap<(SourceName, Option<DestinationName>), u64>,
     last: u64,
@@ -30,7 +30,7 @@ impl Words {
 
     /// The number of the next entry. Only the writer makes any.
     pub fn next_number(&self) -> u64 {
-        self.lock().last + 1
+        self.lock().last.saturating_add(1)
     }
 
     /// An entry is durable. One that was carried forward is the same at another place.
@@ -76,18 +76,17 @@ impl Words {
             .collect()
     }
 
-    /// What must be written down anew before these segments go; what is too old is forgotten.
+    /// What must be written down anew before these segments go; what is too old is forgotten. The
+    /// last word about a lane's pause stays: an earlier one may stand in a segment that is kept.
     pub fn leaving(&self, segments: &[u32], now: Timestamp) -> Vec<(u64, Place)> {
         let mut table = self.lock();
-        let Table {
-            entries, paused, ..
-        } = &mut *table;
+        let Table { entries, heard, .. } = &mut *table;
         let mut leaving = Vec::new();
         entries.retain(|number, (place, at)| {
             if segments.binary_search(&place.segment).is_err() {
                 return true;
             }
-            let wanted = at.plus(AUDIT_KEEP) > now || paused.values().any(|by| by == number);
+            let wanted = at.plus(AUDIT_KEEP) > now || heard.values().any(|last| last == number);
             if wanted {
                 leaving.push((*number, *place));
             }
@@ -120,5 +119,34 @@ impl Table {
                 self.paused.remove(&key);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_a_number_after_the_last_one() {
+        let words = Words::default();
+        let place = Place {
+            segment: 1,
+            offset: 8192,
+        };
+        let deed = Deed {
+            at: Timestamp::MAX,
+            by: String::new(),
+            kind: DeedKind::Pause,
+            source: Some(SourceName::new("shop")),
+            destination: None,
+            event: None,
+            detail: String::new(),
+            count: u64::MAX,
+            outcome: String::new(),
+        };
+        let number = u64::MAX;
+        words.put(place, &Word { number, deed });
+        assert_eq!(words.next_number(), u64::MAX);
+        assert_eq!(words.leaving(&[1], Timestamp::MAX), [(u64::MAX, place)]);
     }
 }

@@ -107,7 +107,7 @@ impl Writer {
             Command::Record(deed, reply) => self.record(*deed, reply),
             Command::Expire(now, reply) => self.expire(now, reply),
             Command::Load(loaded, reply) => self.load(*loaded, reply),
-            Command::LoadWord(word, reply) => self.load_word(*word, reply),
+            Command::LoadWord(what, reply) => self.load_word(what.0, what.1, reply),
         }
     }
 

@@ -133,6 +133,31 @@ pub(crate) async fn the_latest_about_the_same_is_known((store, _keep): Bench) {
     assert_eq!(row(&*store, first).await.state, State::Owed);
 }
 
+pub(crate) async fn what_a_destination_does_not_want_overtakes_nothing_there(
+    (store, _keep): Bench,
+) {
+    let about = |key: &str, stamp: i128, ledger: bool| {
+        let mut plan = plan([to("main", None), to("ledger", None)]);
+        plan.deliveries[1].wanted = ledger;
+        plan.version = Some(EventVersion {
+            key: b"a".to_vec(),
+            stamp,
+        });
+        planned(event(key, "1", at(0)), plan)
+    };
+    let refund = new_id(&*store, about("1", 5, true)).await;
+    let note = new_id(&*store, about("2", 10, false)).await;
+    assert_eq!(store.overtaken(refund).await, Ok(Some(note)));
+    assert_eq!(store.overtaken(refund.of_delivery(1)).await, Ok(None));
+    let later = new_id(&*store, about("3", 7, true)).await;
+    assert_eq!(store.overtaken(refund).await, Ok(Some(note)));
+    assert_eq!(
+        store.overtaken(refund.of_delivery(1)).await,
+        Ok(Some(later))
+    );
+    assert_eq!(store.overtaken(later.of_delivery(1)).await, Ok(None));
+}
+
 fn deed(kind: DeedKind, destination: Option<&str>) -> Deed {
     Deed {
         at: at(7),

@@ -171,6 +171,7 @@ macro_rules! contract_tests {
                 a_business_key_makes_one_of_two_deliveries,
                 a_conflict_goes_as_the_source_wants,
                 the_latest_about_the_same_is_known,
+                what_a_destination_does_not_want_overtakes_nothing_there,
                 what_operators_do_is_in_the_audit,
                 a_lane_that_is_paused_gives_nothing,
             );

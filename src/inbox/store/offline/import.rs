@@ -350,10 +350,7 @@ impl<'a> Importer<'a> {
             detail: "it was paused here".to_owned(),
             ..word.deed.clone()
         });
-        self.load_word(word)?;
-        if let Some(deed) = again {
-            self.load_word(Word { number: 0, deed })?;
-        }
+        self.load_word(word, again)?;
         Ok(true)
     }
 
@@ -367,8 +364,8 @@ impl<'a> Importer<'a> {
         deed.kind == DeedKind::Resume && by.is_some_and(|by| by < self.from)
     }
 
-    fn load_word(&self, word: Word) -> Result<u64, StoreError> {
-        let answer = self.ask(|reply| Command::LoadWord(Box::new(word), reply))?;
+    fn load_word(&self, word: Word, after: Option<Deed>) -> Result<u64, StoreError> {
+        let answer = self.ask(|reply| Command::LoadWord(Box::new((word, after)), reply))?;
         answer.blocking_recv().unwrap_or(Err(StoreError::Unknown))
     }
 }

@@ -36,6 +36,8 @@ struct Known {
     event: StoredEvent,
     claim: Claim,
     version: Option<EventVersion>,
+    /// Where it goes.
+    wanted: BTreeSet<DestinationName>,
     /// Its key, and its business key, were taken by another content.
     conflicts: [bool; 2],
 }
@@ -165,6 +167,8 @@ impl Inner {
         };
         event.conflict_of = of;
         let at = event.received_at;
+        let wanted = plan.deliveries.iter().filter(|planned| planned.wanted);
+        let wanted = wanted.map(|planned| planned.destination.clone()).collect();
         for (number, planned) in plan.deliveries.into_iter().enumerate() {
             let entry = Entry {
                 lane: LaneName::new(&event.source, &planned.destination),
@@ -187,6 +191,7 @@ impl Inner {
             event,
             claim,
             version: plan.version,
+            wanted,
             conflicts,
         };
         self.events.insert(id, known);
@@ -363,9 +368,12 @@ impl Inner {
     pub(super) fn overtaken(&self, id: EventId) -> Option<EventId> {
         let own = self.events.get(&id.event())?;
         let version = own.version.as_ref()?;
+        let destination = &self.entries.get(&id)?.lane.destination;
         let about_the_same = self.events.iter().filter_map(|(id, known)| {
             let other = known.version.as_ref()?;
-            let same = known.event.source == own.event.source && other.key == version.key;
+            let same = known.event.source == own.event.source
+                && other.key == version.key
+                && known.wanted.contains(destination);
             same.then_some((other.stamp, std::cmp::Reverse(*id)))
         });
         let (stamp, latest) = about_the_same.max()?;

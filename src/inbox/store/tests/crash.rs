@@ -299,8 +299,13 @@ impl Known {
         let of = |key: &String| self.offered[key].plan().version.clone();
         for (key, id) in &self.acknowledged {
             let Some(own) = of(key) else { continue };
+            let to = &self.offered[key].plan().deliveries[0].destination;
+            let wants = |key: &String| {
+                let mut planned = self.offered[key].plan().deliveries.iter();
+                planned.any(|planned| planned.wanted && planned.destination == *to)
+            };
             let all = self.acknowledged.iter().filter_map(|(key, id)| {
-                let other = of(key).filter(|other| other.key == own.key)?;
+                let other = of(key).filter(|other| other.key == own.key && wants(key))?;
                 Some((other.stamp, std::cmp::Reverse(*id)))
             });
             let latest = all.max().filter(|(stamp, _)| *stamp > own.stamp);

@@ -40,6 +40,8 @@ struct Taken {
     claim: Claim,
     conflicts: [bool; 2],
     version: Option<EventVersion>,
+    /// Where it goes.
+    wanted: Vec<DestinationName>,
 }
 
 fn level(claim: &Claim, level: usize) -> Option<(Vec<u8>, [u8; 32])> {
@@ -139,9 +141,11 @@ impl Model {
     fn overtaken(&self, id: EventId) -> Option<EventId> {
         let own = self.taken.iter().find(|t| t.id == id.event())?;
         let version = own.version.as_ref()?;
+        let to = &self.events.iter().find(|k| k.id == id)?.destination;
         let same = self.taken.iter().filter_map(|t| {
             let other = t.version.as_ref()?;
-            (other.key == version.key).then_some((other.stamp, std::cmp::Reverse(t.id)))
+            (other.key == version.key && t.wanted.contains(to))
+                .then_some((other.stamp, std::cmp::Reverse(t.id)))
         });
         let (stamp, latest) = same.max()?;
         (stamp > version.stamp).then_some(latest.0)
@@ -334,11 +338,14 @@ impl Life {
             other => panic!("seed {}: {other:?}", self.seed),
         };
         event.conflict_of = of;
+        let wanted = plan.deliveries.iter().filter(|planned| planned.wanted);
+        let wanted = wanted.map(|planned| planned.destination.clone()).collect();
         self.model.taken.push(Taken {
             id,
             claim,
             conflicts,
             version: plan.version.clone(),
+            wanted,
         });
         for (n, planned) in plan.deliveries.into_iter().enumerate() {
             self.add(id.of_delivery(n as u32), event.clone(), planned);

@@ -224,13 +224,13 @@ async fn a_header_is_written_anew_from_its_copy_or_from_the_first_record() {
     assert_eq!(broken.content(&segment(1)), before);
 }
 
-fn exported(store: &Embedded) -> Vec<u8> {
+pub(super) fn exported(store: &Embedded) -> Vec<u8> {
     let mut out = Vec::new();
     store.export(&mut out, &mut |_| {}).unwrap();
     out
 }
 
-fn records_in(export: &[u8]) -> (Vec<Import>, Vec<DeedLine>) {
+pub(super) fn records_in(export: &[u8]) -> (Vec<Import>, Vec<DeedLine>) {
     let mut lines = Lines::new(export);
     let (mut events, mut deeds) = (Vec::new(), Vec::new());
     while let Some(line) = lines.next_line().unwrap() {
@@ -248,7 +248,10 @@ fn events_in(export: &[u8]) -> Vec<Import> {
 }
 
 /// Takes all of an export in: what became of its events, and how many deeds were new.
-fn take_in(store: &Embedded, export: &[u8]) -> (Vec<Result<Acceptance, StoreError>>, usize) {
+pub(super) fn take_in(
+    store: &Embedded,
+    export: &[u8],
+) -> (Vec<Result<Acceptance, StoreError>>, usize) {
     let spoken_of = inspect(export).unwrap().spoken_of;
     let mut importer = Importer::new(store, spoken_of).unwrap();
     let (events, deeds) = records_in(export);
@@ -257,14 +260,14 @@ fn take_in(store: &Embedded, export: &[u8]) -> (Vec<Result<Acceptance, StoreErro
     (answers, new.count())
 }
 
-fn import(store: &Embedded, events: &[Import]) -> Vec<Result<Acceptance, StoreError>> {
+pub(super) fn import(store: &Embedded, events: &[Import]) -> Vec<Result<Acceptance, StoreError>> {
     Importer::new(store, Default::default())
         .unwrap()
         .events(events)
 }
 
 /// A new store that knows keys as the exported one did, with all of it taken in.
-fn imported(export: &[u8]) -> Embedded {
+pub(super) fn imported(export: &[u8]) -> Embedded {
     let disk = FaultyDisk::new();
     let head = inspect(export).unwrap().head.unwrap();
     let keys = head.keys().unwrap();

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BadLine, bad, id};
+use super::{BadLine, bad, id, name};
 use crate::clock::Timestamp;
 use crate::inbox::store::record::Word;
 use crate::inbox::store::{Deed, DeedKind};
@@ -59,6 +59,12 @@ impl DeedLine {
         if self.number == 0 || self.number > u64::MAX / 2 {
             return Err(bad("number"));
         }
+        let named = |field, text: &'_ Option<String>| -> Result<(), BadLine> {
+            text.as_deref()
+                .map_or(Ok(()), |text| name(field, text).map(|_| ()))
+        };
+        named("source", &self.source)?;
+        named("destination", &self.destination)?;
         Ok(Word {
             number: self.number,
             deed: Deed {

@@ -1,12 +1,13 @@
 //! An event as a line.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 use data_encoding::{BASE64, HEXLOWER};
 use serde::{Deserialize, Serialize};
 
-use super::{BadLine, StepLine, bad, base64, hex, id};
+use super::{BadLine, StepLine, bad, base64, hex, id, name};
 use crate::clock::Timestamp;
 use crate::inbox::store::load::LoadedDelivery;
 use crate::inbox::store::record::{
@@ -155,7 +156,7 @@ impl Event {
             .collect::<Result<Vec<_>, _>>()
             .map(Headers::from_iter);
         Ok(StoredEvent {
-            source: SourceName::new(&self.source),
+            source: SourceName::new(name("source", &self.source)?),
             provider: self.provider.clone(),
             received_at: Timestamp::from_millis(self.received_ms),
             peer: self.peer,
@@ -176,6 +177,10 @@ impl Event {
         if !(1..=DELIVERIES).contains(&count) {
             return Err(bad("deliveries"));
         }
+        let all = || self.deliveries.iter().map(|d| d.destination.as_str());
+        if all().collect::<HashSet<_>>().len() < self.deliveries.len() {
+            return Err(bad("deliveries.destination"));
+        }
         let deliveries = self.deliveries.iter().map(DeliveryLine::planned);
         let version = self.version.as_ref().map(Versioned::version);
         let business = self.business.as_ref().map(|claimed| claimed.hashes());
@@ -191,9 +196,11 @@ impl Event {
 
     /// Which of its keys were taken by another content.
     pub fn conflicts(&self) -> Conflicts {
+        let business = self.business.as_ref().is_some_and(|b| b.conflict);
         Conflicts {
-            key: self.claim.conflict,
-            business: self.business.as_ref().is_some_and(|b| b.conflict),
+            // As the journal has it: of one of its keys it must be.
+            key: self.claim.conflict || (self.conflict_of.is_some() && !business),
+            business,
         }
     }
 
@@ -264,7 +271,7 @@ impl DeliveryLine {
             })
         });
         Ok(Planned {
-            destination: self.destination.clone(),
+            destination: name("deliveries.destination", &self.destination)?.to_owned(),
             state,
             order: order.transpose()?,
         })

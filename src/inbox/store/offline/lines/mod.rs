@@ -124,6 +124,13 @@ fn id(field: &str, text: Option<&str>) -> Result<Option<EventId>, BadLine> {
         .transpose()
 }
 
+/// The name of a source or a destination, as a rule file may have it.
+fn name<'a>(field: &str, text: &'a str) -> Result<&'a str, BadLine> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    let fits = !text.is_empty() && text.len() <= 64 && text.chars().all(plain);
+    fits.then_some(text).ok_or_else(|| bad(field))
+}
+
 /// A value of a known length in hex.
 pub fn hex<const N: usize>(field: &str, text: &str) -> Result<[u8; N], BadLine> {
     HEXLOWER

@@ -20,6 +20,11 @@ fn text() -> impl Strategy<Value = String> {
     ".{0,12}"
 }
 
+/// Of a source or a destination.
+fn plain() -> impl Strategy<Value = String> {
+    "[a-z0-9_-]{1,12}"
+}
+
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     vec(any::<u8>(), 0..40)
 }
@@ -89,7 +94,7 @@ prop_compose! {
 
 prop_compose! {
     fn any_delivery()(
-        destination in text(),
+        destination in plain(),
         wanted: bool,
         order in option::of(any::<(u64, bool)>()),
         steps in vec(any_step(), 0..4),
@@ -125,7 +130,8 @@ prop_compose! {
 
 prop_compose! {
     fn any_stored()(
-        texts in vec(text(), 7),
+        source in plain(),
+        texts in vec(text(), 6),
         received_at in any_time(),
         peer: std::net::IpAddr,
         headers in vec((bytes(), bytes()), 0..4),
@@ -135,7 +141,7 @@ prop_compose! {
         let mut texts = texts.into_iter();
         let mut text = || texts.next().unwrap();
         StoredEvent {
-            source: SourceName::new(&text()),
+            source: SourceName::new(&source),
             provider: text(),
             received_at,
             peer,
@@ -159,9 +165,14 @@ fn any_event() -> impl Strategy<Value = Event> {
     all.prop_map(|(id, event, mut added, (key, business), deliveries)| {
         let (planned, steps): (Vec<_>, Vec<_>) = deliveries.into_iter().unzip();
         added.deliveries = planned;
+        // Each has a name of its own.
+        for (n, planned) in added.deliveries.iter_mut().enumerate() {
+            planned.destination.push_str(&n.to_string());
+        }
+        let business = business && added.business.is_some();
         let conflicts = Conflicts {
-            key,
-            business: business && added.business.is_some(),
+            key: key || event.conflict_of.is_some() && !business,
+            business,
         };
         let meta = Meta::of(&event, added).unwrap();
         let line = Event::new(id, &meta, &event, conflicts, &steps);
@@ -184,7 +195,7 @@ fn any_event() -> impl Strategy<Value = Event> {
 
 fn any_deed() -> impl Strategy<Value = DeedLine> {
     let texts = (text(), text(), text());
-    let names = (option::of(text()), option::of(text()));
+    let names = (option::of(plain()), option::of(plain()));
     let kind = 0..DeedKind::ALL.len();
     let numbers = (1..u64::MAX / 2, any::<u64>());
     let all = (
@@ -267,4 +278,67 @@ fn what_cannot_be_is_refused() {
     assert!(serde_json::from_str::<Event>(&forgotten).is_err());
     let unknown = text.replace(r#""began""#, r#""else":1,"began""#);
     assert!(serde_json::from_str::<Event>(&unknown).is_err());
+}
+
+/// What no store would write, with a checksum that is right.
+#[test]
+fn what_cannot_be_is_refused() {
+    let text = r#"{"id":"evt_00000000000000000000000000","source":"s","provider":"p","received_ms":1,"keep_ms":1,"peer":"192.0.2.1","method":"POST","target":"/","headers":[],"body":"","event_key":"","event_type":"","verified":"none","claim":{"key":"00000000000000000000000000000000","key_and_body":"00000000000000000000000000000000"},"deliveries":[{"destination":"main","began":"owed","steps":[]}]}"#;
+    let good: Event = serde_json::from_str(text).unwrap();
+    let refused = |spoil: &dyn Fn(&mut Event)| {
+        let mut event = good.clone();
+        spoil(&mut event);
+        event.stored().and(event.added(1)).err()
+    };
+    assert_eq!(refused(&|_| {}), None);
+    for name in ["", "a\0b", "Shop", "a b", "../x", &"a".repeat(65)] {
+        assert_eq!(refused(&|e| e.source = name.into()), Some(bad("source")));
+        let spoiled = refused(&|e| e.deliveries[0].destination = name.into());
+        assert_eq!(spoiled, Some(bad("deliveries.destination")));
+    }
+    let doubled = refused(&|e| e.deliveries.push(e.deliveries[0].clone()));
+    assert_eq!(doubled, Some(bad("deliveries.destination")));
+    assert_eq!(refused(&|e| e.deliveries.clear()), Some(bad("deliveries")));
+    let nine = refused(&|e| {
+        let one = e.deliveries[0].clone();
+        e.deliveries = (0..9)
+            .map(|n| DeliveryLine {
+                destination: format!("d{n}"),
+                ..one.clone()
+            })
+            .collect();
+    });
+    assert_eq!(nine, Some(bad("deliveries")));
+    // It contradicts another by one of its keys: as the journal says it.
+    let mut event = good;
+    event.conflict_of = Some(event.id.clone());
+    assert!(event.conflicts().key);
+
+    let deed = DeedLine {
+        number: 1,
+        at_ms: u64::MAX,
+        by: "x".repeat(100_000),
+        kind: "pause".into(),
+        source: Some("shop".into()),
+        destination: None,
+        event: None,
+        detail: String::new(),
+        count: u64::MAX,
+        outcome: String::new(),
+    };
+    assert!(deed.word().is_ok());
+    for name in [String::new(), "x".repeat(1 << 20)] {
+        let (mut source, mut destination) = (deed.clone(), deed.clone());
+        source.source = Some(name.clone());
+        assert_eq!(source.word(), Err(bad("source")));
+        destination.destination = Some(name);
+        assert_eq!(destination.word(), Err(bad("destination")));
+    }
+    for number in [0, u64::MAX / 2 + 1, u64::MAX] {
+        let deed = DeedLine {
+            number,
+            ..deed.clone()
+        };
+        assert_eq!(deed.word(), Err(bad("number")));
+    }
 }
