@@ -6,6 +6,13 @@ use crate::inbox::store::faulty::{Counted, Fault};
 use crate::inbox::store::offline::import::{Import, Importer};
 use crate::inbox::store::offline::lines::{self, Record};
 
+/// From then on only the journal is written to.
+fn next_segment_is_ready(store: &Embedded) {
+    while !store.shared_for_tests().room.ready() {
+        std::thread::yield_now();
+    }
+}
+
 /// An event whose group could not be written is not there, even when what happened to it has gone
 /// on in the next segment.
 #[test]
@@ -25,7 +32,7 @@ fn an_event_that_could_not_be_written_is_not_said_to_be_there() {
     for nth in 1..=4 {
         let disk = FaultyDisk::new();
         let other = open_on(&disk, 6, &Arc::default()).unwrap();
-        crash::block_on(crash::wait_for(|| other.shared_for_tests().room.ready()));
+        next_segment_is_ready(&other);
         disk.plan(nth, Fault::Eio, Counted::Writes);
         let said = import(&other, &events).remove(0);
         disk.forget_plan();
@@ -56,7 +63,7 @@ fn an_import_that_is_cut_off_resumes_nothing() {
     for nth in 1..=3 {
         let disk = FaultyDisk::new();
         let store = open_on(&disk, 6, &Arc::default()).unwrap();
-        crash::block_on(crash::wait_for(|| store.shared_for_tests().room.ready()));
+        next_segment_is_ready(&store);
         crash::block_on(store.record(deed(DeedKind::Pause, "ours"))).unwrap();
         disk.plan_from(nth, Fault::Eio, Counted::Writes);
         let mut importer = Importer::new(&store, Default::default()).unwrap();

@@ -282,7 +282,7 @@ fn what_cannot_be_is_refused() {
 
 /// What no store would write, with a checksum that is right.
 #[test]
-fn what_cannot_be_is_refused() {
+fn what_no_store_would_write_is_refused() {
     let text = r#"{"id":"evt_00000000000000000000000000","source":"s","provider":"p","received_ms":1,"keep_ms":1,"peer":"192.0.2.1","method":"POST","target":"/","headers":[],"body":"","event_key":"","event_type":"","verified":"none","claim":{"key":"00000000000000000000000000000000","key_and_body":"00000000000000000000000000000000"},"deliveries":[{"destination":"main","began":"owed","steps":[]}]}"#;
     let good: Event = serde_json::from_str(text).unwrap();
     let refused = |spoil: &dyn Fn(&mut Event)| {
