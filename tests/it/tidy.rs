@@ -100,7 +100,8 @@ fn reason_codes_are_documented() {
         "src/guard/mod.rs",
         "src/verify/rejection.rs",
         "src/verify/keys.rs",
-        "src/inbox/store/mod.rs",
+        "src/inbox/store/event.rs",
+        "src/inbox/store/fault.rs",
         "src/relay/error.rs",
         "src/remote/fault.rs",
     ];

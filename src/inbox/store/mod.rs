@@ -4,15 +4,16 @@
 //! test suite runs against every backend.
 
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
-use std::time::Duration;
-
-use bytes::Bytes;
 
 use crate::clock::Timestamp;
-use crate::message::{DestinationName, EventId, Headers, LaneName, SourceName};
+use crate::message::{DestinationName, EventId, LaneName};
 
+pub mod event;
+pub mod delivery;
+pub mod audit;
+pub mod listing;
+pub mod fault;
 pub mod disk;
 pub mod record;
 pub mod segment;
@@ -20,6 +21,8 @@ pub mod claims;
 pub mod taken;
 pub mod keyring;
 pub mod order;
+pub mod slots;
+pub mod table;
 pub mod owed;
 pub mod catalog;
 pub mod blocks;
@@ -29,7 +32,12 @@ pub mod versions;
 pub mod words;
 pub mod shared;
 pub mod checkpoint;
+pub mod upkeep;
 pub mod ending;
+pub mod report;
+pub mod identity;
+pub mod replay;
+pub mod loading;
 pub mod open;
 pub mod reading;
 pub mod queue;
@@ -39,6 +47,8 @@ pub mod commit;
 pub mod steps;
 pub mod load;
 pub mod embedded;
+pub mod offering;
+pub mod calls;
 pub mod offline;
 #[cfg(test)]
 pub mod plain;
@@ -48,6 +58,15 @@ pub(crate) mod contract;
 mod faulty;
 #[cfg(test)]
 mod tests;
+
+pub use audit::{AUDIT_KEEP, Audit, Deed, DeedKind};
+pub use delivery::{Attempt, Lease, Next, Operated, Operation, Picked, Response, State};
+pub use event::{
+    Acceptance, BusinessClaim, Claim, EventVersion, OnConflict, Plan, PlannedDelivery,
+    PlannedOrder, StoredEvent, Unstored,
+};
+pub use fault::{StoreError, Unavailable};
+pub use listing::{Counted, Expired, Filter, Page, Row, Stats};
 
 /// What a store's methods return: they may wait for a disk or a database.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -221,508 +240,3 @@ impl NewEvent {
         (self.event, self.claim, self.plan)
     }
 }
-
-/// What follows from an event: its deliveries, and what it overtakes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
-    /// From one to eight, with different destinations.
-    pub deliveries: Vec<PlannedDelivery>,
-    /// None: it neither overtakes nor is overtaken.
-    pub version: Option<EventVersion>,
-}
-
-impl Plan {
-    /// To `main`, in no order.
-    pub fn main() -> Self {
-        Plan {
-            deliveries: vec![PlannedDelivery {
-                destination: DestinationName::main(),
-                wanted: true,
-                order: None,
-            }],
-            version: None,
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlannedDelivery {
-    pub destination: DestinationName,
-    /// False: the destination's condition does not let it through.
-    pub wanted: bool,
-    pub order: Option<PlannedOrder>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlannedOrder {
-    /// Deliveries of a lane with the same value go out one after the other. The store hashes it
-    /// with a key of its own.
-    pub value: Vec<u8>,
-    /// A dead letter holds those behind it.
-    pub hold: bool,
-}
-
-/// Of the events of a source with the same key that a destination wants, the one with the highest
-/// stamp is the latest there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventVersion {
-    pub key: Vec<u8>,
-    pub stamp: i128,
-}
-
-/// What makes two callbacks one event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// Source, and the values of the idempotency key, unambiguously joined. The store hashes it
-    /// with a key of its own.
-    pub key: Vec<u8>,
-    /// SHA-256 of what the event says, as far as that is verified: the same key with another
-    /// content is a conflict. Not always that of the body: a form can be written in several ways.
-    pub body: [u8; 32],
-    /// How long the claim, the event and its body are kept.
-    pub keep: Duration,
-    /// A second key, of what the event is about.
-    pub business: Option<BusinessClaim>,
-    pub on_conflict: OnConflict,
-}
-
-/// What makes two callbacks one for the merchant, whatever the provider calls them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BusinessClaim {
-    /// Source, and the values of the key, unambiguously joined.
-    pub key: Vec<u8>,
-    /// Digest of what must be equal for two events with this key to be the same.
-    pub content: [u8; 32],
-}
-
-/// What becomes of an event whose key is taken by another content.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnConflict {
-    /// It is accepted too, and flagged.
-    #[default]
-    KeepBoth,
-    /// It is answered like a duplicate, and not stored.
-    FirstWins,
-    /// It is rejected, and not stored.
-    Reject,
-}
-
-/// An event as it was received and verified. The store gives back every byte of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredEvent {
-    pub source: SourceName,
-    /// Name of the provider file.
-    pub provider: String,
-    pub received_at: Timestamp,
-    pub peer: IpAddr,
-    pub method: String,
-    /// Path and query as on the wire.
-    pub target: String,
-    pub headers: Headers,
-    pub body: Bytes,
-    /// The provider's own id of the event, as text for people; may be empty.
-    pub event_key: String,
-    /// The provider's event type; may be empty.
-    pub event_type: String,
-    /// How it was verified, e.g. `hmac-sha256 keys[0]`; `none` when the source says so.
-    pub verified: String,
-    /// The first event with the same idempotency or business key and another content. Set by the
-    /// store.
-    pub conflict_of: Option<EventId>,
-}
-
-/// What became of an offered event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Acceptance {
-    /// It is on stable storage and owed to its destination.
-    New(EventId),
-    /// As `New`; but an event with the same key and another body was there before.
-    Conflict { id: EventId, of: EventId },
-    /// It was accepted before, and that acceptance is on stable storage.
-    Duplicate(EventId),
-    /// Another content has its key, is on stable storage, and wins ([`OnConflict::FirstWins`]).
-    /// Nothing of this one is stored.
-    Dropped { of: EventId },
-    /// As `Dropped`, and to be told so ([`OnConflict::Reject`]).
-    Refused { of: EventId },
-}
-
-impl Acceptance {
-    /// The event that is now durable.
-    pub fn id(self) -> EventId {
-        match self {
-            Acceptance::New(id)
-            | Acceptance::Conflict { id, .. }
-            | Acceptance::Duplicate(id)
-            | Acceptance::Dropped { of: id }
-            | Acceptance::Refused { of: id } => id,
-        }
-    }
-}
-
-/// Why an event was not stored, by its source's own rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unstored {
-    Dropped,
-    Refused,
-}
-
-impl Unstored {
-    /// Stable code for log, metric and admin port.
-    pub fn code(self) -> &'static str {
-        match self {
-            Unstored::Dropped => "conflict_dropped",
-            Unstored::Refused => "conflict_rejected",
-        }
-    }
-}
-
-impl Acceptance {
-    pub fn unstored(self) -> Option<Unstored> {
-        match self {
-            Acceptance::New(_) | Acceptance::Conflict { .. } | Acceptance::Duplicate(_) => None,
-            Acceptance::Dropped { .. } => Some(Unstored::Dropped),
-            Acceptance::Refused { .. } => Some(Unstored::Refused),
-        }
-    }
-}
-
-/// The right to try one delivery, until a moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lease {
-    pub id: EventId,
-    /// Number of the attempt that this lease is for, from 1, counted since acceptance.
-    pub attempt: u32,
-    /// Pauses taken since acceptance or the last redrive; the retry policy's n.
-    pub round: u32,
-    /// Acceptance, or the last redrive: the retry policy gives up counted from here.
-    pub since: Timestamp,
-    pub until: Timestamp,
-    /// Tells this grant of the lease from another of the same delivery.
-    pub grant: u64,
-}
-
-/// What came of asking for one delivery.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Picked {
-    Leased(Lease),
-    /// Somebody else has it.
-    UnderWay,
-    /// Ended, not due, not its turn, paused, or not there.
-    NotNow,
-}
-
-/// One HTTP try, written down.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempt {
-    pub number: u32,
-    pub started_at: Timestamp,
-    pub took: Duration,
-    /// Status of the answer; none when there was none.
-    pub status: Option<u16>,
-    /// Stable code of what went wrong (`connect_refused`, `timeout`, …); empty when taken.
-    pub error: String,
-    /// What the destination said besides, where it answered.
-    pub response: Option<Response>,
-}
-
-/// An answer of a destination, as far as it is kept.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Response {
-    /// Selected fields, names in lower case.
-    pub headers: Vec<(String, String)>,
-    /// The beginning of the body.
-    pub body: Bytes,
-    /// The body went on.
-    pub cut: bool,
-}
-
-/// What follows from an attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// The destination took it.
-    Delivered,
-    /// Try again.
-    Retry { at: Timestamp },
-    /// Given up, with a stable code (`gave_up`, `gone`).
-    Dead { reason: String },
-}
-
-/// An operator's word on a delivery.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// Makes a delivery that ended (in whatever way) owed again, due at once; its retry policy
-    /// starts anew. One that is owed becomes due at once.
-    Redrive,
-    /// Ends an owed or dead delivery.
-    Discard { reason: String },
-}
-
-/// Something that an operator did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Deed {
-    pub at: Timestamp,
-    /// What the admin port calls the token that was used.
-    pub by: String,
-    pub kind: DeedKind,
-    pub source: Option<SourceName>,
-    pub destination: Option<DestinationName>,
-    /// The delivery, where it was one.
-    pub event: Option<EventId>,
-    /// The filter of many, or the reason given.
-    pub detail: String,
-    /// How many deliveries it was about.
-    pub count: u64,
-    /// What came of it, as a stable code (`done`, `not_found`, …).
-    pub outcome: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DeedKind {
-    Redrive,
-    Discard,
-    Pause,
-    Resume,
-    RedriveMany,
-    DiscardMany,
-}
-
-impl DeedKind {
-    pub const ALL: [DeedKind; 6] = [
-        DeedKind::Redrive,
-        DeedKind::Discard,
-        DeedKind::Pause,
-        DeedKind::Resume,
-        DeedKind::RedriveMany,
-        DeedKind::DiscardMany,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            DeedKind::Redrive => "redrive",
-            DeedKind::Discard => "discard",
-            DeedKind::Pause => "pause",
-            DeedKind::Resume => "resume",
-            DeedKind::RedriveMany => "redrive_many",
-            DeedKind::DiscardMany => "discard_many",
-        }
-    }
-}
-
-/// A page of the audit.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Audit {
-    /// Newest first, each with its number.
-    pub entries: Vec<(u64, Deed)>,
-    /// Where the next page begins; none at the end.
-    pub next: Option<u64>,
-}
-
-/// How long entries of the audit are kept.
-pub const AUDIT_KEEP: Duration = Duration::from_secs(400 * 86_400);
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
-    pub count: u64,
-    pub next: Option<EventId>,
-}
-
-/// Where a delivery stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
-    /// To be delivered: waiting, under way, or between two attempts.
-    Owed,
-    Delivered,
-    /// A dead letter.
-    Dead,
-    Discarded,
-    /// Its destination's condition did not let it through.
-    Filtered,
-    /// A later event said it all, so that it was not sent.
-    Superseded,
-}
-
-impl State {
-    pub const ALL: [State; 6] = [
-        State::Owed,
-        State::Delivered,
-        State::Dead,
-        State::Discarded,
-        State::Filtered,
-        State::Superseded,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            State::Owed => "owed",
-            State::Delivered => "delivered",
-            State::Dead => "dead",
-            State::Discarded => "discarded",
-            State::Filtered => "filtered",
-            State::Superseded => "superseded",
-        }
-    }
-}
-
-/// What came of an operator's word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operated {
-    Done,
-    /// Nothing with this id, or no longer.
-    NotFound,
-    /// It already stands so (a delivered event cannot be discarded).
-    NotApplicable(State),
-}
-
-/// Which deliveries to list. Every part that is set must fit.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    pub source: Option<SourceName>,
-    pub destination: Option<DestinationName>,
-    pub state: Option<State>,
-    pub event_type: Option<String>,
-    /// The provider's event id, exactly.
-    pub event_key: Option<String>,
-    /// Received at this moment or later.
-    pub from: Option<Timestamp>,
-    /// Received before this moment.
-    pub to: Option<Timestamp>,
-}
-
-/// One delivery in a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// The delivery's; [`EventId::event`] is its event's.
-    pub id: EventId,
-    pub source: SourceName,
-    pub destination: DestinationName,
-    pub provider: String,
-    pub event_key: String,
-    pub event_type: String,
-    pub received_at: Timestamp,
-    pub state: State,
-    pub attempts: u32,
-    /// When the next attempt is due, while owed.
-    pub due: Option<Timestamp>,
-    /// Why it is dead or discarded, or the error of the last attempt; may be empty.
-    pub reason: String,
-    pub conflict: bool,
-    pub body_bytes: u32,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Page {
-    pub rows: Vec<Row>,
-    /// Where the next page begins; none at the end.
-    pub next: Option<EventId>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Expired {
-    pub events: u64,
-    pub bytes: u64,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    pub owed: u64,
-    pub oldest_owed: Option<Timestamp>,
-    pub dead: u64,
-    pub claims: u64,
-    pub journal_bytes: u64,
-    pub journal_segments: u64,
-    /// Group commits so far, and what they took together.
-    pub syncs: u64,
-    pub sync_time: Duration,
-    /// False: no event is accepted now (disk below the low-water mark, failed, closed).
-    pub accepting: bool,
-    /// True once the store can never accept again in this process (a sync failed).
-    pub failed: bool,
-}
-
-/// Why the store could not do it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreError {
-    /// Nothing was stored; try again later. Disk full, too much waiting.
-    Unavailable(Unavailable),
-    /// A sync failed: it may or may not be on disk. The process must end.
-    Unknown,
-    /// The lease had run out or was ended by someone else.
-    LeaseLost,
-    /// What is stored there does not fit its checksum.
-    Damaged {
-        id: EventId,
-    },
-    Io {
-        doing: &'static str,
-        kind: std::io::ErrorKind,
-    },
-    Closed,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unavailable {
-    DiskLow,
-    WriteFailed,
-    QueueFull,
-    /// Larger than a journal segment can hold.
-    TooLarge,
-}
-
-impl Operated {
-    /// Stable code, for the audit.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Operated::Done => "done",
-            Operated::NotFound => "not_found",
-            Operated::NotApplicable(_) => "not_applicable",
-        }
-    }
-}
-
-impl StoreError {
-    /// Stable code for log, metric and admin port.
-    pub fn code(&self) -> &'static str {
-        match self {
-            StoreError::Unavailable(Unavailable::DiskLow) => "disk_low",
-            StoreError::Unavailable(Unavailable::WriteFailed) => "write_failed",
-            StoreError::Unavailable(Unavailable::QueueFull) => "queue_full",
-            StoreError::Unavailable(Unavailable::TooLarge) => "too_large",
-            StoreError::Unknown => "sync_failed",
-            StoreError::LeaseLost => "lease_lost",
-            StoreError::Damaged { .. } => "damaged",
-            StoreError::Io { .. } => "io",
-            StoreError::Closed => "closed",
-        }
-    }
-}
-
-impl std::fmt::Display for StoreError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            StoreError::Unavailable(Unavailable::DiskLow) => f.write_str(
-                "the disk is below its low-water mark: nothing is accepted until space returns",
-            ),
-            StoreError::Unavailable(Unavailable::WriteFailed) => {
-                f.write_str("the journal could not be written")
-            }
-            StoreError::Unavailable(Unavailable::QueueFull) => {
-                f.write_str("too many events wait for the disk")
-            }
-            StoreError::Unavailable(Unavailable::TooLarge) => {
-                f.write_str("the event is larger than a journal segment")
-            }
-            StoreError::Unknown => {
-                f.write_str("a sync failed: whether the event is on disk is unknown")
-            }
-            StoreError::LeaseLost => f.write_str("the lease had run out or was ended"),
-            StoreError::Damaged { id } => {
-                write!(f, "{id} is damaged on disk: its checksum does not fit")
-            }
-            StoreError::Io { doing, kind } => write!(f, "{doing}: {kind}"),
-            StoreError::Closed => f.write_str("the store is closed"),
-        }
-    }
-}
-
-impl std::error::Error for StoreError {}

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::contract::{self, Bench, at, attempt, contract_tests, event, lane};
 use super::embedded::{Embedded, EmbeddedConfig, IndexUse, OpenError};
 use super::faulty::FaultyDisk;
 use super::*;
 use crate::clock::ManualClock;
+use crate::message::SourceName;
 use crate::random::SeededRandom;
 use crate::telemetry::Metrics;
 

@@ -8,8 +8,11 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::*;
-use crate::message::Headers;
+use crate::clock::Timestamp;
+use crate::message::{Headers, SourceName};
 
 mod accepting;
 mod claiming;

@@ -7,8 +7,8 @@ use crate::inbox::store::disk::{self, DiskFile};
 use crate::inbox::store::embedded::OpenError;
 use crate::inbox::store::ending;
 use crate::inbox::store::index::{Index, index_path};
-use crate::inbox::store::open::io_error;
 use crate::inbox::store::record::{self, FRAME_HEAD, FrameHead, Kind, Meta, Place, Step, Word};
+use crate::inbox::store::report::io_error;
 use crate::inbox::store::segment::{COPY, Found, HEADER, Header, HeaderRead, SegmentFile, Walk};
 use crate::message::EventId;
 

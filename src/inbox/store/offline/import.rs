@@ -8,8 +8,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
 use super::lines::{self, BadLine, DeedLine, End, Event, FORMAT, Head, Record};
-use crate::inbox::store::embedded::{Embedded, original};
+use crate::inbox::store::embedded::Embedded;
 use crate::inbox::store::load::{Loaded, LoadedDelivery};
+use crate::inbox::store::offering::original;
 use crate::inbox::store::queue::{Answered, Command, Heard, Reply};
 use crate::inbox::store::record::{Added, Conflicts, Place, Word};
 use crate::inbox::store::{Acceptance, Deed, DeedKind, StoreError, StoredEvent};

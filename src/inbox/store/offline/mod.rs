@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile, How, RealDisk};
 use super::embedded::OpenError;
-use super::open::{self, io_error};
+use super::open;
+use super::report::io_error;
 use super::room::{segment_number, segment_path};
 
 pub mod check;

@@ -10,9 +10,10 @@ use crate::clock::Timestamp;
 use crate::inbox::store::disk::{self, DiskFile, How};
 use crate::inbox::store::embedded::OpenError;
 use crate::inbox::store::ending;
+use crate::inbox::store::identity::ID;
 use crate::inbox::store::index::{Index, index_path};
-use crate::inbox::store::open::{ID, io_error};
 use crate::inbox::store::record::{FRAME_HEAD, FrameHead, Place, Reader};
+use crate::inbox::store::report::io_error;
 use crate::inbox::store::segment::{
     COPY, FORMAT, HEADER, Header, HeaderRead, Identity, SegmentFile,
 };
