@@ -170,7 +170,7 @@ async fn offset(host: &str) -> std::io::Result<i64> {
 
 fn to_ntp(millis: u64) -> u64 {
     let seconds = (millis / 1000 + NTP_EPOCH) & 0xffff_ffff;
-    seconds << 32 | ((millis % 1000) << 32) / 1000
+    (seconds << 32) | (((millis % 1000) << 32) / 1000)
 }
 
 /// Within the era that ends in 2036 and the one after it.
