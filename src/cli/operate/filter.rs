@@ -8,10 +8,13 @@ use crate::cli::operate::moment;
 /// Every part that is given must fit.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Filter {
+    /// Name of the source
     #[arg(long, value_name = "NAME", help_heading = "Filter")]
     pub source: Option<String>,
+    /// Name of the provider
     #[arg(long, value_name = "NAME", help_heading = "Filter")]
     pub provider: Option<String>,
+    /// Name of the destination (`main` is that of `forward`)
     #[arg(long, value_name = "NAME", help_heading = "Filter")]
     pub destination: Option<String>,
     /// owed, delivered, dead, discarded, filtered or superseded
