@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 pub mod reach;
 pub mod capture;
@@ -13,6 +13,8 @@ pub mod explain;
 pub mod health;
 pub mod http;
 pub mod init;
+pub mod manual;
+pub mod operate;
 pub mod output;
 pub mod providers;
 pub mod schema;
@@ -79,8 +81,41 @@ enum Command {
     Send(Box<send::Options>),
     /// Check, mend, count, export or import the store of a gateway that does not run
     Store(store::Options),
+    /// Events of a running gateway: list, show, follow
+    Events(Box<operate::events::Options>),
+    /// Deliver again: one, or all that fit a filter
+    Redrive(Box<operate::many::RedriveOptions>),
+    /// Give up for good what is owed or dead: one, or all that fit a filter
+    Discard(Box<operate::many::DiscardOptions>),
+    /// Redriving and discarding many: what runs, and how far it is
+    Jobs(operate::many::JobsOptions),
+    /// Stop delivering for a source; accepting goes on
+    Pause(operate::sources::PauseOptions),
+    /// Deliver again for a source that was paused
+    Resume(operate::sources::PauseOptions),
+    /// The sources of a running gateway, their health, keys and destinations
+    Sources(operate::sources::Options),
+    /// Callbacks that were not accepted, and why
+    Refusals(operate::refusals::Options),
+    /// What operators did
+    Audit(operate::audit::Options),
+    /// A running gateway reads its rules, keys and certificates again
+    Reload(operate::rules::Options),
+    /// A running gateway at a glance, kept up to date
+    Top(operate::top::Options),
+    /// What is wrong or soon will be, and what to do
+    Doctor(operate::doctor::Options),
+    /// Completions for a shell, on standard output
+    Completions(manual::CompletionOptions),
+    /// Manual pages, one a command, into a directory
+    Man(manual::ManOptions),
     /// Ask a running gateway whether it is alive (exit code 0) or not (1)
     Health(health::Options),
+}
+
+/// The whole command line, for completions and manual pages.
+fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Where settings come from.
@@ -125,6 +160,24 @@ pub fn run() -> ExitCode {
         Command::Sign(options) => sign::run(&place, &options),
         Command::Send(options) => send::run(&place, &options),
         Command::Store(options) => store::run(&place, &options),
+        Command::Events(options) => operate::events::run(&place, &options),
+        Command::Redrive(options) => operate::many::redrive(&place, &options),
+        Command::Discard(options) => operate::many::discard(&place, &options),
+        Command::Jobs(options) => operate::many::jobs(&place, &options),
+        Command::Pause(options) => {
+            operate::sources::say(&place, &options, operate::sources::Word::Pause)
+        }
+        Command::Resume(options) => {
+            operate::sources::say(&place, &options, operate::sources::Word::Resume)
+        }
+        Command::Sources(options) => operate::sources::run(&place, &options),
+        Command::Refusals(options) => operate::refusals::run(&place, &options),
+        Command::Audit(options) => operate::audit::run(&place, &options),
+        Command::Reload(options) => operate::rules::reload(&place, &options),
+        Command::Top(options) => operate::top::run(&place, &options),
+        Command::Doctor(options) => operate::doctor::run(&place, &options),
+        Command::Completions(options) => manual::completions(&options),
+        Command::Man(options) => manual::pages(&options),
         Command::Health(options) => health::run(&place, &options),
     };
     match done {

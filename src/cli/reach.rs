@@ -10,8 +10,23 @@ use crate::service::Prepared;
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
 
-/// Connects to every host, all at once; sends nothing. Each that fails is a warning.
+/// A host that could not be connected to.
+pub struct Unreachable {
+    pub source: String,
+    pub detail: String,
+}
+
+/// Says of each host that cannot be reached what follows from it.
 pub fn warn(settings: &Settings, prepared: &Prepared) {
+    for Unreachable { source, detail } in unreachable(settings, prepared) {
+        output::remark(format_args!(
+            "warning: source {source}: {detail}; its callbacks are answered with 503 until it can"
+        ));
+    }
+}
+
+/// Connects to every host, all at once; sends nothing.
+pub fn unreachable(settings: &Settings, prepared: &Prepared) -> Vec<Unreachable> {
     let verifiers = prepared.loaded.verifiers.values();
     let mut places: Vec<(String, Outbound)> = verifiers
         .flat_map(|verifier| {
@@ -23,18 +38,24 @@ pub fn warn(settings: &Settings, prepared: &Prepared) {
         })
         .collect();
     if places.is_empty() {
-        return;
+        return Vec::new();
     }
     places.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let all = |detail: String| {
+        vec![Unreachable {
+            source: "(all)".to_owned(),
+            detail,
+        }]
+    };
     let ask = match HttpsAsk::new(&settings.outbound, Arc::new(SystemClock), Metrics::new()) {
         Ok(ask) => Arc::new(ask),
-        Err(error) => return output::remark(format_args!("warning: outbound.roots: {error}")),
+        Err(error) => return all(format!("outbound.roots: {error}")),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let Ok(runtime) = runtime else {
-        return output::remark("warning: the hosts that are asked could not be tried");
+        return all("the hosts that are asked could not be tried".to_owned());
     };
     runtime.block_on(async {
         let tries: Vec<_> = places
@@ -47,14 +68,13 @@ pub fn warn(settings: &Settings, prepared: &Prepared) {
                 })
             })
             .collect();
+        let mut found = Vec::new();
         for task in tries {
             if let Ok((source, place, Err(fault))) = task.await {
-                output::remark(format_args!(
-                    "warning: source {source}: {}:{} cannot be reached ({fault}); its callbacks are \
-                     answered with 503 until it can",
-                    place.host, place.port
-                ));
+                let detail = format!("{}:{} cannot be reached ({fault})", place.host, place.port);
+                found.push(Unreachable { source, detail });
             }
         }
-    });
+        found
+    })
 }

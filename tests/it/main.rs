@@ -23,6 +23,7 @@ mod forge;
 mod guards;
 mod keys;
 mod mutation;
+mod operate;
 mod oracle;
 mod paypal;
 mod reload;

@@ -312,7 +312,7 @@ struct AdminPort {
 impl AdminPort {
     async fn get(&self, target: &str) -> Result<serde_json::Value, String> {
         let reply = http::ask(
-            self.address,
+            &self.address.into(),
             ::http::Method::GET,
             target,
             Some(&self.token),

@@ -1,0 +1,419 @@
+//! Requests to the admin port, with the token, as JSON.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use http_body_util::BodyExt;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+
+use crate::admin::token::token_file;
+use crate::cli::http::{self as wire, AskError as WireError, Target};
+use crate::cli::operate::{Gateway, view};
+use crate::cli::{EXIT_CONFIG, EXIT_FAILED, Place, output};
+use crate::secret::{Secret, SecretError, SecretRef};
+use crate::settings::Settings;
+
+/// For an answer; a plan over millions of deliveries is the longest.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Nothing at all for so long, not even a comment, and a stream is taken for broken.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum AskError {
+    Wire {
+        target: String,
+        error: WireError,
+    },
+    /// The gateway said no, in its own words.
+    Problem {
+        status: u16,
+        code: String,
+        detail: String,
+    },
+    /// Something else than the admin port answered.
+    Strange {
+        status: u16,
+    },
+}
+
+impl AskError {
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            AskError::Wire { .. } => {
+                Some("is the gateway running? --admin names another address, --config its settings")
+            }
+            AskError::Problem { code, .. } => match code.as_str() {
+                "unauthorized" => Some(
+                    "--token env:NAME or file:PATH names another token; the start banner names the file",
+                ),
+                "operator_only" => {
+                    Some("this token may only look: --token names that of an operator")
+                }
+                "host" => {
+                    Some("`hosts` under [admin] lists the names by which the port may be asked")
+                }
+                _ => None,
+            },
+            AskError::Strange { .. } => Some("is this the admin port of a gateway?"),
+        }
+    }
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AskError::Wire { target, error } => write!(f, "{target}: {error}"),
+            AskError::Problem { code, detail, .. } => {
+                write!(f, "{} [{}]", view::visible(detail), view::visible(code))
+            }
+            AskError::Strange { status } => {
+                write!(f, "an answer that is none of ours (status {status})")
+            }
+        }
+    }
+}
+
+/// Parameters of a query, encoded as they are added.
+#[derive(Clone, Debug, Default)]
+pub struct Query(String);
+
+impl Query {
+    pub fn new() -> Self {
+        Query::default()
+    }
+
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl fmt::Display) -> Self {
+        self.0.push(if self.0.is_empty() { '?' } else { '&' });
+        self.0.push_str(name);
+        self.0.push('=');
+        let value = value.to_string();
+        self.0.extend(utf8_percent_encode(&value, NON_ALPHANUMERIC));
+        self
+    }
+
+    #[must_use]
+    pub fn may(self, name: &str, value: Option<impl fmt::Display>) -> Self {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self,
+        }
+    }
+
+    pub fn on(&self, path: &str) -> String {
+        format!("{path}{}", self.0)
+    }
+}
+
+/// A part of a path.
+pub fn segment(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+/// One message of a stream.
+#[derive(Debug)]
+pub struct Message {
+    pub kind: String,
+    pub data: Value,
+}
+
+pub struct Client {
+    target: Target,
+    token: Secret,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Client {
+    pub fn new(place: &Place, gateway: &Gateway) -> Result<Client, u8> {
+        // With both named, no settings are needed.
+        let settings = match (&gateway.admin, &gateway.token) {
+            (Some(_), Some(_)) => None,
+            (None, _) | (_, None) => Some(settings(place)?),
+        };
+        let say = |error: &dyn fmt::Display| {
+            output::remark(format_args!("error: {error}"));
+            EXIT_CONFIG
+        };
+        let target = Target::new(
+            gateway.admin.as_deref(),
+            gateway.ca.as_deref(),
+            settings.as_ref(),
+        )
+        .map_err(|error| say(&error))?;
+        let token = token(gateway, settings.as_ref()).map_err(|error| say(&error))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| {
+                output::remark(format_args!("error: {error}"));
+                EXIT_FAILED
+            })?;
+        Ok(Client {
+            target,
+            token,
+            runtime,
+        })
+    }
+
+    pub fn get(&self, target: &str) -> Result<Value, AskError> {
+        self.json(Method::GET, target, None)
+    }
+
+    pub fn post(&self, target: &str, body: Option<&Value>) -> Result<Value, AskError> {
+        self.json(Method::POST, target, body)
+    }
+
+    /// The body of the answer as it is.
+    pub fn bytes(&self, target: &str) -> Result<Bytes, AskError> {
+        self.ask(Method::GET, target, None)
+    }
+
+    fn json(&self, method: Method, target: &str, body: Option<&Value>) -> Result<Value, AskError> {
+        let bytes = self.ask(method, target, body)?;
+        serde_json::from_slice(&bytes).map_err(|_| AskError::Strange { status: 200 })
+    }
+
+    fn ask(&self, method: Method, target: &str, body: Option<&Value>) -> Result<Bytes, AskError> {
+        let asking = async {
+            let mut response = self.send(method, target, body).await?;
+            let status = response.status();
+            let bytes = response.body_mut().collect().await;
+            let bytes = bytes
+                .map_err(|error| self.wire(WireError::Http(error)))?
+                .to_bytes();
+            answered(status, bytes)
+        };
+        self.runtime.block_on(async {
+            let within = tokio::time::timeout(PATIENCE, asking).await;
+            within.unwrap_or_else(|_| Err(self.wire(WireError::Timeout)))
+        })
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        target: &str,
+        body: Option<&Value>,
+    ) -> Result<http::Response<hyper::body::Incoming>, AskError> {
+        let body = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
+        let token = String::from_utf8_lossy(self.token.expose());
+        wire::send(&self.target, method, target, Some(&token), body)
+            .await
+            .map_err(|error| self.wire(error))
+    }
+
+    fn wire(&self, error: WireError) -> AskError {
+        AskError::Wire {
+            target: self.target.to_string(),
+            error,
+        }
+    }
+
+    /// Reads a stream of server-sent events until `each` breaks or the stream ends.
+    pub fn stream(
+        &self,
+        target: &str,
+        mut each: impl FnMut(Message) -> ControlFlow<()>,
+    ) -> Result<(), AskError> {
+        self.runtime.block_on(async {
+            let response =
+                tokio::time::timeout(SILENCE, self.send(Method::GET, target, None)).await;
+            let mut response = response.unwrap_or_else(|_| Err(self.wire(WireError::Timeout)))?;
+            let status = response.status();
+            if !status.is_success() {
+                let bytes = response.body_mut().collect().await;
+                let bytes = bytes.map_err(|error| self.wire(WireError::Http(error)))?;
+                return answered(status, bytes.to_bytes()).map(|_| ());
+            }
+            let mut parser = Parser::default();
+            loop {
+                let frame = tokio::time::timeout(SILENCE, response.body_mut().frame()).await;
+                let frame = match frame {
+                    Err(_) => return Err(self.wire(WireError::Timeout)),
+                    Ok(None) => return Ok(()),
+                    Ok(Some(frame)) => frame.map_err(|error| self.wire(WireError::Http(error)))?,
+                };
+                let Ok(data) = frame.into_data() else {
+                    continue;
+                };
+                for message in parser.read(&data) {
+                    if each(message).is_break() {
+                        return Ok(());
+                    }
+                }
+            }
+        })
+    }
+}
+
+fn answered(status: StatusCode, bytes: Bytes) -> Result<Bytes, AskError> {
+    if status.is_success() {
+        return Ok(bytes);
+    }
+    let problem: Option<Value> = serde_json::from_slice(&bytes).ok();
+    let member = |name: &str| {
+        let member = problem.as_ref().and_then(|problem| problem.get(name));
+        member.and_then(Value::as_str).map(str::to_owned)
+    };
+    match (member("code"), member("detail")) {
+        (Some(code), Some(detail)) => Err(AskError::Problem {
+            status: status.as_u16(),
+            code,
+            detail,
+        }),
+        (None, _) | (_, None) => Err(AskError::Strange {
+            status: status.as_u16(),
+        }),
+    }
+}
+
+/// Server-sent events, as far as the gateway uses them
+/// (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
+#[derive(Debug, Default)]
+struct Parser {
+    line: Vec<u8>,
+    kind: String,
+    data: String,
+}
+
+impl Parser {
+    fn read(&mut self, bytes: &[u8]) -> Vec<Message> {
+        let mut messages = Vec::new();
+        for byte in bytes {
+            if *byte != b'\n' {
+                self.line.push(*byte);
+                continue;
+            }
+            let line = std::mem::take(&mut self.line);
+            let line = String::from_utf8_lossy(&line);
+            let line = line.trim_end_matches('\r');
+            if line.is_empty() {
+                let (kind, data) = (
+                    std::mem::take(&mut self.kind),
+                    std::mem::take(&mut self.data),
+                );
+                if let Ok(data) = serde_json::from_str(&data) {
+                    messages.push(Message { kind, data });
+                }
+            } else if let Some((name, value)) = line.split_once(':') {
+                let value = value.strip_prefix(' ').unwrap_or(value);
+                match name {
+                    "event" => value.clone_into(&mut self.kind),
+                    "data" if self.data.is_empty() => value.clone_into(&mut self.data),
+                    "data" => {
+                        self.data.push('\n');
+                        self.data.push_str(value);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        messages
+    }
+}
+
+fn settings(place: &Place) -> Result<Settings, u8> {
+    place
+        .settings()
+        .map(|(settings, _)| settings)
+        .map_err(|found| {
+            output::diagnostics(&found);
+            EXIT_CONFIG
+        })
+}
+
+/// Why there is no token to ask with.
+#[derive(Debug)]
+enum NoToken {
+    Unreadable(SecretError),
+    NotMade { file: PathBuf },
+    NoPlace,
+}
+
+impl fmt::Display for NoToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoToken::Unreadable(error) => write!(f, "no token: {error}"),
+            NoToken::NotMade { file } => write!(
+                f,
+                "no token: the settings name none, and {} is not there. Has this gateway ever been \
+                 started from here? --config FILE names its settings, --token a token",
+                file.display()
+            ),
+            NoToken::NoPlace => f.write_str("no token: --token env:NAME or file:PATH"),
+        }
+    }
+}
+
+/// That of the arguments; else the first operator's of the settings, or a viewer's; else the one
+/// that the gateway made.
+fn token(gateway: &Gateway, settings: Option<&Settings>) -> Result<Secret, NoToken> {
+    let read = |place: &SecretRef| place.load().map_err(NoToken::Unreadable);
+    if let Some(place) = &gateway.token {
+        return read(place);
+    }
+    let settings = settings.ok_or(NoToken::NoPlace)?;
+    let named: Vec<&SecretRef> = settings
+        .admin
+        .operator
+        .iter()
+        .chain(&settings.admin.viewer)
+        .collect();
+    if let Some(first) = named.first() {
+        // Whoever holds a viewer's only may have no access to the operator's.
+        let readable = named.iter().find_map(|place| place.load().ok());
+        return readable.map_or_else(|| read(first), Ok);
+    }
+    let file = token_file(&settings.inbox.store);
+    match file.exists() {
+        true => read(&SecretRef::File(file)),
+        false => Err(NoToken::NotMade { file }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_encoded() {
+        let query = Query::new()
+            .with("source", "a&b")
+            .may("type", None::<&str>)
+            .with("n", 3);
+        assert_eq!(query.on("/v1/events"), "/v1/events?source=a%26b&n=3");
+        assert_eq!(Query::new().on("/v1/events"), "/v1/events");
+        assert_eq!(segment("a/../b"), "a%2F%2E%2E%2Fb");
+    }
+
+    #[test]
+    fn a_stream_is_read_whatever_pieces_it_comes_in() {
+        let text = ": hello\n\nevent: accepted\ndata: {\"a\":1}\n\nevent: lagged\r\ndata:{\"missed\":\r\ndata: 2}\r\n\r\n";
+        for step in 1..text.len() {
+            let mut parser = Parser::default();
+            let messages: Vec<Message> = text
+                .as_bytes()
+                .chunks(step)
+                .flat_map(|chunk| parser.read(chunk))
+                .collect();
+            let kinds: Vec<&str> = messages.iter().map(|m| m.kind.as_str()).collect();
+            assert_eq!(kinds, ["accepted", "lagged"], "{step}");
+            assert_eq!(messages[1].data["missed"], 2, "{step}");
+        }
+    }
+
+    #[test]
+    fn a_problem_is_told_in_the_gateway_s_words() {
+        let problem = br#"{"status":404,"code":"no_such_event","detail":"there is none\u001b[2J"}"#;
+        let error = answered(StatusCode::NOT_FOUND, Bytes::from_static(problem)).unwrap_err();
+        assert_eq!(error.to_string(), "there is none\\u{1b}[2J [no_such_event]");
+        let error = answered(StatusCode::BAD_GATEWAY, Bytes::from_static(b"<html>")).unwrap_err();
+        assert!(matches!(error, AskError::Strange { status: 502 }));
+    }
+}

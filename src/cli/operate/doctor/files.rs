@@ -1,0 +1,271 @@
+//! Settings, rules, keys, certificate: as `serve` would read them.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::Finding;
+use crate::admin::token::{Tokens, token_file};
+use crate::cli::Place;
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::listener::tls::{CertificatePaths, Identity};
+use crate::rule::diagnostic::Severity;
+use crate::secret::SecretRef;
+use crate::service::{self, Prepared};
+use crate::settings::Settings;
+use crate::telemetry::Metrics;
+
+const DAY: Duration = Duration::from_secs(86_400);
+/// A certificate that ends sooner is worth a word: renewal is due a month before.
+const CERTIFICATE: Duration = Duration::from_secs(21 * 86_400);
+/// A key that ends sooner: its successor must be known to the provider first.
+const KEY: Duration = Duration::from_secs(14 * 86_400);
+/// Most providers advise to change a secret at least once a year.
+const KEY_AGE: Duration = Duration::from_secs(400 * 86_400);
+
+/// What could be read.
+pub struct Read {
+    pub settings: Settings,
+    /// None: the rules do not compile.
+    pub prepared: Option<Prepared>,
+}
+
+pub fn look(place: &Place) -> (Vec<Finding>, Option<Read>) {
+    let mut findings = Vec::new();
+    let settings = match place.settings() {
+        Ok((settings, file)) => {
+            let from = file.map_or("defaults".to_owned(), |file| file.display().to_string());
+            findings.push(Finding::fine("settings", from, "can be read"));
+            settings
+        }
+        Err(diagnostics) => {
+            for diagnostic in diagnostics {
+                findings.push(
+                    Finding::blocker(diagnostic.code, &diagnostic.file, &diagnostic.message).mend(
+                        diagnostic
+                            .hint
+                            .unwrap_or_else(|| "callseal check shows the place".to_owned()),
+                    ),
+                );
+            }
+            return (findings, None);
+        }
+    };
+    let now = SystemClock.now();
+    let prepared = rules(&settings, &mut findings);
+    if let Some(prepared) = &prepared {
+        keys(prepared, now, &mut findings);
+    }
+    certificate(&settings, now, &mut findings);
+    admin(&settings, &mut findings);
+    (findings, Some(Read { settings, prepared }))
+}
+
+fn rules(settings: &Settings, findings: &mut Vec<Finding>) -> Option<Prepared> {
+    let prepared = match service::prepare(settings, &Metrics::new(), None, None) {
+        Ok(prepared) => prepared,
+        Err(faults) => {
+            let each = faults.into_iter().map(|fault| {
+                Finding::blocker("rules", settings.rules.display(), fault)
+                    .mend("callseal check shows every fault with its place")
+            });
+            findings.extend(each);
+            return None;
+        }
+    };
+    for warning in &prepared.warnings {
+        let finding = match warning.severity {
+            Severity::Error => Finding::blocker(warning.code, &warning.file, &warning.message),
+            Severity::Warning => Finding::warning(warning.code, &warning.file, &warning.message),
+        };
+        findings.push(match &warning.hint {
+            Some(hint) => finding.mend(hint),
+            None => finding,
+        });
+    }
+    let sources = prepared.loaded.rules.rules.len();
+    findings.push(match sources {
+        0 => Finding::warning("no_sources", settings.rules.display(), "there are no sources: every callback is refused")
+            .mend("callseal init PROVIDER --forward URL writes the first"),
+        // A source whose keep is shorter than its provider retries does not compile.
+        sources => Finding::fine(
+            "rules",
+            settings.rules.display(),
+            format!("{sources} sources compile; each keeps its events for longer than its provider retries"),
+        ),
+    });
+    Some(prepared)
+}
+
+fn keys(prepared: &Prepared, now: Timestamp, findings: &mut Vec<Finding>) {
+    for rule in &prepared.loaded.rules.rules {
+        let mut good = 0;
+        for key in &rule.keys {
+            let subject = format!("{} {}", rule.name, key.label);
+            if let Some(end) = key.not_after {
+                if end <= now {
+                    findings.push(
+                        Finding::warning(
+                            "key_expired",
+                            &subject,
+                            format!("ended at {end} and is not used any more"),
+                        )
+                        .mend("take it out of `keys`, once its successor is there"),
+                    );
+                    continue;
+                }
+                if end.since(now) < KEY {
+                    findings.push(
+                        Finding::warning("key_expiry", &subject, format!("ends at {end}, in {}", days(end.since(now))))
+                            .mend("put its successor beside it into `keys` before the provider changes over"),
+                    );
+                    continue;
+                }
+            }
+            match &key.from {
+                SecretRef::File(path) => match file(&subject, path, now) {
+                    Some(finding) => findings.push(finding),
+                    None => good += 1,
+                },
+                SecretRef::Env(_) => good += 1,
+            }
+        }
+        if good > 0 {
+            findings.push(Finding::fine(
+                "keys",
+                &rule.name,
+                format!("{good} of {} keys in order", rule.keys.len()),
+            ));
+        }
+        let usable = rule
+            .keys
+            .iter()
+            .any(|key| key.not_after.is_none_or(|end| end > now));
+        if !rule.keys.is_empty() && !usable {
+            findings.push(
+                Finding::blocker(
+                    "no_usable_key",
+                    &rule.name,
+                    "every key has ended: all callbacks are rejected",
+                )
+                .mend("put the provider's current key into `keys`"),
+            );
+        }
+    }
+}
+
+/// A key's file that others may read, or that nobody has changed for long.
+fn file(subject: &str, path: &Path, now: Timestamp) -> Option<Finding> {
+    let meta = std::fs::metadata(path).ok()?;
+    let public = std::fs::read(path).is_ok_and(|text| public(&text));
+    if !public && meta.mode() & 0o007 != 0 {
+        let detail = format!(
+            "{} can be read or written by everybody (mode {:o})",
+            path.display(),
+            meta.mode() & 0o777
+        );
+        return Some(
+            Finding::warning("file_mode", subject, detail)
+                .mend(format!("chmod 600 {}", path.display())),
+        );
+    }
+    let written = Timestamp::default().plus(Duration::from_secs(
+        u64::try_from(meta.mtime()).unwrap_or(0),
+    ));
+    let age = now.since(written);
+    if !public && age > KEY_AGE {
+        let detail = format!("its file has not changed for {}", days(age));
+        return Some(
+            Finding::warning("key_age", subject, detail)
+                .mend("change it: docs/operations.md, \"Rotating a provider's key\""),
+        );
+    }
+    None
+}
+
+/// What everybody may know.
+fn public(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    text.contains("-----BEGIN PUBLIC KEY-----")
+        || text.contains("-----BEGIN RSA PUBLIC KEY-----")
+        || (text.contains("-----BEGIN CERTIFICATE-----") && !text.contains("PRIVATE KEY-----"))
+}
+
+fn certificate(settings: &Settings, now: Timestamp, findings: &mut Vec<Finding>) {
+    let Some(files) = &settings.listen.tls else {
+        findings.push(
+            Finding::warning("development_certificate", settings.listen.address, "no certificate is named: the gateway makes its own, which no provider trusts")
+                .mend("`tls = { cert = …, key = … }` under [listen], unless a proxy in front terminates TLS"),
+        );
+        return;
+    };
+    if let Some(finding) = private("certificate's key", &files.key) {
+        findings.push(finding);
+    }
+    let paths = CertificatePaths {
+        cert: files.cert.clone(),
+        key: files.key.clone(),
+    };
+    findings.push(match Identity::load(&paths, now) {
+        Err(error) => Finding::blocker("certificate", files.cert.display(), error),
+        Ok(identity) => {
+            let left = identity.not_after.since(now);
+            let detail = format!(
+                "{} ends at {}, in {}",
+                identity.subject,
+                identity.not_after,
+                days(left)
+            );
+            match left < CERTIFICATE {
+                true => Finding::warning("certificate_expiry", files.cert.display(), detail)
+                    .mend("renew it; a running gateway notices the new file by itself"),
+                false => Finding::fine("certificate", files.cert.display(), detail),
+            }
+        }
+    });
+}
+
+fn private(what: &str, path: &Path) -> Option<Finding> {
+    let mode = std::fs::metadata(path).ok()?.mode() & 0o777;
+    if mode & 0o007 == 0 {
+        return None;
+    }
+    let detail = format!(
+        "{} can be read or written by everybody (mode {mode:o})",
+        path.display()
+    );
+    Some(Finding::warning("file_mode", what, detail).mend(format!("chmod 600 {}", path.display())))
+}
+
+fn admin(settings: &Settings, findings: &mut Vec<Finding>) {
+    match Tokens::named(settings) {
+        Err(error) => findings.push(Finding::blocker("admin_token", "admin", error)),
+        Ok(named) if named.is_empty() => {
+            let file: PathBuf = token_file(&settings.inbox.store);
+            findings.extend(private("admin token", &file));
+        }
+        Ok(_) => {}
+    }
+    let address = settings.admin.address;
+    findings.push(match address.ip().is_loopback() {
+        true => Finding::fine(
+            "admin_address",
+            address,
+            "the admin port is reached from this machine only",
+        ),
+        false => Finding::warning(
+            "admin_public",
+            address,
+            "the admin port is reached from other machines",
+        )
+        .mend("let a firewall allow only those that need it"),
+    });
+}
+
+/// In whole days, or hours where it is less than two.
+pub fn days(time: Duration) -> String {
+    match time < 2 * DAY {
+        true => format!("{} hours", time.as_secs() / 3600),
+        false => format!("{} days", time.as_secs() / 86_400),
+    }
+}

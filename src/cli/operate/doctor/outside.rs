@@ -1,0 +1,285 @@
+//! Destinations, hosts of providers, a time server, and the gateway that runs.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::files::Read;
+use super::{Finding, told};
+use crate::cli::operate::Gateway;
+use crate::cli::operate::client::{AskError, Client};
+use crate::cli::operate::view::text;
+use crate::cli::{Place, output, reach};
+use crate::clock::{Clock, SystemClock};
+use crate::connect;
+use crate::rule::Address;
+
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Half of the shortest tolerance that providers advise (five minutes) would be lost at this.
+const CLOCK_BLOCKER: u64 = 120_000;
+const CLOCK_WARNING: u64 = 2_000;
+/// Seconds between 1900, where NTP begins to count, and 1970 (RFC 5905, section 6).
+const NTP_EPOCH: u64 = 2_208_988_800;
+
+pub fn look(read: &Read, ntp: Option<&str>) -> Vec<Finding> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let Ok(runtime) = runtime else {
+        return vec![Finding::warning(
+            "unchecked",
+            "network",
+            "nothing could be connected to",
+        )];
+    };
+    let mut findings = Vec::new();
+    if let Some(prepared) = &read.prepared {
+        // Several sources may go to one place.
+        let mut places: BTreeMap<String, (Address, Vec<String>)> = BTreeMap::new();
+        for rule in &prepared.loaded.rules.rules {
+            for to in rule.relay.destinations() {
+                let at = match &to.forward.socket {
+                    Some(socket) => socket.display().to_string(),
+                    None => format!("{}:{}", to.forward.host, to.forward.port),
+                };
+                let place = places
+                    .entry(at)
+                    .or_insert_with(|| (to.forward.clone(), Vec::new()));
+                place.1.push(rule.name.to_string());
+            }
+        }
+        findings.extend(runtime.block_on(async {
+            let tries: Vec<_> = places
+                .into_iter()
+                .map(|(at, (address, sources))| {
+                    tokio::spawn(
+                        async move { destination(&at, &address, &sources.join(", ")).await },
+                    )
+                })
+                .collect();
+            let mut found = Vec::new();
+            for task in tries {
+                found.extend(task.await);
+            }
+            found
+        }));
+        findings.extend(reach::unreachable(&read.settings, prepared).into_iter().map(|fault| {
+            Finding::warning("provider_unreachable", &fault.source, &fault.detail)
+                .mend("verifying its callbacks needs this host: they are answered with 503 until it can be reached")
+        }));
+    }
+    if let Some(host) = ntp {
+        findings.push(runtime.block_on(measured(host)));
+    }
+    findings
+}
+
+async fn destination(at: &str, address: &Address, sources: &str) -> Finding {
+    let tried = match &address.socket {
+        Some(socket) => connect::socket(socket, PATIENCE).await.map(drop),
+        None => connect::tcp(&address.host, address.port, PATIENCE)
+            .await
+            .map(drop),
+    };
+    match tried {
+        Ok(()) => Finding::fine(
+            "destination",
+            at,
+            format!("takes connections (for {sources})"),
+        ),
+        Err(error) => {
+            let why = match error {
+                connect::ConnectError::Dns => "its name gives no address".to_owned(),
+                connect::ConnectError::Refused => "nobody listens there".to_owned(),
+                connect::ConnectError::Failed(kind) => kind.to_string(),
+                connect::ConnectError::Timeout => "no connection in time".to_owned(),
+                connect::ConnectError::Tls => "its TLS fails".to_owned(),
+            };
+            Finding::blocker("destination_unreachable", at, format!("{why} (for {sources})"))
+                .mend("start the application, or mend `forward`; what is accepted meanwhile is kept and retried")
+        }
+    }
+}
+
+/// The clock's distance from a time server's (RFC 5905, section 8).
+async fn measured(host: &str) -> Finding {
+    match tokio::time::timeout(PATIENCE, offset(host)).await {
+        Ok(Ok(offset)) => {
+            let detail = format!("{offset} ms from that of {host}");
+            match offset.unsigned_abs() {
+                CLOCK_BLOCKER.. => Finding::blocker("clock_offset", "clock", detail)
+                    .mend("set it: callbacks signed now are rejected as stale or from the future"),
+                CLOCK_WARNING.. => Finding::warning("clock_offset", "clock", detail)
+                    .mend("let a time service keep it"),
+                _ => Finding::fine("clock_offset", "clock", detail),
+            }
+        }
+        Ok(Err(error)) => Finding::warning(
+            "clock_offset",
+            host,
+            format!("could not be asked for the time: {error}"),
+        ),
+        Err(_) => Finding::warning("clock_offset", host, "did not answer in time"),
+    }
+}
+
+async fn offset(host: &str) -> std::io::Result<i64> {
+    let place = match host.rsplit_once(':') {
+        Some((name, port)) if port.parse::<u16>().is_ok() && !name.ends_with(':') => {
+            host.to_owned()
+        }
+        Some(_) | None => format!("{host}:123"),
+    };
+    let found = tokio::net::lookup_host(place).await?.next();
+    let address = found.ok_or_else(|| std::io::Error::other("its name gives no address"))?;
+    let own = match address {
+        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 0)),
+    };
+    let socket = tokio::net::UdpSocket::bind(own).await?;
+    socket.connect(address).await?;
+    // No leap warning, version 4, client; our own time where the server repeats it.
+    let mut packet = [0u8; 48];
+    let sent = SystemClock.now().as_millis();
+    let stamp = to_ntp(sent).to_be_bytes();
+    let [first, .., _] = &mut packet;
+    *first = 0b00_100_011;
+    if let Some(place) = packet.get_mut(40..48) {
+        place.copy_from_slice(&stamp);
+    }
+    socket.send(&packet).await?;
+    let mut answer = [0u8; 64];
+    let length = socket.recv(&mut answer).await?;
+    let back = SystemClock.now().as_millis();
+    let answer = answer.get(..length).unwrap_or_default();
+    let field = |at: usize| {
+        let bytes = answer.get(at..at + 8)?;
+        Some(u64::from_be_bytes(bytes.try_into().ok()?))
+    };
+    let wrong = || std::io::Error::other("what came back is no answer of a time server");
+    let mode = answer.first().map(|first| first & 0b111);
+    let stratum = answer.get(1).copied().unwrap_or(0);
+    if mode != Some(4) || !(1..16).contains(&stratum) || field(24) != Some(to_ntp(sent)) {
+        return Err(wrong());
+    }
+    let (received, answered) = (field(32).ok_or_else(wrong)?, field(40).ok_or_else(wrong)?);
+    let difference = |ntp: u64, ours: u64| of_ntp(ntp) as i64 - ours as i64;
+    // How far ours is ahead.
+    Ok(-(difference(received, sent) + difference(answered, back)) / 2)
+}
+
+fn to_ntp(millis: u64) -> u64 {
+    let seconds = (millis / 1000 + NTP_EPOCH) & 0xffff_ffff;
+    (seconds << 32) | (((millis % 1000) << 32) / 1000)
+}
+
+/// Within the era that ends in 2036 and the one after it.
+fn of_ntp(ntp: u64) -> u64 {
+    let seconds = ntp >> 32;
+    let since_1900 = if seconds < NTP_EPOCH {
+        seconds + (1 << 32)
+    } else {
+        seconds
+    };
+    (since_1900 - NTP_EPOCH) * 1000 + (((ntp & 0xffff_ffff) * 1000) >> 32)
+}
+
+/// What the running gateway says of itself, and whether it has the rules that the files have.
+pub fn running(place: &Place, gateway: &Gateway, read: &Read) -> Vec<Finding> {
+    let Ok(client) = Client::new(place, gateway) else {
+        return vec![Finding::warning(
+            "gateway",
+            "gateway",
+            "could not be asked: see above",
+        )];
+    };
+    let answer = match client.get("/v1/doctor") {
+        Ok(answer) => answer,
+        Err(error) => {
+            let hint = error.hint().unwrap_or("callseal serve starts it");
+            let code = match error {
+                AskError::Wire { .. } => "gateway_not_running",
+                AskError::Problem { .. } | AskError::Strange { .. } => "gateway",
+            };
+            return vec![Finding::warning(code, "gateway", error.to_string()).mend(hint)];
+        }
+    };
+    let mut findings = told(&answer);
+    match client.get("/v1/overview") {
+        Ok(overview) => {
+            let has = text(&overview, "/rules_digest");
+            let files = read
+                .prepared
+                .as_ref()
+                .map(|prepared| data_encoding::HEXLOWER.encode(&prepared.loaded.rules.digest));
+            if let Some(files) = files.filter(|files| *files != has) {
+                let short = |digest: &str| digest.get(..12).unwrap_or(digest).to_owned();
+                findings.push(
+                    Finding::warning(
+                        "rules_differ",
+                        "rules",
+                        format!(
+                            "the running gateway has {}, the files are {}",
+                            short(&has),
+                            short(&files)
+                        ),
+                    )
+                    .mend("callseal reload"),
+                );
+            }
+        }
+        Err(error) => output::remark(format_args!("warning: {error}")),
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ntp_times_are_those_of_1970_plus_seventy_years() {
+        for millis in [
+            0,
+            1_700_000_000_123,
+            2_085_978_495_999,
+            2_085_978_496_000,
+            4_000_000_000_000,
+        ] {
+            let back = of_ntp(to_ntp(millis));
+            assert!(millis.abs_diff(back) <= 1, "{millis} {back}");
+        }
+    }
+
+    #[test]
+    fn a_time_server_is_believed_only_when_it_answers_our_question() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            for (ahead, echo, expected) in [(5_000i64, true, Some(-5_000i64)), (0, false, None)] {
+                let server = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+                let place = server.local_addr().unwrap().to_string();
+                let serving = async {
+                    let mut packet = [0u8; 48];
+                    let (_, from) = server.recv_from(&mut packet).await.unwrap();
+                    let theirs =
+                        to_ntp((SystemClock.now().as_millis() as i64 + ahead) as u64).to_be_bytes();
+                    let asked: [u8; 8] = packet[40..48].try_into().unwrap();
+                    packet[0] = 0b00_100_100;
+                    packet[1] = 2;
+                    packet[24..32].copy_from_slice(if echo { &asked } else { &[7; 8] });
+                    packet[32..40].copy_from_slice(&theirs);
+                    packet[40..48].copy_from_slice(&theirs);
+                    server.send_to(&packet, from).await.unwrap();
+                };
+                let (answer, ()) = tokio::join!(offset(&place), serving);
+                match expected {
+                    Some(expected) => assert!((answer.unwrap() - expected).abs() < 1_000),
+                    None => assert!(answer.is_err()),
+                }
+            }
+        });
+    }
+}
