@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::State;
+use super::blocks::{StoredClaim, stored_claims};
 use super::catalog::{Rows, Segment, is_open};
 use super::checkpoint;
-use super::claims::{Taken, claims_of};
+use super::claims::Taken;
 use super::disk::{self, Disk, DiskFile};
 use super::ending;
 use super::index::{Index, IndexError, index_path};
@@ -898,11 +901,18 @@ impl Replay {
     fn accepted(&mut self, at: Place, meta: &Meta, conflicts: Conflicts) {
         self.report.replayed_events += 1;
         self.conflicts |= conflicts.key || conflicts.business;
-        for (hash, check) in claims_of(meta, conflicts) {
-            self.claims.put(&hash, Taken { place: at, check });
+        let claims: SmallVec<[StoredClaim; 2]> =
+            stored_claims(at.offset, meta, conflicts).collect();
+        for StoredClaim { hash, check, .. } in &claims {
+            let taken = Taken {
+                place: at,
+                check: *check,
+            };
+            self.claims.put(hash, taken);
         }
         let rows = self.shared.rows_of_meta(at, meta);
-        self.shared.committed(at.segment, at.offset, &rows, &[]);
+        self.shared
+            .committed(at.segment, at.offset, (&rows, &claims), &[]);
     }
 
     fn step(&mut self, at: Place, place: Place, tag: u64, step: &Step) -> Result<(), IndexError> {
@@ -937,7 +947,7 @@ impl Replay {
         self.shared.committed(
             at.segment,
             at.offset,
-            &[],
+            (&[], &[]),
             &[Stepped {
                 open,
                 was,

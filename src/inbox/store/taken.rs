@@ -219,14 +219,16 @@ impl Shelf {
         };
         self.length += 1;
         // Those that stand there move on by one, up to the next gap.
-        let mut moving = entry;
-        for slot in self.slots.get_mut(at..).unwrap_or_default() {
-            std::mem::swap(slot, &mut moving);
-            if moving.is_gap() {
-                return None;
-            }
+        let rest = self.slots.get_mut(at..).unwrap_or_default();
+        let gap = rest.iter().position(Entry::is_gap);
+        let Some(moving) = gap.and_then(|gap| rest.get_mut(..=gap)) else {
+            self.slots.insert(at, entry);
+            return None;
+        };
+        moving.copy_within(..moving.len() - 1, 1);
+        if let Some(first) = moving.first_mut() {
+            *first = entry;
         }
-        self.slots.push(moving);
         None
     }
 
