@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use super::catalog::{Block, RowState, Stands, Summary};
-use super::claims::Check;
+use super::claims::{Check, claims_of};
 use super::owed::Open;
 use super::record::{
-    self, Delivery, Order, Place, Reader, Version, put_place, put_u16, put_u32, put_u64,
+    self, Conflicts, Delivery, Meta, Order, Place, Reader, Version, put_place, put_u16, put_u32,
+    put_u64,
 };
 use crate::clock::Timestamp;
 
@@ -75,6 +76,19 @@ pub struct StoredClaim {
     pub hash: [u8; 16],
     pub check: Check,
     pub offset: u32,
+}
+
+/// What the event with this meta, at this offset, claims.
+pub fn stored_claims<T>(
+    offset: u32,
+    meta: &Meta<T>,
+    conflicts: Conflicts,
+) -> impl Iterator<Item = StoredClaim> + use<T> {
+    claims_of(meta, conflicts).map(move |(hash, check)| StoredClaim {
+        hash,
+        check,
+        offset,
+    })
 }
 
 /// What the index says of a segment as a whole, without what is stored in parts.

@@ -10,8 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::State;
+use super::blocks::{StoredClaim, StoredVersion};
 use super::record::{Meta, Place};
 use super::segment::SegmentFile;
+use super::shared::NewRow;
 use crate::clock::Timestamp;
 
 /// What the list filters by. The texts themselves are read from the journal for the rows that are
@@ -111,6 +113,25 @@ impl Summary {
     }
 }
 
+/// What the index keeps of a segment's events besides their rows.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    pub claims: Vec<StoredClaim>,
+    pub versions: Vec<StoredVersion>,
+}
+
+impl Kept {
+    pub fn version(&mut self, event: &NewRow) {
+        self.versions
+            .extend(event.version.map(|version| StoredVersion {
+                version,
+                lane: event.row.lane,
+                offset: event.place().event().offset,
+                tag: event.tag,
+            }));
+    }
+}
+
 pub struct Segment {
     pub file: Arc<SegmentFile>,
     /// Size of the file.
@@ -120,6 +141,9 @@ pub struct Segment {
     pub sealed: bool,
     pub summary: Summary,
     pub rows: Rows,
+    /// Of the events whose rows are in memory, for the index: else it would have to read the whole
+    /// segment again.
+    pub kept: Kept,
     pub owed: u32,
     /// Something in it was damaged: its file keeps its length, for whoever looks into it.
     pub damaged: bool,
@@ -137,6 +161,7 @@ impl Segment {
                 rows: Vec::new(),
                 indexing: false,
             },
+            kept: Kept::default(),
             owed: 0,
             damaged: false,
         }
@@ -189,18 +214,22 @@ impl Catalog {
 }
 
 impl Inner {
-    /// A delivery of an accepted event. `keep`: it is the first of its event, which is kept so long.
-    pub fn accepted(&mut self, segment: u32, row: RowState, keep: Option<Duration>) {
+    /// Deliveries of events that were accepted into a segment, and what these claim.
+    pub fn accepted(&mut self, segment: u32, events: &[NewRow], claims: &[StoredClaim]) {
         let Some(segment) = self.segments.get_mut(&segment) else {
             return;
         };
-        if let Some(keep) = keep {
-            segment.summary.add_event(row.received_at, keep);
+        for event in events {
+            if event.first {
+                segment.summary.add_event(event.row.received_at, event.keep);
+            }
+            segment.summary.rows += 1;
+            segment.owed += u32::from(event.row.stands.state == State::Owed);
+            segment.kept.version(event);
         }
-        segment.summary.rows += 1;
-        segment.owed += u32::from(row.stands.state == State::Owed);
+        segment.kept.claims.extend_from_slice(claims);
         if let Rows::Memory { rows, .. } = &mut segment.rows {
-            rows.push(row);
+            rows.extend(events.iter().map(|event| event.row));
         }
     }
 

@@ -9,10 +9,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::State;
-use super::blocks::{self, StoredClaim, StoredRow, StoredSegment, StoredVersion};
-use super::catalog::{Block, Inner, OVERLAY_MAX, RowState, Rows, Stands, block_before, is_open};
-use super::claims::claims_of;
+use super::blocks::{self, StoredRow, StoredSegment, stored_claims};
+use super::catalog::{
+    Block, Inner, Kept, OVERLAY_MAX, RowState, Rows, Stands, block_before, is_open,
+};
 use super::index::{Index, IndexError, Write, key};
 use super::record::{Kind, Meta, Place, Step};
 use super::segment::{Found, SegmentFile, Walk};
@@ -33,8 +33,8 @@ pub fn checkpoint(shared: &Shared, index: &Index) -> Result<(), IndexError> {
         index.apply(write)?;
     }
     let mut built = Vec::new();
-    while let Some((number, file, rows)) = next_sealed(shared) {
-        built.push(write_segment(shared, index, number, &file, &rows)?);
+    while let Some((number, rows, kept)) = next_sealed(shared) {
+        built.push(write_segment(shared, index, number, &rows, &kept)?);
         if built.len() >= 8 {
             break;
         }
@@ -61,9 +61,9 @@ pub fn due(shared: &Shared) -> bool {
             .any(|s| s.sealed && matches!(s.rows, Rows::Memory { .. }))
 }
 
-/// The oldest sealed segment that is in memory only, with a copy of its rows. From here on what
-/// happens to them is noted in the overlay, too.
-fn next_sealed(shared: &Shared) -> Option<(u32, Arc<SegmentFile>, Vec<RowState>)> {
+/// The oldest sealed segment that is in memory only, with a copy of its rows and what else the
+/// index keeps. From here on what happens to them is noted in the overlay, too.
+fn next_sealed(shared: &Shared) -> Option<(u32, Vec<RowState>, Kept)> {
     let mut inner = shared.catalog.lock();
     for (number, segment) in &mut inner.segments {
         if let Rows::Memory { rows, indexing } = &mut segment.rows
@@ -71,7 +71,7 @@ fn next_sealed(shared: &Shared) -> Option<(u32, Arc<SegmentFile>, Vec<RowState>)
             && !*indexing
         {
             *indexing = true;
-            return Some((*number, Arc::clone(&segment.file), rows.clone()));
+            return Some((*number, rows.clone(), segment.kept.clone()));
         }
     }
     None
@@ -90,8 +90,8 @@ fn write_segment(
     shared: &Shared,
     index: &Index,
     number: u32,
-    file: &SegmentFile,
     rows: &[RowState],
+    kept: &Kept,
 ) -> Result<Built, IndexError> {
     let mut built = Built {
         number,
@@ -100,8 +100,6 @@ fn write_segment(
         versions: 0,
         words: 0,
     };
-    let mut versions = Vec::new();
-    let mut words = Vec::new();
     for batch in rows.chunks(blocks::ROWS * BATCH) {
         let mut write = Write::default();
         for rows in batch.chunks(blocks::ROWS) {
@@ -111,52 +109,16 @@ fn write_segment(
         }
         index.apply(write)?;
     }
-    // What was not damaged when it was replayed may be now: then its claim is still in memory, and
-    // it will be missing after the next start, which costs a second delivery.
-    let mut claims = Vec::with_capacity(blocks::CLAIMS * BATCH);
-    let mut walk = Walk::new(file)?;
-    let mut part = 0;
-    while let Some(found) = walk.next_found()? {
-        let Found::Frame {
-            offset,
-            head,
-            payload,
-        } = found
-        else {
-            continue;
-        };
-        match head.kind {
-            Kind::Step => continue,
-            Kind::Word => {
-                words.push(offset);
-                continue;
-            }
-            Kind::Accepted => {}
+    for (part, batch) in (0u32..).zip(kept.claims.chunks(blocks::CLAIMS * BATCH)) {
+        let mut write = Write::default();
+        for (n, chunk) in (part * BATCH as u32..).zip(batch.chunks(blocks::CLAIMS)) {
+            let key = key::two(key::CLAIMS, number, n);
+            write.put(key, blocks::encode_claims(chunk));
         }
-        if let Some(meta) = Meta::peek(&payload) {
-            claims.extend(
-                claims_of(&meta, head.conflicts).map(|(hash, check)| StoredClaim {
-                    hash,
-                    check,
-                    offset,
-                }),
-            );
-            if let Some(version) = meta.version {
-                let wanted = meta.deliveries.iter().filter(|d| d.state == State::Owed);
-                versions.extend(wanted.map(|planned| StoredVersion {
-                    version,
-                    lane: shared.lanes.number_of(meta.source, &planned.destination),
-                    offset,
-                    tag: meta.tag,
-                }));
-            }
-        }
-        if claims.len() >= blocks::CLAIMS * BATCH {
-            built.claims += write_claims(index, number, &mut part, &claims)?;
-            claims.clear();
-        }
+        index.apply(write)?;
     }
-    built.claims += write_claims(index, number, &mut part, &claims)?;
+    let words = shared.words.within(number);
+    let versions = &kept.versions;
     let mut write = Write::default();
     for (part, chunk) in (0u32..).zip(versions.chunks(blocks::VERSIONS)) {
         write.put(
@@ -171,27 +133,10 @@ fn write_segment(
         );
     }
     index.apply(write)?;
+    built.claims = u32::try_from(kept.claims.len()).unwrap_or(u32::MAX);
     built.versions = u32::try_from(versions.len()).unwrap_or(u32::MAX);
     built.words = u32::try_from(words.len()).unwrap_or(u32::MAX);
     Ok(built)
-}
-
-fn write_claims(
-    index: &Index,
-    number: u32,
-    part: &mut u32,
-    claims: &[StoredClaim],
-) -> Result<u32, IndexError> {
-    let mut write = Write::default();
-    for chunk in claims.chunks(blocks::CLAIMS) {
-        write.put(
-            key::two(key::CLAIMS, number, *part),
-            blocks::encode_claims(chunk),
-        );
-        *part += 1;
-    }
-    index.apply(write)?;
-    Ok(u32::try_from(claims.len()).unwrap_or(u32::MAX))
 }
 
 /// Puts one block of rows. The open ones with all that a start needs; when a row is open but what
@@ -402,6 +347,7 @@ fn publish(shared: &Shared, built: Vec<Built>, patched: Patched) {
             }
         }
         segment.rows = Rows::Indexed(blocks);
+        segment.kept = Kept::default();
     }
     for ((number, first), written) in patched.blocks {
         if let Some(segment) = inner.segments.get_mut(&number)
@@ -431,6 +377,7 @@ pub fn rows_from_journal(shared: &Shared) -> std::io::Result<()> {
         .map(|(n, s)| (*n, Arc::clone(&s.file)))
         .collect();
     let mut rows: BTreeMap<u32, Vec<RowState>> = BTreeMap::new();
+    let mut kept: BTreeMap<u32, Kept> = BTreeMap::new();
     for (number, file) in &files {
         let mut walk = Walk::new(file)?;
         while let Some(found) = walk.next_found()? {
@@ -449,12 +396,14 @@ pub fn rows_from_journal(shared: &Shared) -> std::io::Result<()> {
                             segment: *number,
                             offset,
                         };
-                        rows.entry(*number).or_default().extend(
-                            shared
-                                .rows_of_meta(at, &meta)
-                                .into_iter()
-                                .map(|new| new.row),
-                        );
+                        let kept = kept.entry(*number).or_default();
+                        kept.claims
+                            .extend(stored_claims(offset, &meta, head.conflicts));
+                        let rows = rows.entry(*number).or_default();
+                        for new in shared.rows_of_meta(at, &meta) {
+                            kept.version(&new);
+                            rows.push(new.row);
+                        }
                     }
                 }
                 Kind::Word => {}
@@ -500,6 +449,7 @@ pub fn rows_from_journal(shared: &Shared) -> std::io::Result<()> {
                 let events = made.iter().filter(|row| row.offset % DELIVERIES == 0);
                 segment.summary.events = u32::try_from(events.count()).unwrap_or(u32::MAX);
                 segment.summary.rows = u32::try_from(made.len()).unwrap_or(u32::MAX);
+                segment.kept = kept.remove(&number).unwrap_or_default();
                 segment.rows = Rows::Memory {
                     rows: made,
                     indexing: false,

@@ -74,8 +74,12 @@ impl Writer {
         self.head += u32::try_from(self.group.bytes.len()).unwrap_or(u32::MAX);
         self.dirty_to = 0;
         let group = &mut self.group;
-        self.shared
-            .committed(self.file.number(), self.head, &group.accepted, &group.steps);
+        self.shared.committed(
+            self.file.number(),
+            self.head,
+            (&group.accepted, &group.claims),
+            &group.steps,
+        );
         for (place, word) in &group.words {
             self.shared.words.put(*place, word);
         }
@@ -101,6 +105,7 @@ impl Writer {
         let Group {
             bytes,
             accepted,
+            claims,
             claimed,
             steps,
             words,
@@ -110,6 +115,7 @@ impl Writer {
         bytes.clear();
         bytes.shrink_to(1 << 20);
         accepted.clear();
+        claims.clear();
         claimed.clear();
         steps.clear();
         words.clear();

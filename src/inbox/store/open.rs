@@ -55,7 +55,7 @@ impl Default for EmbeddedConfig {
             low_water_bytes: 128 << 20,
             queue_events: 8192,
             queue_bytes: 64 << 20,
-            index_cache_bytes: 32 << 20,
+            index_cache_bytes: 16 << 20,
             index: true,
             tick: Duration::from_secs(1),
             clock_leap: pace::FASTER,

@@ -4,10 +4,13 @@
 use std::io;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::State;
+use super::blocks::{StoredClaim, stored_claims};
 use super::catalog::{Segment, is_open};
 use super::checkpoint;
-use super::claims::{Taken, claims_of};
+use super::claims::Taken;
 use super::disk::{self, DiskFile};
 use super::index::{Index, IndexError, index_path};
 use super::open::{EmbeddedConfig, Opened};
@@ -276,11 +279,18 @@ impl Replay {
     fn accepted(&mut self, at: Place, meta: &Meta, conflicts: Conflicts) {
         self.report.replayed_events += 1;
         self.conflicts |= conflicts.key || conflicts.business;
-        for (hash, check) in claims_of(meta, conflicts) {
-            self.claims.put(&hash, Taken { place: at, check });
+        let claims: SmallVec<[StoredClaim; 2]> =
+            stored_claims(at.offset, meta, conflicts).collect();
+        for StoredClaim { hash, check, .. } in &claims {
+            let taken = Taken {
+                place: at,
+                check: *check,
+            };
+            self.claims.put(hash, taken);
         }
         let rows = self.shared.rows_of_meta(at, meta);
-        self.shared.committed(at.segment, at.offset, &rows, &[]);
+        self.shared
+            .committed(at.segment, at.offset, (&rows, &claims), &[]);
     }
 
     fn step(&mut self, at: Place, place: Place, tag: u64, step: &Step) -> Result<(), IndexError> {
@@ -315,7 +325,7 @@ impl Replay {
         self.shared.committed(
             at.segment,
             at.offset,
-            &[],
+            (&[], &[]),
             &[Stepped {
                 open,
                 was,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use super::blocks::StoredRow;
+use super::blocks::{StoredClaim, StoredRow};
 use super::catalog::{Catalog, Change, OVERLAY_MAX, RowState, Stands, Whereabouts};
 use super::disk::Disk;
 use super::index::Index;
@@ -113,15 +113,20 @@ impl Shared {
         *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
     }
 
-    /// Events were accepted and steps taken, durably: the log of this segment now ends here.
-    pub fn committed(&self, segment: u32, end: u32, accepted: &[NewRow], steps: &[Stepped]) {
+    /// Events were accepted into this segment, with what they claim, and steps taken, durably: its
+    /// log now ends here.
+    pub fn committed(
+        &self,
+        segment: u32,
+        end: u32,
+        (accepted, claims): (&[NewRow], &[StoredClaim]),
+        steps: &[Stepped],
+    ) {
         let mut inner = self.catalog.lock();
         if let Some(active) = inner.segments.get_mut(&segment) {
             active.end = end;
         }
-        for event in accepted {
-            inner.accepted(event.segment, event.row, event.first.then_some(event.keep));
-        }
+        inner.accepted(segment, accepted, claims);
         for step in steps {
             inner.stepped(Change {
                 place: step.open.place,

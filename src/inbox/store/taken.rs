@@ -123,8 +123,9 @@ impl Claims {
     /// Takes very many keys; room for `more` of them.
     pub fn expect(&mut self, more: usize) {
         for shelf in &mut self.shelves {
-            // A little above the average: few shelves must grow.
-            let want = shelf.length + more / SHELVES + more / (SHELVES * 64);
+            // A little above the average, and for what follows behind a checkpoint: few shelves must
+            // grow, and leave a hole in the heap where they were.
+            let want = shelf.length + more / SHELVES + more / (SHELVES * 32);
             if want > shelf.limit {
                 shelf.resize(want);
             }
@@ -212,21 +213,23 @@ impl Shelf {
                 return Some(std::mem::replace(old, entry).taken());
             }
             Err(_) if self.length >= self.limit => {
-                self.resize(self.length + self.length / 8 + 8);
+                self.resize(self.length + self.length / 16 + 8);
                 self.search(entry.hash()).unwrap_or_else(|at| at)
             }
             Err(at) => at,
         };
         self.length += 1;
         // Those that stand there move on by one, up to the next gap.
-        let mut moving = entry;
-        for slot in self.slots.get_mut(at..).unwrap_or_default() {
-            std::mem::swap(slot, &mut moving);
-            if moving.is_gap() {
-                return None;
-            }
+        let rest = self.slots.get_mut(at..).unwrap_or_default();
+        let gap = rest.iter().position(Entry::is_gap);
+        let Some(moving) = gap.and_then(|gap| rest.get_mut(..=gap)) else {
+            self.slots.insert(at, entry);
+            return None;
+        };
+        moving.copy_within(..moving.len() - 1, 1);
+        if let Some(first) = moving.first_mut() {
+            *first = entry;
         }
-        self.slots.push(moving);
         None
     }
 

@@ -76,6 +76,16 @@ impl Words {
             .collect()
     }
 
+    /// Offsets of the entries that stand in a segment.
+    pub fn within(&self, segment: u32) -> Vec<u32> {
+        let table = self.lock();
+        let places = table.entries.values().map(|(place, _)| place);
+        let within = places.filter(|place| place.segment == segment);
+        let mut offsets: Vec<u32> = within.map(|place| place.offset).collect();
+        offsets.sort_unstable();
+        offsets
+    }
+
     /// What must be written down anew before these segments go; what is too old is forgotten. The
     /// last word about a lane's pause stays: an earlier one may stand in a segment that is kept.
     pub fn leaving(&self, segments: &[u32], now: Timestamp) -> Vec<(u64, Place)> {

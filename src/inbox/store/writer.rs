@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
+use super::blocks::StoredClaim;
 use super::catalog::Segment;
 use super::claims::{Taken, check_of};
 use super::owed::{Granted, Open};
@@ -62,6 +63,8 @@ pub struct Writer {
 pub struct Group {
     pub bytes: Vec<u8>,
     pub accepted: Vec<NewRow>,
+    /// What these claim.
+    pub claims: Vec<StoredClaim>,
     /// Keys that were taken, and who had them, to be given back if the write fails.
     pub claimed: Vec<([u8; 16], Place, Option<Taken>)>,
     pub steps: Vec<Stepped>,
@@ -200,6 +203,11 @@ impl Writer {
             let check = check_of(hashes);
             let before = self.claims.put(&hash, Taken { place, check });
             self.group.claimed.push((hash, place, before));
+            self.group.claims.push(StoredClaim {
+                hash,
+                check,
+                offset: place.offset,
+            });
         }
         self.group.accepted.extend(offer.rows.iter().map(|new| {
             let mut new = *new;

@@ -10,7 +10,7 @@
 
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Barrier, Condvar, Mutex};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -50,32 +50,46 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 /// Runs `callers` on two threads, each with a runtime of its own as in the gateway, until each has
-/// done its share of `total`; what each call took, and how long all took.
-fn called<F, Fut>(callers: usize, total: usize, call: F) -> (Vec<Duration>, Duration)
+/// done its share of `total`; what each call took, and how long all took. What they call with is
+/// made on their own thread, as a request is read on its own core, and before the clock runs.
+fn called<F, Fut, T>(
+    name: &str,
+    callers: usize,
+    total: usize,
+    make: impl Fn(usize) -> T + Clone + Send + 'static,
+    call: F,
+) -> (Vec<Duration>, Duration)
 where
-    F: Fn(usize) -> Fut + Clone + Send + 'static,
+    F: Fn(T) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = ()> + 'static,
+    T: 'static,
 {
-    let began = Instant::now();
-    let threads: Vec<_> = (0..2.min(callers))
+    let threads = 2.min(callers);
+    let ready = Arc::new(Barrier::new(threads + 1));
+    let threads: Vec<_> = (0..threads)
         .map(|thread| {
-            let call = call.clone();
-            std::thread::spawn(move || {
+            let (make, call, ready) = (make.clone(), call.clone(), Arc::clone(&ready));
+            let work = move || {
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .build()
                     .unwrap();
-                let mine = (0..callers).filter(|caller| caller % 2 == thread || callers == 1);
                 let each = total / callers;
+                let mine = (0..callers)
+                    .filter(|caller| caller % 2 == thread || callers == 1)
+                    .map(|caller| (0..each).map(|n| make(caller * each + n)).collect())
+                    .collect::<Vec<Vec<T>>>();
+                ready.wait();
                 tokio::task::LocalSet::new().block_on(&runtime, async move {
                     let tasks: Vec<_> = mine
-                        .map(|caller| {
+                        .into_iter()
+                        .map(|with| {
                             let call = call.clone();
                             tokio::task::spawn_local(async move {
                                 let mut took = Vec::with_capacity(each);
-                                for n in 0..each {
+                                for with in with {
                                     let one = Instant::now();
-                                    call(caller * each + n).await;
+                                    call(with).await;
                                     took.push(one.elapsed());
                                 }
                                 took
@@ -88,9 +102,15 @@ where
                     }
                     all
                 })
-            })
+            };
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(work)
+                .unwrap()
         })
         .collect();
+    ready.wait();
+    let began = Instant::now();
     let mut took: Vec<Duration> = threads
         .into_iter()
         .flat_map(|thread| thread.join().unwrap())
@@ -139,7 +159,7 @@ fn raw(directory: &Path, callers: usize, total: usize, frame: usize) -> Figures 
         ready: Condvar::new(),
     });
     let writing = Arc::clone(&raw);
-    let writer = std::thread::spawn(move || {
+    let writing = move || {
         let (mut bytes, mut at) = (Vec::new(), 0);
         loop {
             let mut waiting = writing.waiting.lock().unwrap();
@@ -162,18 +182,26 @@ fn raw(directory: &Path, callers: usize, total: usize, frame: usize) -> Figures 
                 let _ = told.send(());
             }
         }
-    });
+    };
+    let named = std::thread::Builder::new().name("raw writer".into());
+    let writer = named.spawn(writing).unwrap();
     let bytes: Arc<[u8]> = vec![7u8; frame].into();
     let asking = Arc::clone(&raw);
-    let done = called(callers, total, move |_| {
-        let (raw, bytes) = (Arc::clone(&asking), Arc::clone(&bytes));
-        async move {
-            let (tell, told) = oneshot::channel();
-            raw.waiting.lock().unwrap().0.push((bytes, tell));
-            raw.ready.notify_one();
-            told.await.unwrap();
-        }
-    });
+    let done = called(
+        "raw",
+        callers,
+        total,
+        |_| (),
+        move |()| {
+            let (raw, bytes) = (Arc::clone(&asking), Arc::clone(&bytes));
+            async move {
+                let (tell, told) = oneshot::channel();
+                raw.waiting.lock().unwrap().0.push((bytes, tell));
+                raw.ready.notify_one();
+                told.await.unwrap();
+            }
+        },
+    );
     raw.waiting.lock().unwrap().1 = true;
     raw.ready.notify_one();
     writer.join().unwrap();
@@ -181,30 +209,19 @@ fn raw(directory: &Path, callers: usize, total: usize, frame: usize) -> Figures 
     figures(&done)
 }
 
-/// Made before the clock runs: reading and verifying are others' business.
-fn events(from: usize, count: usize, body: usize) -> Vec<Mutex<Option<NewEvent>>> {
-    let body = vec![b'x'; body];
-    (from..from + count)
-        .map(|n| {
-            let key = format!("evt_{n:012}");
-            Mutex::new(Some(contract::event_of(
-                "shop",
-                &key,
-                "payment",
-                &body,
-                at(0),
-            )))
-        })
-        .collect()
+/// Reading and verifying are others' business.
+fn event(n: usize, body: &[u8]) -> NewEvent {
+    let key = format!("evt_{n:012}");
+    contract::event_of("shop", &key, "payment", body, at(0))
 }
 
 fn accepts(store: &Arc<Embedded>, from: usize, callers: usize, total: usize) -> Figures {
-    let events = Arc::new(events(from, total, BODY));
+    let body = [b'x'; BODY];
     let store = Arc::clone(store);
-    let done = called(callers, total, move |n| {
-        let (store, events) = (Arc::clone(&store), Arc::clone(&events));
+    let make = move |n| event(from + n, &body);
+    let done = called("callers", callers, total, make, move |event| {
+        let store = Arc::clone(&store);
         async move {
-            let event = events[n].lock().unwrap().take().unwrap();
             let accepted = store.accept(event).await;
             assert!(matches!(accepted, Ok(Acceptance::New(_))), "{accepted:?}");
         }
@@ -222,7 +239,11 @@ fn measure_accepts() {
     println!(
         "callers      raw/s  p50       p99        store/s  p50       p99       ratio  p99 ratio"
     );
-    for (callers, total) in [(1, 600), (8, 4_000), (64, 32_000), (256, 64_000)] {
+    let only = number("CALLSEAL_CALLERS", 0) as usize;
+    for (callers, total) in [(1, 600), (8, 8_000), (64, 32_000), (256, 64_000)] {
+        if only != 0 && only != callers {
+            continue;
+        }
         let (mut raws, mut stores) = (Vec::new(), Vec::new());
         for _ in 0..number("CALLSEAL_ROUNDS", 5) {
             // What the store writes for such an event.
@@ -513,18 +534,24 @@ fn measure_drain() {
     for callers in [1, 16, 64] {
         let total = (owed / 4).min(callers * 2_000);
         let drained = Arc::clone(&store);
-        let done = called(callers, total, move |_| {
-            let store = Arc::clone(&drained);
-            async move {
-                let now = SystemClock.now();
-                let lease = store.lease(&lane(), now, now.plus(KEEP), 1).await;
-                let lease = lease.unwrap().remove(0);
-                let read = store.read(lease.id).await.unwrap();
-                assert!(read.is_some());
-                let taken = attempt(lease.attempt, Some(200), "");
-                store.settle(lease, taken, Next::Delivered).await.unwrap();
-            }
-        });
+        let done = called(
+            "callers",
+            callers,
+            total,
+            |_| (),
+            move |()| {
+                let store = Arc::clone(&drained);
+                async move {
+                    let now = SystemClock.now();
+                    let lease = store.lease(&lane(), now, now.plus(KEEP), 1).await;
+                    let lease = lease.unwrap().remove(0);
+                    let read = store.read(lease.id).await.unwrap();
+                    assert!(read.is_some());
+                    let taken = attempt(lease.attempt, Some(200), "");
+                    store.settle(lease, taken, Next::Delivered).await.unwrap();
+                }
+            },
+        );
         let Figures {
             per_second,
             p50,

@@ -292,6 +292,7 @@ async fn an_index_that_breaks_at_work_is_made_anew() {
     same(&store, &before).await;
     store.close().await.unwrap();
     let store = open(directory.path());
+    assert_eq!(store.report().index, IndexUse::Loaded);
     same(&store, &before).await;
 }
 
