@@ -5,7 +5,7 @@
 //! while the mark stands wakes its own worker for that source. Where it is time that is waited
 //! for, whoever goes without is told until when.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -210,7 +210,7 @@ impl Drop for Permit {
 /// Which sources a worker shall look at.
 #[derive(Debug, Default)]
 pub struct Signals {
-    woken: Mutex<HashSet<SourceName>>,
+    woken: Mutex<BTreeSet<SourceName>>,
     /// Deliveries whose provider waits for the application.
     urgent: Mutex<Vec<(LaneName, EventId)>>,
     notify: Notify,
@@ -249,11 +249,11 @@ impl Signals {
         self.notify.notified().await;
     }
 
-    pub fn take(&self) -> HashSet<SourceName> {
+    pub fn take(&self) -> BTreeSet<SourceName> {
         std::mem::take(&mut *self.woken())
     }
 
-    fn woken(&self) -> MutexGuard<'_, HashSet<SourceName>> {
+    fn woken(&self) -> MutexGuard<'_, BTreeSet<SourceName>> {
         self.woken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

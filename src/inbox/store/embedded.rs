@@ -24,6 +24,8 @@ use super::checkpoint;
 use super::claims::HashedClaims;
 use super::disk::{Disk, DiskFile, RealDisk};
 use super::ending;
+#[cfg(test)]
+use super::hands::Hands;
 use super::index::{Index, index_path};
 use super::keyring::{self, Keyring};
 use super::open::{self, Parts};
@@ -32,7 +34,7 @@ use super::pace::Pace;
 use super::queue::{Answered, Asked, Command, End, Offer, Queue, Reply};
 use super::record::{Added, Meta, Order, Place, Planned, Version, encode_accepted, frame_span};
 use super::segment::{HEADER, MetaRead};
-use super::shared::{Shared, reading};
+use super::shared::{Shared, Work, reading};
 use super::writer::Writer;
 use super::*;
 use crate::clock::Clock;
@@ -49,6 +51,8 @@ pub struct Embedded {
     largest: u32,
     report: Report,
     directory: Arc<Path>,
+    /// Reads are done where they are asked for, and not on threads for it.
+    inline: bool,
     running: Arc<Mutex<Running>>,
 }
 
@@ -56,6 +60,9 @@ pub struct Embedded {
 struct Running {
     writer: Option<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
+    /// In place of the threads.
+    #[cfg(test)]
+    hands: Option<Hands>,
     lock: Option<Arc<dyn DiskFile>>,
 }
 
@@ -83,12 +90,58 @@ impl Embedded {
         metrics: Metrics,
         on_fatal: Arc<dyn Fn() + Send + Sync>,
     ) -> Result<Embedded, OpenError> {
+        let (store, writer, lock) =
+            Embedded::assemble(disk, &config, clock, random, metrics, on_fatal)?;
+        // From here on, dropping `store` ends what was started.
+        store.start(writer, &config, lock)?;
+        Ok(store)
+    }
+
+    /// As `open_on`, without a thread: nothing is done but in [`Embedded::turn`], by whoever calls
+    /// it, so that the same calls do the same things again.
+    #[cfg(test)]
+    pub(crate) fn open_by_hand(
+        disk: Arc<dyn Disk>,
+        config: EmbeddedConfig,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        metrics: Metrics,
+        on_fatal: Arc<dyn Fn() + Send + Sync>,
+    ) -> Result<Embedded, OpenError> {
+        let (mut store, writer, lock) =
+            Embedded::assemble(disk, &config, clock, random, metrics, on_fatal)?;
+        store.inline = true;
+        let hands = Hands::new(writer, Arc::clone(&store.shared), config);
+        let mut running = store.running();
+        running.lock = Some(lock);
+        running.hands = Some(hands);
+        drop(running);
+        store.shared.checkpoint.ring(|work| work.checkpoint = true);
+        Ok(store)
+    }
+
+    /// What the threads do, once.
+    #[cfg(test)]
+    pub(crate) fn turn(&self) {
+        if let Some(hands) = &mut self.running().hands {
+            hands.turn();
+        }
+    }
+
+    fn assemble(
+        disk: Arc<dyn Disk>,
+        config: &EmbeddedConfig,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        metrics: Metrics,
+        on_fatal: Arc<dyn Fn() + Send + Sync>,
+    ) -> Result<(Embedded, Writer, Arc<dyn DiskFile>), OpenError> {
         let parts = Parts {
             disk,
             clock,
             random: Arc::clone(&random),
         };
-        let opened = open::open(&config, &parts)?;
+        let opened = open::open(config, &parts)?;
         let shared = opened.shared;
         let queue = Arc::new(Queue::new(config.queue_events, config.queue_bytes));
         let live = shared.catalog.lock().segments.keys().copied().collect();
@@ -123,14 +176,13 @@ impl Embedded {
             largest: config.segment_bytes - HEADER - (config.segment_bytes / 16).min(1 << 20),
             report: opened.report,
             directory: Arc::from(&*config.directory),
+            inline: false,
             running,
             shared,
             queue,
             random,
         };
-        // From here on, dropping `store` ends what was started.
-        store.start(writer, &config, opened.lock)?;
-        Ok(store)
+        Ok((store, writer, opened.lock))
     }
 
     fn start(
@@ -237,6 +289,9 @@ impl Embedded {
         read: impl FnOnce(&Shared) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.usable()?;
+        if self.inline {
+            return read(&self.shared);
+        }
         let shared = Arc::clone(&self.shared);
         blocking(move || read(&shared)).await?
     }
@@ -374,12 +429,15 @@ impl Embedded {
             Arc::clone(&self.running),
             Arc::clone(&self.directory),
         );
-        blocking(move || {
+        let stopping = move || {
             stop(&shared, &queue, &running, End::Drain, |shared| {
                 write_ending(shared, &directory);
             });
-        })
-        .await?;
+        };
+        match self.inline {
+            true => stopping(),
+            false => blocking(stopping).await?,
+        }
         if self.shared.failed() {
             Err(StoreError::Unknown)
         } else {
@@ -440,6 +498,10 @@ fn stop(
     if let Some(writer) = running.writer.take() {
         let _ = writer.join();
     }
+    #[cfg(test)]
+    if let Some(hands) = running.hands.take() {
+        hands.finish(how);
+    }
     shared.checkpoint.ring(|work| work.stop = true);
     for thread in running.others.drain(..) {
         let _ = thread.join();
@@ -487,34 +549,39 @@ fn keep_index(shared: &Shared, config: &EmbeddedConfig) {
     // However this thread ends, the writer must not wait for it any more.
     let _gone = Gone(shared);
     let mut rebuilds = 0;
-    loop {
-        let work = shared.checkpoint.wait();
-        if work.abandon {
-            break;
+    while tend_index(shared, config, &mut rebuilds, shared.checkpoint.wait()) {}
+}
+
+/// What was asked of the checkpoint thread. False when its work has ended.
+pub(super) fn tend_index(
+    shared: &Shared,
+    config: &EmbeddedConfig,
+    rebuilds: &mut u32,
+    work: Work,
+) -> bool {
+    if work.abandon {
+        return false;
+    }
+    trim(shared);
+    let mut broken = work.rebuild && shared.index().is_some();
+    while !broken && (checkpoint::due(shared) || work.stop) {
+        let Some(index) = shared.index() else { break };
+        if let Err(e) = checkpoint::checkpoint(shared, &index) {
+            tracing::error!(error = %e, "a checkpoint failed");
+            broken = true;
         }
-        trim(shared);
-        let mut broken = work.rebuild && shared.index().is_some();
-        while !broken && (checkpoint::due(shared) || work.stop) {
-            let Some(index) = shared.index() else { break };
-            if let Err(e) = checkpoint::checkpoint(shared, &index) {
-                tracing::error!(error = %e, "a checkpoint failed");
-                broken = true;
-            }
-            // The writer may be waiting for just this one, whatever is still to be done.
-            shared.checkpoint.tell_done(false);
-            if work.stop && !checkpoint::due(shared) {
-                break;
-            }
-        }
-        if broken && !work.stop {
-            rebuilds += 1;
-            rebuild(shared, config, rebuilds <= REBUILDS);
-        }
+        // The writer may be waiting for just this one, whatever is still to be done.
         shared.checkpoint.tell_done(false);
-        if work.stop {
+        if work.stop && !checkpoint::due(shared) {
             break;
         }
     }
+    if broken && !work.stop {
+        *rebuilds += 1;
+        rebuild(shared, config, *rebuilds <= REBUILDS);
+    }
+    shared.checkpoint.tell_done(false);
+    !work.stop
 }
 
 struct Gone<'a>(&'a Shared);
