@@ -120,6 +120,11 @@ impl FaultyDisk {
         self.sim().hit
     }
 
+    /// The power is gone.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.sim().dead
+    }
+
     /// How many bytes files may have together.
     pub(crate) fn set_capacity(&self, bytes: Option<u64>) {
         self.sim().capacity = bytes;
