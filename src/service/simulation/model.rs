@@ -117,12 +117,14 @@ impl Model {
                     broken!(self, "{id} is new though {other} has its key");
                 }
                 self.begin_event(id, n, claim, plan);
+                self.not_overtaken_in_order(id);
             }
             Acceptance::Conflict { id, .. } => {
                 if policy.on_conflict != OnConflict::KeepBoth {
                     broken!(self, "{id} was accepted against {:?}", policy.on_conflict);
                 }
                 self.begin_event(id, n, claim, plan);
+                self.not_overtaken_in_order(id);
             }
             Acceptance::Duplicate(of) | Acceptance::Dropped { of } | Acceptance::Refused { of } => {
                 self.said.push((n, of));
@@ -154,11 +156,7 @@ impl Model {
                 }),
                 pending: Vec::new(),
             };
-            let id = id.of_delivery(number);
-            if delivery.wanted {
-                self.not_overtaken_in_order(id, &delivery);
-            }
-            self.deliveries.insert(id, delivery);
+            self.deliveries.insert(id.of_delivery(number), delivery);
         }
         let event = Event {
             callback: n,
@@ -169,15 +167,18 @@ impl Model {
     }
 
     /// Nobody behind it has gone out before its acceptance was heard of.
-    fn not_overtaken_in_order(&mut self, id: EventId, delivery: &Delivery) {
-        let behind = self.deliveries.range(id..).find(|(other, d)| {
-            let leased = self.doings.get(other).is_some_and(|d| d.leases > 0);
-            leased && d.lane == delivery.lane && same_order(d, delivery)
-        });
-        if let Some((other, _)) = behind {
-            let other = *other;
-            broken!(self, "{other} went out before {id}, in the same order");
+    fn not_overtaken_in_order(&mut self, id: EventId) {
+        let mut wrong = Vec::new();
+        for (id, delivery) in self.deliveries.range(id..=id.of_delivery(7)) {
+            let mut behind = self.deliveries.range(id..).filter(|(other, d)| {
+                let leased = self.doings.get(other).is_some_and(|d| d.leases > 0);
+                *other > id && leased && d.lane == delivery.lane && same_order(d, delivery)
+            });
+            if let (true, Some((other, _))) = (delivery.wanted, behind.next()) {
+                wrong.push(format!("{other} went out before {id}, in the same order"));
+            }
         }
+        self.broken.extend(wrong);
     }
 
     /// A start has found this event, of which nobody had heard.

@@ -182,6 +182,14 @@ impl Process {
             let running = spawn_local(worker.run(stopped, secs(5)));
             self.workers.push((stop, running));
         }
+        // As the admin port's thread does it: at once, and then every minute.
+        let (store, clock) = (self.store.clone(), self.world.clock.clone());
+        self.spawn(async move {
+            loop {
+                let _ = store.expire(clock.now()).await;
+                sleep(secs(60)).await;
+            }
+        });
         say!(self.world, "process {number} runs");
     }
 
@@ -288,13 +296,17 @@ impl Process {
 
     /// As the process stops when it is told to: callbacks, deliveries, the store.
     pub async fn stop(mut self) {
-        let callers = std::mem::take(&mut *self.callers.borrow_mut());
-        let _ = timeout(secs(5), async {
-            for caller in callers {
+        let mut callers = std::mem::take(&mut *self.callers.borrow_mut());
+        let _ = timeout(secs(2), async {
+            for caller in &mut callers {
                 let _ = caller.await;
             }
         })
         .await;
+        for caller in callers {
+            caller.abort();
+            let _ = caller.await;
+        }
         for (stop, worker) in self.workers.drain(..) {
             let _ = stop.send(true);
             let _ = worker.await;

@@ -208,7 +208,14 @@ impl Store for Watched {
     }
 
     fn overtaken(&self, id: EventId) -> Pending<'_, Result<Option<EventId>, StoreError>> {
-        self.store.overtaken(id)
+        Box::pin(async move {
+            let by = self.store.overtaken(id).await;
+            if by.is_err() {
+                // What is sent once too often costs less than what is not sent.
+                self.world.know(|model| model.doings(id).overtaken = false);
+            }
+            by
+        })
     }
 
     fn supersede(&self, lease: Lease, by: EventId) -> Pending<'_, Result<(), StoreError>> {
