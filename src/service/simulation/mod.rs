@@ -5,7 +5,9 @@
 //! `CALLSEAL_SEEDS=100000` runs so many; `CALLSEAL_SEED=4711` runs that one alone, and says what it
 //! did.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::task::LocalSet;
@@ -30,7 +32,34 @@ const WITH_INDEX: u64 = 16;
 struct Ran {
     digest: u64,
     faults: Vec<String>,
+    met: BTreeMap<&'static str, u64>,
 }
+
+/// What a run of some hundred seeds must have met, so that it is not a run about nothing.
+const MEETS: [&str; 22] = [
+    "a new event",
+    "a duplicate",
+    "a conflict that was kept",
+    "a conflict that was dropped",
+    "a conflict that was refused",
+    "an event that only a start has found",
+    "an answer of the application",
+    "an urgent delivery",
+    "an operator's word about pauses",
+    "a full disk",
+    "a failed sync",
+    "a stop",
+    "a kill",
+    "a power cut",
+    "a power cut while starting",
+    "an index that is gone",
+    "owed",
+    "delivered",
+    "dead",
+    "discarded",
+    "filtered",
+    "superseded",
+];
 
 fn run(seed: u64, told: bool) -> Ran {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -51,6 +80,7 @@ fn run(seed: u64, told: bool) -> Ran {
         Ran {
             digest: world.digest(),
             faults: world.faults(),
+            met: world.all_met(),
         }
     })
 }
@@ -75,13 +105,18 @@ fn whatever_happens_the_gateway_keeps_its_promises() {
     let seeds = number("CALLSEAL_SEEDS").unwrap_or(SEEDS);
     let next = AtomicU64::new(number("CALLSEAL_FROM").unwrap_or(0));
     let end = next.load(Ordering::Relaxed) + seeds;
+    let met: Mutex<BTreeMap<&str, u64>> = Mutex::default();
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= end {
                 return;
             }
-            assert_whole(seed, &run(seed, false));
+            let ran = run(seed, false);
+            assert_whole(seed, &ran);
+            for (what, times) in ran.met {
+                *met.lock().unwrap().entry(what).or_default() += times;
+            }
         }
     };
     std::thread::scope(|scope| {
@@ -93,6 +128,11 @@ fn whatever_happens_the_gateway_keeps_its_promises() {
             }
         }
     });
+    let met = met.into_inner().unwrap();
+    println!("{seeds} seeds: {met:?}");
+    let missing = MEETS.iter().filter(|what| !met.contains_key(*what));
+    let missing: Vec<&&str> = missing.collect();
+    assert!(seeds < 300 || missing.is_empty(), "never met: {missing:?}");
 }
 
 /// Without this no seed could be looked at again.

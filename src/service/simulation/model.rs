@@ -68,6 +68,8 @@ pub struct Model {
     pauses: BTreeMap<(SourceName, Option<DestinationName>), bool>,
     pausing: usize,
     rejections: BTreeMap<SourceName, Answer>,
+    /// What operators were told is done: so many entries the audit has at least.
+    pub deeds: usize,
     pub broken: Vec<String>,
 }
 
@@ -279,6 +281,7 @@ impl Model {
 
     pub fn end_deed(&mut self, deed: &Deed, done: bool) {
         self.pausing -= usize::from(done);
+        self.deeds += usize::from(done);
         if let (true, Some(source)) = (done, &deed.source) {
             let key = (source.clone(), deed.destination.clone());
             self.pauses.insert(key, deed.kind == DeedKind::Pause);

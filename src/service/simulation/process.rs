@@ -103,8 +103,8 @@ impl Process {
         let config = EmbeddedConfig {
             directory: start.directory.clone(),
             segment_bytes: 64 << 10,
-            ballast_bytes: 0,
-            low_water_bytes: 0,
+            ballast_bytes: 64 << 10,
+            low_water_bytes: 96 << 10,
             index_cache_bytes: 1 << 20,
             index: start.index,
             ..EmbeddedConfig::default()
@@ -217,7 +217,10 @@ impl Process {
             let own: Vec<&Row> = rows.iter().filter(|row| row.id.event() == id).collect();
             self.world.know(|model| {
                 match model.genuine(&event.source, &event.body) {
-                    Some(n) => model.adopted(id, n, &own),
+                    Some(n) => {
+                        self.world.met("an event that only a start has found");
+                        model.adopted(id, n, &own);
+                    }
                     None => model.broken.push(format!("{id}: bytes that nobody signed")),
                 };
             });
@@ -296,13 +299,13 @@ impl Process {
 
     /// As the process stops when it is told to: callbacks, deliveries, the store.
     pub async fn stop(mut self) {
-        let mut callers = std::mem::take(&mut *self.callers.borrow_mut());
-        let _ = timeout(secs(2), async {
-            for caller in &mut callers {
-                let _ = caller.await;
-            }
-        })
-        .await;
+        let callers = std::mem::take(&mut *self.callers.borrow_mut());
+        let mut left = 20;
+        // One of them never ends.
+        while left > 0 && callers.iter().filter(|c| !c.is_finished()).count() > 1 {
+            sleep(millis(100)).await;
+            left -= 1;
+        }
         for caller in callers {
             caller.abort();
             let _ = caller.await;

@@ -189,6 +189,7 @@ impl Site {
         let fits = other.is_none_or(|o| o.order == callback.order || o.id == callback.id);
         let n = callback.number;
         drop(model);
+        self.world.met("an answer of the application");
         let lane = LaneName::main(&callback.source);
         if !fits || !self.world.places().heard(&lane, id, |status| status < 300) {
             fault!(
@@ -220,6 +221,13 @@ impl Site {
                 say!(world, "a write meets {fault:?}");
                 self.disk().plan(dice.from(1, 5), fault, Counted::Writes);
             }
+            24 => {
+                let disk = self.disk();
+                let room = dice.from(0, 200_000);
+                say!(world, "the disk has room for {room} bytes");
+                disk.set_capacity(Some(disk.used() + room));
+            }
+            25 | 26 => self.disk().set_capacity(None),
             6 | 7 => {
                 let most = dice.one_of(&[2_000, 60_000, 600_000]);
                 let skew = dice.from(0, 2 * most) as i64 - most as i64;
@@ -353,6 +361,7 @@ impl Site {
                 Ok(process) => *self.process.borrow_mut() = Some(process),
                 Err(_) if disk.is_dead() => {
                     say!(world, "the power goes while it starts");
+                    world.met("a power cut while starting");
                     self.start.borrow_mut().disk = disk.after_power_cut(dice.number());
                 }
                 Err(error) => {
@@ -368,6 +377,11 @@ impl Site {
         let process = self.process.borrow_mut().take();
         let Some(process) = process else { return };
         say!(world, "the end: {ending:?}");
+        world.met(match ending {
+            Ending::Told => "a stop",
+            Ending::Killed => "a kill",
+            Ending::PowerCut => "a power cut",
+        });
         match ending {
             Ending::Told => process.stop().await,
             Ending::Killed | Ending::PowerCut => process.kill().await,
@@ -381,6 +395,7 @@ impl Site {
         };
         if start.index && world.dice.one_in(3) {
             say!(world, "the index is thrown away");
+            world.met("an index that is gone");
             let _ = std::fs::remove_dir_all(start.directory.join("index"));
         }
     }
@@ -403,6 +418,7 @@ impl Site {
             .map(|s| Arc::new(s.rule.clone()))
             .collect();
         self.disk().forget_plan();
+        self.disk().set_capacity(None);
         // A start may still meet what was planned for it.
         while world.faults().is_empty() {
             self.keep_running().await;
@@ -504,6 +520,26 @@ impl Site {
             Err(error) => return fault!(world, "the store does not open: {error:?}"),
         };
         let rows = process.rows().await;
+        if rows.iter().any(|row| row.state == State::Filtered) {
+            world.met("filtered");
+        }
+        for row in rows.iter().filter(|row| row.id.event() == row.id) {
+            let event = process.store.read(row.id).await.ok().flatten();
+            let event = event.map(|event| world.model().genuine(&event.source, &event.body));
+            let was = world
+                .model()
+                .events
+                .get(&row.id)
+                .map(|event| event.callback);
+            if was.is_none() || event != Some(was) {
+                fault!(world, "{} is no longer what was accepted", row.id);
+            }
+        }
+        let audit = process.store.audit(None, 10_000).await;
+        let deeds = world.model().deeds;
+        if !audit.is_ok_and(|audit| audit.entries.len() >= deeds) {
+            fault!(world, "the audit has lost some of {deeds} entries");
+        }
         world.know(|model| {
             let places = world.places();
             model.check_acknowledged();

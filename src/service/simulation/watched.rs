@@ -7,6 +7,7 @@ use crate::inbox::store::embedded::Embedded;
 use crate::inbox::store::{
     Acceptance, Attempt, Audit, Counted, Deed, Expired, Filter, Lease, NewEvent, Next, Operated,
     Operation, Page, Pending, Picked, Row, State, Stats, Store, StoreError, StoredEvent,
+    Unavailable,
 };
 use crate::message::{EventId, LaneName};
 use crate::service::simulation::model::Model;
@@ -44,6 +45,9 @@ impl Watched {
         match &result {
             Ok(said) => {
                 let done = done(said);
+                if done {
+                    self.world.met(state.as_str());
+                }
                 self.world.know(|model| model.end(id, state, done));
             }
             // Written down all the same, or a failing disk: what it says is seen at the next start.
@@ -62,6 +66,16 @@ impl Store for Watched {
             self.world.bell.notify_one();
             let acceptance = self.store.accept(new).await;
             say!(self.world, "callback {n:?} is {acceptance:?}");
+            self.world.met(match &acceptance {
+                Ok(Acceptance::New(_)) => "a new event",
+                Ok(Acceptance::Conflict { .. }) => "a conflict that was kept",
+                Ok(Acceptance::Duplicate(_)) => "a duplicate",
+                Ok(Acceptance::Dropped { .. }) => "a conflict that was dropped",
+                Ok(Acceptance::Refused { .. }) => "a conflict that was refused",
+                Err(StoreError::Unavailable(Unavailable::DiskLow)) => "a full disk",
+                Err(StoreError::Unknown) => "a failed sync",
+                Err(_) => "a store that is not available",
+            });
             if let (Some(n), Ok(acceptance)) = (n, &acceptance) {
                 self.world
                     .know(|model| model.accepted(n, told, *acceptance));
@@ -96,6 +110,7 @@ impl Store for Watched {
         Box::pin(async move {
             let picked = self.store.lease_one(id, now, until).await?;
             if let Picked::Leased(lease) = &picked {
+                self.world.met("an urgent delivery");
                 say!(self.world, "urgent lease of {}", lease.id);
                 self.world.know(|model| model.leased(lease));
             }
@@ -158,6 +173,9 @@ impl Store for Watched {
             let work = self.store.operate(id, word, now, by);
             let done = |operated: &Operated| *operated == Operated::Done;
             let operated = self.step(id, state, work, done).await;
+            if operated.is_ok() {
+                self.world.know(|model| model.deeds += 1);
+            }
             say!(
                 self.world,
                 "an operator: {id} as {}: {operated:?}",
@@ -173,6 +191,7 @@ impl Store for Watched {
             self.world.bell.notify_one();
             let recorded = self.store.record(deed.clone()).await;
             let done = recorded.is_ok();
+            self.world.met("an operator's word about pauses");
             self.world.know(|model| model.end_deed(&deed, done));
             recorded
         })

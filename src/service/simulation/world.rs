@@ -1,5 +1,6 @@
 //! What a scenario's parts share: chance, clocks, what is known, and what went wrong.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -95,6 +96,7 @@ pub struct World {
     told: bool,
     digest: AtomicU64,
     faults: Mutex<Vec<String>>,
+    met: Mutex<BTreeMap<&'static str, u64>>,
     model: Mutex<Model>,
     places: Mutex<Places>,
 }
@@ -114,6 +116,7 @@ impl World {
             told,
             digest: AtomicU64::new(0xcbf2_9ce4_8422_2325),
             faults: Mutex::default(),
+            met: Mutex::default(),
             model: Mutex::default(),
             places: Mutex::default(),
         })
@@ -146,6 +149,15 @@ impl World {
         if self.told {
             println!("{line}");
         }
+    }
+
+    /// Something came about that a run of many seeds must have met.
+    pub fn met(&self, what: &'static str) {
+        *self.met.lock().unwrap().entry(what).or_default() += 1;
+    }
+
+    pub fn all_met(&self) -> BTreeMap<&'static str, u64> {
+        self.met.lock().unwrap().clone()
     }
 
     /// A promise was broken.
