@@ -71,8 +71,10 @@ impl Lane {
         self.gate().throttle.used()
     }
 
+    /// It must be kept though the rules have no such destination any more: one that comes back would
+    /// get more than its limit, or than its rate.
     pub fn in_use(&self) -> bool {
-        self.used() > 0
+        self.gate().throttle.in_use(Instant::now())
     }
 
     /// Up to `most` permits, which wake `signals` when they come back and someone wants them.

@@ -18,8 +18,11 @@ mod callbacks;
 mod model;
 mod places;
 mod process;
+mod providers;
 mod scenario;
 mod sources;
+mod trouble;
+mod verdict;
 mod watched;
 mod world;
 
@@ -92,7 +95,7 @@ fn number(name: &str) -> Option<u64> {
 fn assert_whole(seed: u64, ran: &Ran) {
     assert!(
         ran.faults.is_empty(),
-        "CALLSEAL_SEED={seed} cargo test --lib service::simulation -- --nocapture\n{}",
+        "CALLSEAL_SEED={seed} cargo test --lib service::simulation::whatever -- --nocapture\n{}",
         ran.faults.join("\n")
     );
 }

@@ -11,28 +11,39 @@ use crate::message::{Answer, DestinationName, EventId, LaneName, SourceName};
 use crate::rule::OnConflict;
 use crate::rule::relay::Overtaken;
 use crate::service::simulation::callbacks::{Callback, Kind};
+use crate::service::simulation::sources::{LARGE, PLACES};
 
-/// What stays the same of a source.
-#[derive(Clone, Copy)]
+/// What a source's rule says, as far as that stays the same; from the rule, and not from what the
+/// gateway makes of it.
+#[derive(Clone)]
 pub struct Policy {
     pub on_conflict: OnConflict,
     pub overtaken: Option<Overtaken>,
+    /// Events of one order are one.
+    pub business: bool,
+    /// Destinations whose deliveries go in order, and whether a dead letter holds those behind it.
+    pub ordered: BTreeMap<DestinationName, bool>,
+    /// `ledger` has had no condition for a while.
+    pub opened: bool,
 }
+
+type About = (SourceName, &'static str);
 
 /// An event that the store has.
 #[derive(Debug)]
 pub struct Event {
     pub callback: usize,
     claim: Claim,
-    version: Option<((SourceName, Vec<u8>), i128)>,
+    /// What it is about, and how new it is.
+    pub(super) version: Option<(About, u64)>,
 }
 
 #[derive(Debug)]
 pub struct Delivery {
     pub lane: LaneName,
     /// The value, and whether a dead letter holds those behind it.
-    order: Option<(Vec<u8>, bool)>,
-    wanted: bool,
+    order: Option<(&'static str, bool)>,
+    pub(super) wanted: bool,
     /// How it durably stands; none when two things were done to it at once.
     known: Option<State>,
     /// What is being done to it.
@@ -54,20 +65,23 @@ pub struct Doings {
 pub struct Model {
     pub callbacks: Vec<Callback>,
     pub policies: BTreeMap<SourceName, Policy>,
-    genuine: BTreeMap<(SourceName, Bytes), usize>,
-    offered: BTreeMap<usize, Vec<(Claim, Plan)>>,
+    pub(super) genuine: BTreeMap<(SourceName, Bytes), usize>,
+    pub(super) offered: BTreeMap<usize, Vec<(Claim, Plan)>>,
     pub events: BTreeMap<EventId, Event>,
     pub deliveries: BTreeMap<EventId, Delivery>,
-    doings: BTreeMap<EventId, Doings>,
+    pub(super) doings: BTreeMap<EventId, Doings>,
     /// Callbacks whose providers heard success.
-    acknowledged: BTreeSet<usize>,
+    pub(super) acknowledged: BTreeSet<usize>,
     /// Callbacks that were said to be the same as these events.
-    said: Vec<(usize, EventId)>,
+    pub(super) said: Vec<(usize, EventId)>,
     /// Of the events of a source about the same, the highest stamp.
-    newest: BTreeMap<(SourceName, Vec<u8>), i128>,
-    pauses: BTreeMap<(SourceName, Option<DestinationName>), bool>,
-    pausing: usize,
-    rejections: BTreeMap<SourceName, Answer>,
+    pub(super) newest: BTreeMap<About, u64>,
+    pub(super) pauses: BTreeMap<(SourceName, Option<DestinationName>), bool>,
+    /// Words about pauses of which nobody has heard yet.
+    pub(super) pausing: usize,
+    /// After some were never heard of, all that is known is what came later.
+    pub(super) pauses_unsure: bool,
+    pub(super) rejections: BTreeMap<SourceName, Answer>,
     /// What operators were told is done: so many entries the audit has at least.
     pub deeds: usize,
     pub broken: Vec<String>,
@@ -110,9 +124,24 @@ impl Model {
     }
 
     pub fn accepted(&mut self, n: usize, (claim, plan): (Claim, Plan), acceptance: Acceptance) {
-        let policy = self.policies[&self.callbacks[n].source];
+        let policy = self.policies[&self.callbacks[n].source].clone();
         match acceptance {
             Acceptance::New(id) => {
+                let own = &self.callbacks[n];
+                let mut events = self.events.iter();
+                let same = events.find(|(_, event)| {
+                    let other = &self.callbacks[event.callback];
+                    let named = own.scheme.names_events() && other.id == own.id;
+                    let same_order = policy.business && other.order == own.order;
+                    other.source == own.source && (named || same_order)
+                });
+                if let Some((other, _)) = same {
+                    let other = *other;
+                    broken!(
+                        self,
+                        "{id} is new though {other} is the same or contradicts it"
+                    );
+                }
                 let mut events = self.events.iter();
                 if let Some((other, _)) = events.find(|(_, e)| e.claim.key == claim.key) {
                     let other = *other;
@@ -140,17 +169,28 @@ impl Model {
             let other = *other;
             broken!(self, "callback {n} was accepted as {other} and as {id}");
         }
-        let source = self.callbacks[n].source.clone();
-        let version = plan.version.map(|v| ((source, v.key), v.stamp));
+        let own = self.callbacks[n].clone();
+        let policy = self.policies[&own.source].clone();
+        let about = (own.source.clone(), own.thing);
+        let version = policy.overtaken.map(|_| (about, own.created));
         if let Some((key, stamp)) = &version {
             let newest = self.newest.entry(key.clone()).or_insert(*stamp);
             *newest = (*newest).max(*stamp);
         }
         for (number, planned) in (0..).zip(plan.deliveries) {
-            let source = &self.callbacks[n].source;
+            let conditional = planned.destination.as_str() == PLACES[1];
+            let kept_back = conditional && own.amount >= LARGE;
+            if planned.wanted == kept_back && !(kept_back && policy.opened) {
+                broken!(
+                    self,
+                    "{id} to {}: its condition was misread",
+                    planned.destination
+                );
+            }
+            let hold = policy.ordered.get(&planned.destination);
             let delivery = Delivery {
-                lane: LaneName::new(source, &planned.destination),
-                order: planned.order.map(|order| (order.value, order.hold)),
+                lane: LaneName::new(&own.source, &planned.destination),
+                order: hold.map(|hold| (own.thing, *hold)),
                 wanted: planned.wanted,
                 known: Some(match planned.wanted {
                     true => State::Owed,
@@ -310,30 +350,20 @@ impl Model {
         for id in self.deliveries.keys().filter(|id| !there.contains(id)) {
             wrong.push(format!("{id} is gone"));
         }
-        if self.pausing == 0 {
-            let lanes: BTreeSet<&LaneName> = self.deliveries.values().map(|d| &d.lane).collect();
-            for lane in lanes {
-                let of = |to| self.pauses.get(&(lane.source.clone(), to)).copied();
-                let paused = [None, Some(lane.destination.clone())].map(of);
-                if paused.contains(&Some(true)) != pauses(lane) {
-                    wrong.push(format!("{lane} has forgotten whether it is paused"));
-                }
+        if std::mem::take(&mut self.pausing) > 0 {
+            self.pauses.clear();
+            self.pauses_unsure = true;
+        }
+        let lanes: BTreeSet<&LaneName> = self.deliveries.values().map(|d| &d.lane).collect();
+        for lane in lanes {
+            let of = |to| self.pauses.get(&(lane.source.clone(), to)).copied();
+            let paused = [None, Some(lane.destination.clone())].map(of);
+            let known = paused.contains(&Some(true));
+            if known != pauses(lane) && (known || !self.pauses_unsure) {
+                wrong.push(format!("{lane} has forgotten whether it is paused"));
             }
         }
         self.broken.extend(wrong);
-    }
-
-    /// Nobody knows which of the words about pauses were heard.
-    pub fn forget_pauses(&mut self, now: impl Fn(&LaneName) -> bool, lanes: &[LaneName]) {
-        if self.pausing == 0 {
-            return;
-        }
-        self.pausing = 0;
-        self.pauses.clear();
-        for lane in lanes {
-            let key = (lane.source.clone(), Some(lane.destination.clone()));
-            self.pauses.insert(key, now(lane));
-        }
     }
 
     /// A provider has heard an answer.
@@ -358,87 +388,6 @@ impl Model {
                 }
             },
         }
-    }
-
-    /// At the end: everything that was acknowledged is there, or what it was said to be is.
-    pub fn check_acknowledged(&mut self) {
-        let mut wrong = Vec::new();
-        let of_callback: BTreeMap<usize, &Event> =
-            self.events.values().map(|e| (e.callback, e)).collect();
-        for n in &self.acknowledged {
-            if of_callback.contains_key(n) {
-                continue;
-            }
-            let own = &self.callbacks[*n];
-            let policy = self.policies[&own.source];
-            let mut others = self
-                .events
-                .values()
-                .map(|e| (e, &self.callbacks[e.callback]));
-            let stands = others.any(|(event, other)| {
-                let same_order = event.claim.business.is_some() && other.order == own.order;
-                let first_wins = policy.on_conflict == OnConflict::FirstWins;
-                other.source == own.source && (same_order || first_wins && other.id == own.id)
-            });
-            if !stands {
-                wrong.push(format!("callback {n} was acknowledged and is lost"));
-            }
-        }
-        for (n, of) in &self.said {
-            if !self.events.contains_key(of) {
-                wrong.push(format!(
-                    "callback {n} was said to be {of}, which is not there"
-                ));
-            }
-        }
-        for callback in &self.callbacks {
-            let policy = self.policies[&callback.source];
-            let may_be_refused = callback.contested && policy.on_conflict == OnConflict::Reject;
-            let heard = self.acknowledged.contains(&callback.number);
-            if callback.kind == Kind::Genuine && !heard && !may_be_refused {
-                wrong.push(format!("callback {} never heard success", callback.number));
-            }
-        }
-        self.broken.extend(wrong);
-    }
-
-    /// At the end: every delivery has ended, and for a reason. `taken` and `refused_for_good`: what
-    /// its application says.
-    pub fn check_deliveries(
-        &mut self,
-        rows: &[Row],
-        taken: impl Fn(&LaneName, EventId) -> bool,
-        refused_for_good: impl Fn(&LaneName, EventId) -> bool,
-    ) {
-        let mut wrong = Vec::new();
-        for row in rows {
-            let Some(delivery) = self.deliveries.get(&row.id) else {
-                continue;
-            };
-            let doings = self.doings.get(&row.id);
-            let event = row.id.event();
-            let right = match row.state {
-                State::Owed => false,
-                State::Delivered => taken(&delivery.lane, event),
-                State::Dead => refused_for_good(&delivery.lane, event) && row.reason == "gone",
-                State::Discarded => {
-                    doings.is_some_and(|d| d.discards > 0) && !row.reason.is_empty()
-                }
-                State::Filtered => !delivery.wanted,
-                State::Superseded => {
-                    let version = self.events[&event].version.as_ref();
-                    version.is_some_and(|(key, stamp)| self.newest[key] > *stamp)
-                }
-            };
-            if !right {
-                let (id, state) = (row.id, row.state.as_str());
-                wrong.push(format!(
-                    "{id} ended as {state} ({}) for no reason",
-                    row.reason
-                ));
-            }
-        }
-        self.broken.extend(wrong);
     }
 }
 

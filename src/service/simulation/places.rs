@@ -150,7 +150,7 @@ impl Way {
         let delivery = all.find(|(_, delivery)| delivery.lane == *lane);
         let delivery = delivery.map(|(id, _)| *id);
         let Some(delivery) = delivery else { return 0 };
-        let policy = model.policies[&lane.source];
+        let policy = model.policies[&lane.source].overtaken;
         let doings = model.doings(delivery);
         doings.requests += 1;
         if doings.requests > doings.leases {
@@ -158,7 +158,7 @@ impl Way {
         }
         let marked = arrived.overtaken_by.is_some();
         let redriven = doings.redrives > 0;
-        match policy.overtaken.filter(|_| doings.overtaken) {
+        match policy.filter(|_| doings.overtaken) {
             Some(Overtaken::Skip) if !redriven => fault!(world, "{lane}: {id} was overtaken"),
             Some(Overtaken::Mark) if !marked => fault!(world, "{lane}: {id} is not marked"),
             _ => {}

@@ -29,7 +29,6 @@ use crate::random::SeededRandom;
 use crate::refusals::Refusals;
 use crate::relay::{Relay, Route};
 use crate::rule::{Rule, RuleSet};
-use crate::service::simulation::model::Model;
 use crate::service::simulation::places::Way;
 use crate::service::simulation::sources::verifier;
 use crate::service::simulation::watched::Watched;
@@ -226,11 +225,7 @@ impl Process {
             });
         }
         let paused = |lane: &LaneName| self.store.paused(lane);
-        self.world.know(|model: &mut Model| {
-            let lanes: Vec<LaneName> = model.deliveries.values().map(|d| d.lane.clone()).collect();
-            model.forget_pauses(paused, &lanes);
-            model.found(&rows, paused);
-        });
+        self.world.know(|model| model.found(&rows, paused));
     }
 
     /// Every delivery there is, oldest first.

@@ -6,16 +6,14 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use tokio::task::{JoinHandle, spawn_local};
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::inbox::store::faulty::{Counted, Fault, FaultyDisk};
-use crate::inbox::store::{Deed, DeedKind, Operation, State};
-use crate::message::{Answer, EventId, LaneName};
-use crate::rule::{OnConflict, OnDead, Rule};
-use crate::service::simulation::callbacks::{Callback, Kind, forgery};
+use crate::inbox::store::{DeedKind, Operation, State};
+use crate::message::LaneName;
+use crate::rule::{OnDead, Rule};
 use crate::service::simulation::model::Policy;
-use crate::service::simulation::places::spell;
 use crate::service::simulation::process::{Process, Start};
 use crate::service::simulation::sources::{self, Source};
 use crate::service::simulation::world::{World, fault, millis, say, secs};
@@ -24,19 +22,19 @@ use crate::service::simulation::world::{World, fault, millis, say, secs};
 const END: std::time::Duration = secs(3 * 3600);
 
 /// The machine that the gateway runs on, and who calls it.
-struct Site {
-    world: Arc<World>,
-    sources: Vec<Source>,
+pub(super) struct Site {
+    pub(super) world: Arc<World>,
+    pub(super) sources: Vec<Source>,
     /// As the rule files say now; at the end, all of them.
-    rules: RefCell<Vec<Arc<Rule>>>,
-    start: RefCell<Start>,
-    process: RefCell<Option<Process>>,
-    callers: RefCell<Vec<JoinHandle<()>>>,
+    pub(super) rules: RefCell<Vec<Arc<Rule>>>,
+    pub(super) start: RefCell<Start>,
+    pub(super) process: RefCell<Option<Process>>,
+    pub(super) callers: RefCell<Vec<JoinHandle<()>>>,
 }
 
 /// How a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
+pub(super) enum Ending {
     Told,
     Killed,
     PowerCut,
@@ -49,6 +47,15 @@ pub async fn scenario(world: &Arc<World>, directory: PathBuf, index: bool) {
         let policy = Policy {
             on_conflict: source.rule.inbox.on_conflict,
             overtaken: source.rule.relay.supersede.as_ref().map(|rule| rule.then),
+            business: source.rule.inbox.business.is_some(),
+            ordered: source
+                .rule
+                .relay
+                .destinations()
+                .filter(|to| to.order_by.is_some())
+                .map(|to| (to.name.clone(), to.on_dead == OnDead::Hold))
+                .collect(),
+            opened: false,
         };
         let name = source.rule.name.clone();
         world.know(|model| model.policies.insert(name, policy));
@@ -85,250 +92,6 @@ pub async fn scenario(world: &Arc<World>, directory: PathBuf, index: bool) {
 }
 
 impl Site {
-    /// A callback, or something that would like to be one.
-    fn arrival(self: &Rc<Self>) {
-        let dice = &self.world.dice;
-        let scheme = dice.one_of(&self.sources).scheme;
-        let number = self.world.model().callbacks.len();
-        let earlier: Vec<Callback> = {
-            let model = self.world.model();
-            let all = model.callbacks.iter();
-            all.filter(|c| c.kind == Kind::Genuine).cloned().collect()
-        };
-        let of = match dice.below(10) {
-            0..6 => None,
-            _ if earlier.is_empty() => None,
-            _ => Some(dice.one_of(&earlier)),
-        };
-        let callback = match (of, dice.below(4)) {
-            // The provider is impatient.
-            (Some(of), 0 | 1) => return self.sends(of.number),
-            (Some(of), 2) if of.scheme.names_events() => {
-                self.world
-                    .know(|model| model.callbacks[of.number].contested = true);
-                of.contradicting(dice, number)
-            }
-            (Some(of), _) => of.twin(dice, number),
-            (None, 0) => {
-                let kind = Kind::Forged(forgery(dice, scheme));
-                Callback::fresh(dice, number, scheme, kind)
-            }
-            (None, _) => Callback::fresh(dice, number, scheme, Kind::Genuine),
-        };
-        say!(
-            self.world,
-            "callback {number} of {}: {} {} {:?}",
-            callback.source,
-            callback.id,
-            callback.thing,
-            callback.kind
-        );
-        self.world.know(|model| model.callback(callback));
-        self.sends(number);
-    }
-
-    fn sends(self: &Rc<Self>, n: usize) {
-        let caller = spawn_local(self.clone().deliver(n));
-        self.callers.borrow_mut().push(caller);
-    }
-
-    /// As a provider does it: again and again until it hears success.
-    async fn deliver(self: Rc<Self>, n: usize) {
-        let (world, dice) = (&self.world, &self.world.dice);
-        let callback = world.model().callbacks[n].clone();
-        let earlier = dice.one_in(4);
-        for tries in 0.. {
-            let now = world.clock.right().as_secs();
-            let call = {
-                let process = self.process.borrow();
-                process
-                    .as_ref()
-                    .map(|p| p.call(callback.request(now, earlier)))
-            };
-            let patience = match dice.one_in(12) {
-                true => millis(dice.from(0, 90)),
-                false => secs(12),
-            };
-            let answer = match call {
-                Some(call) => call.answer(patience).await,
-                None => None,
-            };
-            let status = answer.as_ref().map(|answer| answer.status.as_u16());
-            say!(world, "callback {n} hears {status:?}");
-            if let Some(answer) = &answer {
-                world.know(|model| model.answered(n, answer));
-                self.check_answer(&callback, answer);
-                if answer.status.is_success() {
-                    return;
-                }
-            }
-            let may_be_refused = {
-                let model = world.model();
-                let policy = model.policies[&callback.source];
-                model.callbacks[n].contested && policy.on_conflict == OnConflict::Reject
-            };
-            let forged = callback.kind != Kind::Genuine;
-            if tries >= 2 && forged || tries >= 8 && may_be_refused {
-                return;
-            }
-            sleep(millis(dice.from(300, 5000))).await;
-        }
-    }
-
-    /// What is said to be the application's answer is that of this event's application.
-    fn check_answer(&self, callback: &Callback, answer: &Answer) {
-        let Some(id) = answer.body.strip_prefix(b"taken ") else {
-            return;
-        };
-        let id: EventId = std::str::from_utf8(id).unwrap().parse().unwrap();
-        let model = self.world.model();
-        let other = model
-            .events
-            .get(&id)
-            .map(|event| &model.callbacks[event.callback]);
-        let fits = other.is_none_or(|o| o.order == callback.order || o.id == callback.id);
-        let n = callback.number;
-        drop(model);
-        self.world.met("an answer of the application");
-        let lane = LaneName::main(&callback.source);
-        if !fits || !self.world.places().heard(&lane, id, |status| status < 300) {
-            fault!(
-                self.world,
-                "callback {n} heard an answer that nobody gave it"
-            );
-        }
-    }
-
-    /// One thing goes wrong, or not.
-    async fn trouble(self: &Rc<Self>) {
-        let (world, dice) = (&self.world, &self.world.dice);
-        match dice.below(36) {
-            0 => self.end(Ending::Killed).await,
-            1 => self.end(Ending::PowerCut).await,
-            2 => self.end(Ending::Told).await,
-            3 => {
-                let nth = dice.from(1, 60);
-                say!(world, "the power goes at operation {nth}");
-                self.disk().plan(nth, Fault::PowerCut, Counted::All);
-            }
-            4 => {
-                let nth = dice.from(1, 5);
-                say!(world, "sync {nth} fails");
-                self.disk().plan(nth, Fault::Eio, Counted::Syncs);
-            }
-            5 => {
-                let fault = dice.one_of(&[Fault::Eio, Fault::Short, Fault::Interrupted]);
-                say!(world, "a write meets {fault:?}");
-                self.disk().plan(dice.from(1, 5), fault, Counted::Writes);
-            }
-            24 => {
-                let disk = self.disk();
-                let room = dice.from(0, 200_000);
-                say!(world, "the disk has room for {room} bytes");
-                disk.set_capacity(Some(disk.used() + room));
-            }
-            25 | 26 => self.disk().set_capacity(None),
-            6 | 7 => {
-                let most = dice.one_of(&[2_000, 60_000, 600_000]);
-                let skew = dice.from(0, 2 * most) as i64 - most as i64;
-                say!(world, "the clock is {skew} ms ahead");
-                world.clock.step_to(skew);
-            }
-            8..=13 => {
-                let lanes: Vec<LaneName> = world.places().all.keys().cloned().collect();
-                let (lane, mood) = (dice.one_of(&lanes), spell(world));
-                say!(world, "{lane} is {mood:?}");
-                world.places().all.get_mut(&lane).unwrap().spell = mood;
-            }
-            14 => {
-                let mood = spell(world);
-                say!(world, "all are {mood:?}");
-                for place in world.places().all.values_mut() {
-                    place.spell = mood;
-                }
-            }
-            15 | 16 => self.reload(),
-            17 | 18 => self.pauses(DeedKind::Pause),
-            19 | 20 => self.pauses(DeedKind::Resume),
-            21 => self.operates(Operation::Redrive),
-            22 => self.operates(Operation::Discard {
-                reason: "by hand".to_owned(),
-            }),
-            23 => {
-                let now = dice.from(0, 9);
-                say!(world, "expiry, {now} days on");
-                self.operator(move |process| {
-                    let now = process.now().plus(secs(now * 86_400));
-                    let store = process.store.clone();
-                    async move { drop(store.expire(now).await) }
-                });
-            }
-            _ => {}
-        }
-    }
-
-    fn disk(&self) -> FaultyDisk {
-        self.start.borrow().disk.clone()
-    }
-
-    /// Somebody at the admin port; gone with the process.
-    fn operator<F: Future<Output = ()> + 'static>(&self, does: impl FnOnce(&Process) -> F) {
-        if let Some(process) = &*self.process.borrow() {
-            let work = does(process);
-            process.spawn(work);
-        }
-    }
-
-    fn reload(&self) {
-        let dice = &self.world.dice;
-        let one = dice.below(self.sources.len());
-        let leave_out = self.sources.len() > 1 && dice.one_in(4);
-        let rules = self.sources.iter().enumerate().filter_map(|(n, source)| {
-            let mut rule = source.rule.clone();
-            if n == one {
-                if leave_out {
-                    return None;
-                }
-                sources::vary(dice, &mut rule);
-                let keep = dice.below(rule.relay.more.len() + 1);
-                rule.relay.more.truncate(keep);
-                if let Some(ledger) = rule.relay.more.first_mut().filter(|_| dice.one_in(2)) {
-                    ledger.when = None;
-                }
-            }
-            Some(Arc::new(rule))
-        });
-        let rules: Vec<Arc<Rule>> = rules.collect();
-        say!(self.world, "reload of {one}, {} sources", rules.len());
-        if let Some(process) = &*self.process.borrow() {
-            process.reload(&rules);
-        }
-        *self.rules.borrow_mut() = rules;
-    }
-
-    fn pauses(&self, kind: DeedKind) {
-        let dice = &self.world.dice;
-        let source = &dice.one_of(&self.sources).rule;
-        let all: Vec<_> = source
-            .relay
-            .destinations()
-            .map(|to| to.name.clone())
-            .collect();
-        let destination = (!dice.one_in(3)).then(|| dice.one_of(&all));
-        say!(self.world, "{kind:?} of {} to {destination:?}", source.name);
-        let source = source.name.clone();
-        self.operator(|process| process.record(kind, source, destination));
-    }
-
-    /// Some delivery of all that are known.
-    fn operates(&self, word: Operation) {
-        let ids: Vec<EventId> = self.world.model().deliveries.keys().copied().collect();
-        if !ids.is_empty() {
-            let id = self.world.dice.one_of(&ids);
-            self.operator(|process| process.operate(id, word));
-        }
-    }
-
     /// Whoever starts the gateway starts it again.
     async fn keep_running(&self) {
         let (world, dice) = (&self.world, &self.world.dice);
@@ -372,7 +135,7 @@ impl Site {
         }
     }
 
-    async fn end(&self, ending: Ending) {
+    pub(super) async fn end(&self, ending: Ending) {
         let world = &self.world;
         let process = self.process.borrow_mut().take();
         let Some(process) = process else { return };
@@ -558,45 +321,5 @@ impl Site {
             }
         }
         process.kill().await;
-    }
-}
-
-impl Process {
-    /// As the admin port does it.
-    fn record(
-        &self,
-        kind: DeedKind,
-        source: crate::message::SourceName,
-        destination: Option<crate::message::DestinationName>,
-    ) -> impl Future<Output = ()> + use<> {
-        let deed = Deed {
-            at: self.now(),
-            by: "operator[0]".to_owned(),
-            kind,
-            source: Some(source.clone()),
-            destination,
-            event: None,
-            detail: String::new(),
-            count: 0,
-            outcome: "done".to_owned(),
-        };
-        let (store, relay) = (self.store.clone(), self.relay.clone());
-        async move {
-            if store.record(deed).await.is_ok() {
-                relay.wake(&source);
-            }
-        }
-    }
-
-    fn operate(&self, id: EventId, word: Operation) -> impl Future<Output = ()> + use<> {
-        let (store, relay, now) = (self.store.clone(), self.relay.clone(), self.now());
-        async move {
-            let _ = store
-                .operate(id, word, now, Some("operator[0]".to_owned()))
-                .await;
-            if let Ok(Some(row)) = store.row(id).await {
-                relay.wake(&row.source);
-            }
-        }
     }
 }
