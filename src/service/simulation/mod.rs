@@ -27,7 +27,7 @@ mod watched;
 mod world;
 
 /// Some forty seconds of one core.
-const SEEDS: u64 = if cfg!(debug_assertions) { 600 } else { 4000 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 800 } else { 4000 };
 
 /// So many scenarios for one with an index, which has files of its own.
 const WITH_INDEX: u64 = 16;
