@@ -48,6 +48,8 @@ pub struct Delivery {
     known: Option<State>,
     /// What is being done to it.
     pending: Vec<State>,
+    /// Leased, and nothing has come of it yet: its attempt may hang, or have panicked.
+    under_way: bool,
 }
 
 /// Counted also for events whose acceptance nobody has heard of yet.
@@ -197,6 +199,7 @@ impl Model {
                     false => State::Filtered,
                 }),
                 pending: Vec::new(),
+                under_way: false,
             };
             self.deliveries.insert(id.of_delivery(number), delivery);
         }
@@ -280,12 +283,17 @@ impl Model {
                 Some(State::Dead) => before.order.as_ref().is_some_and(|(_, hold)| *hold),
                 _ => false,
             };
-            let sure = before.pending.is_empty();
+            // One that was redriven meanwhile waits until this one has come to an end, also when
+            // its lease runs out and it is leased anew.
+            let sure = before.pending.is_empty() && !delivery.under_way;
             if blocks && sure && before.lane == delivery.lane && same_order(before, delivery) {
                 wrong.push(format!("{id} was leased before {other}, in the same order"));
             }
         }
         self.broken.extend(wrong);
+        if let Some(delivery) = self.deliveries.get_mut(&id) {
+            delivery.under_way = true;
+        }
         let doings = self.doings(id);
         doings.leases += 1;
         doings.overtaken = overtaken;
@@ -305,6 +313,7 @@ impl Model {
     pub fn end(&mut self, id: EventId, state: State, done: bool) {
         if let Some(delivery) = self.deliveries.get_mut(&id) {
             let alone = delivery.pending.len() == 1;
+            delivery.under_way &= !done;
             if let Some(at) = delivery.pending.iter().position(|s| *s == state) {
                 delivery.pending.remove(at);
             }
@@ -346,6 +355,7 @@ impl Model {
                 wrong.push(format!("{id} was durably {known:?} and is {is}"));
             }
             delivery.known = Some(row.state);
+            delivery.under_way = false;
         }
         for id in self.deliveries.keys().filter(|id| !there.contains(id)) {
             wrong.push(format!("{id} is gone"));
