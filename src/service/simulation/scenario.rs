@@ -245,11 +245,9 @@ impl Site {
 
     /// What holds others is redriven or discarded.
     async fn see_to_dead_letters(&self) {
-        let rows = match &*self.process.borrow() {
-            Some(process) => process.rows(),
-            None => return,
-        }
-        .await;
+        let rows = self.process.borrow().as_ref().map(Process::rows);
+        let Some(rows) = rows else { return };
+        let rows = rows.await;
         for row in rows.into_iter().filter(|row| row.state == State::Dead) {
             let mut all = self.sources.iter().map(|source| &source.rule);
             let rule = all.find(|rule| rule.name == row.source);

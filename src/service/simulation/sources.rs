@@ -139,9 +139,9 @@ pub fn sources(dice: &Dice) -> Vec<Source> {
 }
 
 fn source(dice: &Dice, scheme: Scheme) -> Source {
-    let all = compiled().iter();
-    let found = all.filter(|rule| rule.name.as_str() == scheme.provider());
-    let mut rule = Rule::clone(found.last().unwrap());
+    let mut all = compiled().iter();
+    let found = all.find(|rule| rule.name.as_str() == scheme.provider());
+    let mut rule = Rule::clone(found.unwrap());
     rule.inbox.on_conflict = dice.one_of(&[
         OnConflict::KeepBoth,
         OnConflict::FirstWins,
