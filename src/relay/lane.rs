@@ -5,7 +5,7 @@
 //! while the mark stands wakes its own worker for that source. Where it is time that is waited
 //! for, whoever goes without is told until when.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -71,8 +71,10 @@ impl Lane {
         self.gate().throttle.used()
     }
 
+    /// It must be kept though the rules have no such destination any more: one that comes back would
+    /// get more than its limit, or than its rate.
     pub fn in_use(&self) -> bool {
-        self.used() > 0
+        self.gate().throttle.in_use(Instant::now())
     }
 
     /// Up to `most` permits, which wake `signals` when they come back and someone wants them.
@@ -210,7 +212,7 @@ impl Drop for Permit {
 /// Which sources a worker shall look at.
 #[derive(Debug, Default)]
 pub struct Signals {
-    woken: Mutex<HashSet<SourceName>>,
+    woken: Mutex<BTreeSet<SourceName>>,
     /// Deliveries whose provider waits for the application.
     urgent: Mutex<Vec<(LaneName, EventId)>>,
     notify: Notify,
@@ -249,11 +251,11 @@ impl Signals {
         self.notify.notified().await;
     }
 
-    pub fn take(&self) -> HashSet<SourceName> {
+    pub fn take(&self) -> BTreeSet<SourceName> {
         std::mem::take(&mut *self.woken())
     }
 
-    fn woken(&self) -> MutexGuard<'_, HashSet<SourceName>> {
+    fn woken(&self) -> MutexGuard<'_, BTreeSet<SourceName>> {
         self.woken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -96,8 +96,8 @@ pub struct Relay {
     metrics: Metrics,
     tls: Arc<Tls>,
     table: ArcSwap<Table>,
-    /// Lanes outlive a reload; also those of sources that are gone, while attempts are under way,
-    /// so that a source that comes back does not exceed its limit.
+    /// Lanes outlive a reload; also those of sources that are gone, while attempts are under way or
+    /// count for the rate, so that a source that comes back exceeds neither its limit nor its rate.
     lanes: Mutex<HashMap<LaneName, Arc<Lane>>>,
     workers: Mutex<Vec<Weak<Signals>>>,
     /// Attempts that were made and that the store cannot write down. While there are any, nothing

@@ -44,6 +44,14 @@ impl Window {
         count.saturating_sub(self.begun.len() + self.reserved)
     }
 
+    /// Some attempt of the last period counts still, or one may begin at any moment.
+    pub fn counts(&self, now: Instant) -> bool {
+        let recent = self.rate.zip(self.begun.back());
+        let recent =
+            recent.is_some_and(|((_, period), last)| now.saturating_duration_since(*last) < period);
+        recent || self.reserved > 0
+    }
+
     /// When the next place comes free by itself; none while all are only reserved.
     pub fn next(&self) -> Option<Instant> {
         let (_, period) = self.rate?;

@@ -138,6 +138,11 @@ impl Throttle {
         self.used
     }
 
+    /// What comes back now must find it as it is: something is under way, or counts for the rate.
+    pub fn in_use(&self, now: Instant) -> bool {
+        self.used > 0 || self.window.counts(now)
+    }
+
     /// More may be under way.
     pub fn has_room(&self) -> bool {
         self.used < self.limit.limit()

@@ -167,7 +167,9 @@ impl Worker {
             self.transport.tidy();
         }
         let until = self.next_look(now);
+        // In an order that does not depend on chance, so that a simulation can be run again.
         tokio::select! {
+            biased;
             () = self.signals.notified() => {}
             Some(ended) = self.attempts.join_next() => self.ended(ended),
             () = sleep_until(until) => {}

@@ -32,6 +32,8 @@ use crate::verify::Outside;
 mod core;
 mod fault;
 mod prepare;
+#[cfg(test)]
+mod simulation;
 
 pub use self::core::raise_file_limit;
 pub use fault::Fault;

@@ -21,6 +21,8 @@ use tokio::sync::oneshot;
 
 use super::disk::{Disk, DiskFile, RealDisk};
 use super::ending;
+#[cfg(test)]
+use super::hands::Hands;
 use super::keyring::{self, Keyring};
 use super::open::{self, Parts};
 pub use super::open::{EmbeddedConfig, IndexUse, OpenError, Report};
@@ -46,6 +48,8 @@ pub struct Embedded {
     pub(super) largest: u32,
     report: Report,
     directory: Arc<Path>,
+    /// Reads are done where they are asked for, and not on threads for it.
+    inline: bool,
     running: Arc<Mutex<Running>>,
 }
 
@@ -53,6 +57,9 @@ pub struct Embedded {
 struct Running {
     writer: Option<JoinHandle<()>>,
     others: Vec<JoinHandle<()>>,
+    /// In place of the threads.
+    #[cfg(test)]
+    hands: Option<Hands>,
     lock: Option<Arc<dyn DiskFile>>,
 }
 
@@ -80,12 +87,58 @@ impl Embedded {
         metrics: Metrics,
         on_fatal: Arc<dyn Fn() + Send + Sync>,
     ) -> Result<Embedded, OpenError> {
+        let (store, writer, lock) =
+            Embedded::assemble(disk, &config, clock, random, metrics, on_fatal)?;
+        // From here on, dropping `store` ends what was started.
+        store.start(writer, &config, lock)?;
+        Ok(store)
+    }
+
+    /// As `open_on`, without a thread: nothing is done but in [`Embedded::turn`], by whoever calls
+    /// it, so that the same calls do the same things again.
+    #[cfg(test)]
+    pub(crate) fn open_by_hand(
+        disk: Arc<dyn Disk>,
+        config: EmbeddedConfig,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        metrics: Metrics,
+        on_fatal: Arc<dyn Fn() + Send + Sync>,
+    ) -> Result<Embedded, OpenError> {
+        let (mut store, writer, lock) =
+            Embedded::assemble(disk, &config, clock, random, metrics, on_fatal)?;
+        store.inline = true;
+        let hands = Hands::new(writer, Arc::clone(&store.shared), config);
+        let mut running = store.running();
+        running.lock = Some(lock);
+        running.hands = Some(hands);
+        drop(running);
+        store.shared.checkpoint.ring(|work| work.checkpoint = true);
+        Ok(store)
+    }
+
+    /// What the threads do, once.
+    #[cfg(test)]
+    pub(crate) fn turn(&self) {
+        if let Some(hands) = &mut self.running().hands {
+            hands.turn();
+        }
+    }
+
+    fn assemble(
+        disk: Arc<dyn Disk>,
+        config: &EmbeddedConfig,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        metrics: Metrics,
+        on_fatal: Arc<dyn Fn() + Send + Sync>,
+    ) -> Result<(Embedded, Writer, Arc<dyn DiskFile>), OpenError> {
         let parts = Parts {
             disk,
             clock,
             random: Arc::clone(&random),
         };
-        let opened = open::open(&config, &parts)?;
+        let opened = open::open(config, &parts)?;
         let shared = opened.shared;
         let queue = Arc::new(Queue::new(config.queue_events, config.queue_bytes));
         let live = shared.catalog.lock().segments.keys().copied().collect();
@@ -120,14 +173,13 @@ impl Embedded {
             largest: config.segment_bytes - HEADER - (config.segment_bytes / 16).min(1 << 20),
             report: opened.report,
             directory: Arc::from(&*config.directory),
+            inline: false,
             running,
             shared,
             queue,
             random,
         };
-        // From here on, dropping `store` ends what was started.
-        store.start(writer, &config, opened.lock)?;
-        Ok(store)
+        Ok((store, writer, opened.lock))
     }
 
     fn start(
@@ -237,6 +289,9 @@ impl Embedded {
         read: impl FnOnce(&Shared) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.usable()?;
+        if self.inline {
+            return read(&self.shared);
+        }
         let shared = Arc::clone(&self.shared);
         blocking(move || read(&shared)).await?
     }
@@ -267,12 +322,15 @@ impl Embedded {
             Arc::clone(&self.running),
             Arc::clone(&self.directory),
         );
-        blocking(move || {
+        let stopping = move || {
             stop(&shared, &queue, &running, End::Drain, |shared| {
                 write_ending(shared, &directory);
             });
-        })
-        .await?;
+        };
+        match self.inline {
+            true => stopping(),
+            false => blocking(stopping).await?,
+        }
         if self.shared.failed() {
             Err(StoreError::Unknown)
         } else {
@@ -313,6 +371,10 @@ fn stop(
     }
     if let Some(writer) = running.writer.take() {
         let _ = writer.join();
+    }
+    #[cfg(test)]
+    if let Some(hands) = running.hands.take() {
+        hands.finish(how);
     }
     shared.checkpoint.ring(|work| work.stop = true);
     for thread in running.others.drain(..) {

@@ -18,7 +18,7 @@ const SECTOR: usize = 512;
 
 /// What goes wrong, and at which operation (counted from 1 since the plan was made).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     Eio,
     Full,
     /// A write or read does only a part of its work. Other operations are not touched.
@@ -33,7 +33,7 @@ pub(super) enum Fault {
 
 /// Which operations are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Counted {
+pub(crate) enum Counted {
     All,
     Writes,
     Syncs,
@@ -48,7 +48,7 @@ enum Doing {
 }
 
 #[derive(Clone, Default)]
-pub(super) struct FaultyDisk(Arc<Mutex<Sim>>);
+pub(crate) struct FaultyDisk(Arc<Mutex<Sim>>);
 
 #[derive(Default)]
 struct Sim {
@@ -83,7 +83,7 @@ enum Change {
 }
 
 impl FaultyDisk {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         FaultyDisk::default()
     }
 
@@ -92,7 +92,7 @@ impl FaultyDisk {
     }
 
     /// From now on, the `nth` operation of those counted meets `fault`.
-    pub(super) fn plan(&self, nth: u64, fault: Fault, counted: Counted) {
+    pub(crate) fn plan(&self, nth: u64, fault: Fault, counted: Counted) {
         let mut sim = self.sim();
         sim.operations = 0;
         sim.hit = false;
@@ -100,74 +100,79 @@ impl FaultyDisk {
     }
 
     /// As [`FaultyDisk::plan`], and every operation after it too, until the plan is dropped.
-    pub(super) fn plan_from(&self, nth: u64, fault: Fault, counted: Counted) {
+    pub(crate) fn plan_from(&self, nth: u64, fault: Fault, counted: Counted) {
         self.plan(nth, fault, counted);
         if let Some(plan) = &mut self.sim().plan {
             plan.3 = true;
         }
     }
 
-    pub(super) fn plan_lying_write(&self, nth: u64) {
+    pub(crate) fn plan_lying_write(&self, nth: u64) {
         self.plan(nth, Fault::Lie, Counted::Writes);
     }
 
-    pub(super) fn forget_plan(&self) {
+    pub(crate) fn forget_plan(&self) {
         self.sim().plan = None;
     }
 
     /// True when the planned operation came.
-    pub(super) fn hit(&self) -> bool {
+    pub(crate) fn hit(&self) -> bool {
         self.sim().hit
     }
 
+    /// The power is gone.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.sim().dead
+    }
+
     /// How many bytes files may have together.
-    pub(super) fn set_capacity(&self, bytes: Option<u64>) {
+    pub(crate) fn set_capacity(&self, bytes: Option<u64>) {
         self.sim().capacity = bytes;
     }
 
     /// This file cannot be removed.
-    pub(super) fn keep(&self, path: Option<PathBuf>) {
+    pub(crate) fn keep(&self, path: Option<PathBuf>) {
         self.sim().kept = path;
     }
 
     /// Whoever sets the length of a file from now on panics.
-    pub(super) fn panic_in_set_len(&self) {
+    pub(crate) fn panic_in_set_len(&self) {
         self.sim().bug_in_set_len = true;
     }
 
     /// Whoever sets the length of a file waits until this is over.
-    pub(super) fn hang_in_set_len(&self, hang: bool) {
+    pub(crate) fn hang_in_set_len(&self, hang: bool) {
         self.sim().hang_in_set_len = hang;
     }
 
     /// Directories that were ever synced.
-    pub(super) fn synced_dirs(&self) -> Vec<PathBuf> {
+    pub(crate) fn synced_dirs(&self) -> Vec<PathBuf> {
         self.sim().synced_dirs.clone()
     }
 
-    pub(super) fn used(&self) -> u64 {
+    pub(crate) fn used(&self) -> u64 {
         self.sim().used()
     }
 
     /// Flips a bit of a file, on the disk and in every cache.
-    pub(super) fn flip(&self, path: &Path, byte: usize, bit: u8) {
+    pub(crate) fn flip(&self, path: &Path, byte: usize, bit: u8) {
         let mut sim = self.sim();
         let file = sim.names[path];
         sim.files[file].now[byte] ^= 1 << bit;
         sim.files[file].durable[byte] ^= 1 << bit;
     }
 
-    pub(super) fn content(&self, path: &Path) -> Vec<u8> {
+    pub(crate) fn content(&self, path: &Path) -> Vec<u8> {
         let sim = self.sim();
         sim.files[sim.names[path]].now.clone()
     }
 
-    pub(super) fn paths(&self) -> Vec<PathBuf> {
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
         self.sim().names.keys().cloned().collect()
     }
 
     /// An exact copy, nothing of it pending.
-    pub(super) fn copy(&self) -> FaultyDisk {
+    pub(crate) fn copy(&self) -> FaultyDisk {
         let sim = self.sim();
         let settled = |c: &Content| Content {
             now: c.now.clone(),
@@ -185,7 +190,7 @@ impl FaultyDisk {
 
     /// The process was killed at this moment, and the machine goes on: all that was written is
     /// there, and what was not synced is not any safer for it.
-    pub(super) fn after_kill(&self) -> FaultyDisk {
+    pub(crate) fn after_kill(&self) -> FaultyDisk {
         let sim = self.sim();
         FaultyDisk(Arc::new(Mutex::new(Sim {
             files: sim.files.clone(),
@@ -198,7 +203,7 @@ impl FaultyDisk {
     }
 
     /// What is left after a power cut at this moment.
-    pub(super) fn after_power_cut(&self, seed: u64) -> FaultyDisk {
+    pub(crate) fn after_power_cut(&self, seed: u64) -> FaultyDisk {
         let random = SeededRandom::new(seed);
         let sim = self.sim();
         let files = sim

@@ -55,7 +55,9 @@ pub mod plain;
 #[cfg(test)]
 pub(crate) mod contract;
 #[cfg(test)]
-mod faulty;
+pub(crate) mod faulty;
+#[cfg(test)]
+pub(crate) mod hands;
 #[cfg(test)]
 mod tests;
 

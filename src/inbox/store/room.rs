@@ -55,6 +55,8 @@ struct State {
     stuck: bool,
     ballast: bool,
     stopping: bool,
+    /// Nobody runs [`Room::run`]: whoever needs a segment makes it.
+    alone: bool,
 }
 
 /// A segment that has just got its name.
@@ -159,6 +161,14 @@ impl Room {
                 self.look();
             }
         }
+    }
+
+    /// What the thread does, once. There is none from now on.
+    #[cfg(test)]
+    pub(super) fn turn(&self) {
+        self.lock().alone = true;
+        self.look();
+        self.prepare();
     }
 
     /// Looks at the free space once, and mends what can be mended.
@@ -288,6 +298,12 @@ impl Room {
             }
             if state.stopping {
                 return Err(NoRoom::Unavailable(Unavailable::WriteFailed));
+            }
+            if state.alone {
+                drop(state);
+                self.prepare();
+                state = self.lock();
+                continue;
             }
             state = self
                 .changed

@@ -457,6 +457,20 @@ pub struct Work {
     pub gone: bool,
 }
 
+impl Work {
+    fn asked(&self) -> bool {
+        self.checkpoint || self.rebuild || self.stop || self.abandon
+    }
+
+    /// What is asked once is asked no more.
+    fn take(&mut self) -> Work {
+        let asked = *self;
+        self.checkpoint = false;
+        self.rebuild = false;
+        asked
+    }
+}
+
 impl Bell {
     fn lock(&self) -> MutexGuard<'_, Work> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
@@ -470,13 +484,17 @@ impl Bell {
     /// Waits until there is something to do.
     pub fn wait(&self) -> Work {
         let mut work = self.lock();
-        while !(work.checkpoint || work.rebuild || work.stop || work.abandon) {
+        while !work.asked() {
             work = self.rung.wait(work).unwrap_or_else(PoisonError::into_inner);
         }
-        let asked = *work;
-        work.checkpoint = false;
-        work.rebuild = false;
-        asked
+        work.take()
+    }
+
+    /// As `wait`; none when there is nothing to do.
+    #[cfg(test)]
+    pub(super) fn look(&self) -> Option<Work> {
+        let mut work = self.lock();
+        work.asked().then(|| work.take())
     }
 
     /// A round is over; `gone`: the last.

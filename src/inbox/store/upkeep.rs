@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::checkpoint;
 use super::index::{Index, index_path};
 use super::open::EmbeddedConfig;
-use super::shared::Shared;
+use super::shared::{Shared, Work};
 
 /// How often a broken index is made anew before the store goes on without.
 const REBUILDS: u32 = 3;
@@ -16,34 +16,39 @@ pub(super) fn keep_index(shared: &Shared, config: &EmbeddedConfig) {
     // However this thread ends, the writer must not wait for it any more.
     let _gone = Gone(shared);
     let mut rebuilds = 0;
-    loop {
-        let work = shared.checkpoint.wait();
-        if work.abandon {
-            break;
+    while tend_index(shared, config, &mut rebuilds, shared.checkpoint.wait()) {}
+}
+
+/// What was asked of the checkpoint thread. False when its work has ended.
+pub(super) fn tend_index(
+    shared: &Shared,
+    config: &EmbeddedConfig,
+    rebuilds: &mut u32,
+    work: Work,
+) -> bool {
+    if work.abandon {
+        return false;
+    }
+    trim(shared);
+    let mut broken = work.rebuild && shared.index().is_some();
+    while !broken && (checkpoint::due(shared) || work.stop) {
+        let Some(index) = shared.index() else { break };
+        if let Err(e) = checkpoint::checkpoint(shared, &index) {
+            tracing::error!(error = %e, "a checkpoint failed");
+            broken = true;
         }
-        trim(shared);
-        let mut broken = work.rebuild && shared.index().is_some();
-        while !broken && (checkpoint::due(shared) || work.stop) {
-            let Some(index) = shared.index() else { break };
-            if let Err(e) = checkpoint::checkpoint(shared, &index) {
-                tracing::error!(error = %e, "a checkpoint failed");
-                broken = true;
-            }
-            // The writer may be waiting for just this one, whatever is still to be done.
-            shared.checkpoint.tell_done(false);
-            if work.stop && !checkpoint::due(shared) {
-                break;
-            }
-        }
-        if broken && !work.stop {
-            rebuilds += 1;
-            rebuild(shared, config, rebuilds <= REBUILDS);
-        }
+        // The writer may be waiting for just this one, whatever is still to be done.
         shared.checkpoint.tell_done(false);
-        if work.stop {
+        if work.stop && !checkpoint::due(shared) {
             break;
         }
     }
+    if broken && !work.stop {
+        *rebuilds += 1;
+        rebuild(shared, config, *rebuilds <= REBUILDS);
+    }
+    shared.checkpoint.tell_done(false);
+    !work.stop
 }
 
 struct Gone<'a>(&'a Shared);

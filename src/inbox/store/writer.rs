@@ -84,18 +84,26 @@ impl Writer {
             on_fatal: Arc::clone(&self.on_fatal),
         };
         let mut batch = Vec::new();
-        while self.queue.drain(&mut batch, self.sweep.is_none()) {
-            self.warm(&batch);
-            for command in batch.drain(..) {
-                self.handle(command);
-                if self.group.bytes.len() >= GROUP_BYTES {
-                    self.commit();
-                }
-            }
-            self.commit();
-            self.forget_some();
-        }
+        while self.turn(&mut batch, self.sweep.is_none()) {}
         guard.armed = false;
+    }
+
+    /// Everything that waits becomes durable. With `wait`, sleeps until there is something. False
+    /// when the work has ended.
+    pub(super) fn turn(&mut self, batch: &mut Vec<Command>, wait: bool) -> bool {
+        if !self.queue.drain(batch, wait) {
+            return false;
+        }
+        self.warm(batch);
+        for command in batch.drain(..) {
+            self.handle(command);
+            if self.group.bytes.len() >= GROUP_BYTES {
+                self.commit();
+            }
+        }
+        self.commit();
+        self.forget_some();
+        true
     }
 
     fn handle(&mut self, command: Command) {

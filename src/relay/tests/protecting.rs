@@ -53,6 +53,26 @@ async fn no_second_holds_more_than_the_rate_over_all_cores() {
     assert!(took <= secs(16), "{took:?}");
 }
 
+/// A source that a reload takes away and the next one brings back (an editor that saves by turns).
+#[tokio::test(start_paused = true)]
+async fn a_rate_holds_over_reloads_without_the_source() {
+    let rule = rated(2, secs(10));
+    let stage = Stage::new(vec![rule.clone()]);
+    for _ in 0..6 {
+        stage.accept_and_wake("shop").await;
+    }
+    for _ in 0..3 {
+        sleep(secs(1)).await;
+        stage.relay.set_routes(Vec::new());
+        sleep(secs(1)).await;
+        stage.relay.set_routes(vec![route(rule.clone())]);
+    }
+    sleep(secs(60)).await;
+    let times = stage.scripted.times();
+    assert_eq!(times.len(), 6);
+    assert_eq!(most_within(&times, secs(10)), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_rate_holds_for_retries_too_and_a_permit_that_was_not_used_costs_nothing() {
     let stage = Stage::new(vec![rated(2, secs(10))]);
