@@ -4,7 +4,7 @@
 /** The session: role, label, csrf, expires_at. Null: nobody is signed in. */
 export let session = null;
 
-/** Events: `ended` (the session), `reach` (detail: true when the gateway answers). */
+/** Events: `ended` (the session; detail: by itself), `reach` (detail: true when the gateway answers). */
 export const news = new EventTarget();
 
 let reachable = true;
@@ -68,7 +68,7 @@ async function ask(method, path, { body, params, signal } = {}) {
   reach(true);
   if (!response.ok) {
     const said = await problem(response);
-    if (said.status === 401 && path !== "/session") end();
+    if (said.status === 401 && path !== "/session") end(true);
     throw said;
   }
   if (response.status === 204) return null;
@@ -83,10 +83,10 @@ async function ask(method, path, { body, params, signal } = {}) {
 export const get = (path, params, signal) => ask("GET", path, { params, signal });
 export const post = (path, body, params, signal) => ask("POST", path, { body, params, signal });
 
-function end() {
+function end(byItself) {
   if (!session) return;
   session = null;
-  news.dispatchEvent(new CustomEvent("ended"));
+  news.dispatchEvent(new CustomEvent("ended", { detail: byItself }));
 }
 
 /** True when a session of this browser is still good. */
@@ -108,7 +108,7 @@ export async function signOut() {
   try {
     await ask("DELETE", "/session");
   } finally {
-    end();
+    end(false);
   }
 }
 

@@ -30,6 +30,8 @@ const ONE = { events: event, sources: source };
 let main;
 let current = null;
 let drawn = null;
+// The list that one came from, for the way back.
+let list = null;
 
 /** The view, the id and the parameters that the address names. */
 function address() {
@@ -58,6 +60,8 @@ async function show() {
   drawn = hash;
   leave();
   const { name, id, params } = address();
+  const back = list;
+  list = id === null ? `#/${name}${api.query(Object.fromEntries(params))}` : list;
   const found = VIEWS.find(([view]) => view === name);
   const view = id !== null ? ONE[name] : found?.[1];
   const abort = new AbortController();
@@ -67,6 +71,7 @@ async function show() {
     root: main,
     id,
     params,
+    back,
     signal: abort.signal,
     onLeave: (run) => mine.leaving.push(run),
     /** The filters, into the address; going back undoes it. */
@@ -74,7 +79,8 @@ async function show() {
       const wanted = `#/${name}${api.query(filters)}`;
       if (wanted === location.hash) return;
       history.pushState(null, "", wanted);
-      drawn = wanted;
+      drawn = location.hash;
+      list = wanted;
     },
     reload() {
       drawn = null;
@@ -101,7 +107,7 @@ async function show() {
       replace(main, h("h1", { tabindex: "-1" }, t("went_wrong")), trouble(error, context.reload));
     }
   }
-  if (moved && !abort.signal.aborted && !main.contains(document.activeElement)) main.querySelector("h1")?.focus();
+  if (moved && !abort.signal.aborted && !main.contains(document.activeElement)) main.querySelector("h1")?.focus({ preventScroll: true });
   return undefined;
 }
 
@@ -186,7 +192,7 @@ export function seal() {
 function listen() {
   addEventListener("popstate", show);
   addEventListener("hashchange", show);
-  api.news.addEventListener("ended", () => showSignIn(true));
+  api.news.addEventListener("ended", (news) => showSignIn(news.detail));
   api.news.addEventListener("live", (news) => {
     const flow = document.getElementById("flow");
     if (!flow) return;

@@ -76,7 +76,7 @@ export async function source({ root, id, params, signal, keep, onLeave, back }) 
     const lane = destination ? `${one.name} → ${destination}` : one.name;
     const done = await sure({
       title: t(what),
-      text: parts(`${what}.text`, { lane: h("b", {}, value(lane)) }).length > 0 ? h("p", {}, parts(`${what}.text`, { lane: h("b", {}, value(lane)) })) : "",
+      text: [h("p", {}, parts(`${what}.text`, { lane: h("b", {}, value(lane)) }))],
       label: t(what),
       reason: what === "pause" ? "needed" : true,
       act: (reason) => post(`/v1${at("sources", one.name, what)}`, undefined, { destination, reason }, signal),
