@@ -97,7 +97,7 @@ export function chart({ title, series, from, step, unit, whole = false }) {
         swatch.append(s("path", { d: "M1 4h16", class: `line ${one.tone} ${one.dash ?? ""}` }));
         return h("li", {}, swatch, one.label, " ", h("b", {}, v === null || v === undefined ? "–" : unit(v)));
       }),
-      h("li", { class: "faint at" }, at === null ? t("chart.latest") : dayClock.format(new Date(from + at * wide))),
+      at !== null && h("li", { class: "at" }, dayClock.format(new Date(from + at * wide))),
     );
   }
 

@@ -46,7 +46,7 @@ function control(spec, filters, changed) {
   }
   if (kind === "time") {
     const input = h("input", { type: "datetime-local", name, value: toField(current), on: { change: () => changed(name, fromField(input.value)) } });
-    return h("label", { class: "filter" }, h("span", {}, label), input);
+    return h("label", { class: "filter time" }, h("span", {}, label), input);
   }
   let waiting = 0;
   const search = kind === "search";
@@ -63,7 +63,7 @@ function control(spec, filters, changed) {
     spellcheck: "false",
     maxlength: "300",
     "data-filter": search ? "" : null,
-    placeholder: search ? t("filter.text_hint") : null,
+    placeholder: search ? (spec.hint ?? t("filter.text_hint")) : null,
     on: {
       input: () => {
         clearTimeout(waiting);
@@ -79,7 +79,7 @@ function control(spec, filters, changed) {
 }
 
 /**
- * `specs`: { name, kind: "search|select|text|time", options }. `changed(filters)` hears every change.
+ * `specs`: { name, kind: "search|select|text|time", options, hint }. `changed(filters)` hears every change.
  * The first spec stays in sight where there is no room; the others wait behind a button.
  */
 export function filterBar(specs, filters, changed) {

@@ -64,7 +64,7 @@ export async function dead({ root, params, signal, keep, onLeave }) {
       label: "",
       hidden: t("col.actions"),
       class: "c-actions",
-      cell: (g) => [button(t("redrive.dots"), () => start("redrive", own(g)), { kind: "small primary", shape: "redo" }), button(t("discard.dots"), () => start("discard", own(g)), { kind: "small", shape: "trash" })],
+      cell: (g) => [button(t("redrive.dots"), () => start("redrive", own(g)), { kind: "small", shape: "redo" }), button(t("discard.dots"), () => start("discard", own(g)), { kind: "small", shape: "trash" })],
     },
   ].filter(Boolean);
 

@@ -23,7 +23,17 @@ function entry(at, shape, tone, title, ...rest) {
 
 function timeline(event) {
   const steps = [entry(event.received_at, "down", "info", t("timeline.received"), h("p", {}, event.verified ? parts("timeline.verified", { how: mono(event.verified) }) : t("timeline.unverified")))];
-  for (const attempt of event.history ?? []) {
+  const history = event.history ?? [];
+  // A long row of attempts: the first and the last two; those between in one line.
+  const between = history.length > 6 ? history.slice(1, -2) : [];
+  if (between.length > 0) {
+    const errors = new Map();
+    for (const one of between) errors.set(one.error || String(one.status), (errors.get(one.error || String(one.status)) ?? 0) + 1);
+    const summed = [...errors].map(([error, n], place) => [place > 0 && " · ", mono(error), ` × ${number(n)}`]);
+    steps.push(entry(between[0].started_at, "layers", "mute", parts("timeline.between", { first: between[0].number, last: between.at(-1).number }), h("p", {}, summed)));
+  }
+  for (const attempt of history) {
+    if (between.includes(attempt)) continue;
     const fine = good(attempt);
     steps.push(entry(attempt.started_at, fine ? "check" : "cross", fine ? "good" : "bad", parts("timeline.attempt", { number: attempt.number }), h("p", {}, attemptText(attempt), " · ", millis(attempt.took_ms))));
   }

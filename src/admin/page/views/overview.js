@@ -39,7 +39,7 @@ function attention(item) {
       h("p", { class: "attention-title" }, href ? h("a", { href, "data-row": "" }, text) : text),
       has(key) && item.detail && h("p", { class: "faint", lang: language() === "en" ? null : "en" }, value(item.detail)),
     ),
-    h("p", { class: "faint attention-time" }, item.since && parts("since", { time: ago(item.since) }), item.until && parts("until", { time: ago(item.until) })),
+    h("p", { class: "faint attention-time" }, item.since && h("span", {}, parts("since", { time: ago(item.since) })), item.until && h("span", {}, parts("until", { time: ago(item.until) }))),
   );
 }
 
@@ -54,7 +54,7 @@ function tile(name, figure, note, href, tone = "") {
 }
 
 function tiles(now) {
-  const latency = (pair) => (pair ? [millis(pair.p50_ms), h("small", {}, " / "), millis(pair.p99_ms)] : "–");
+  const latency = (pair) => (pair ? `${millis(pair.p50_ms)} / ${millis(pair.p99_ms)}` : "–");
   return h(
     "ul",
     { class: "tiles" },

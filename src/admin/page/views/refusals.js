@@ -102,7 +102,7 @@ export async function refusals({ root, params, signal, keep, onLeave }) {
       bar,
       filterBar(
         [
-          { name: "reason", kind: "search" },
+          { name: "reason", kind: "search", hint: "signature_mismatch" },
           { name: "source", kind: "select", options: sourceOptions(known.sources) },
           { name: "stage", kind: "select", options: STAGES.map((s) => [s, t(`stage.${s}`)]) },
           { name: "from", kind: "time" },

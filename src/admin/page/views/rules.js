@@ -40,8 +40,8 @@ function findings(answer) {
 }
 
 export async function rules({ root, signal }) {
-  const place = h("div", {});
-  const outcome = h("div", { role: "status" });
+  const place = h("div", { class: "stack" });
+  const outcome = h("div", { class: "stack", role: "status" });
   const checks = h("div", {});
   let all = false;
   const make = async () => {
@@ -49,7 +49,7 @@ export async function rules({ root, signal }) {
     const providers = h("div", {});
     const draw = () => {
       const some = loaded.providers.filter((p) => all || p.used_by.length > 0 || p.file);
-      replace(providers, table(t("providers"), ofProviders(), some.length > 0 ? some : loaded.providers), some.length > 0 && some.length < loaded.providers.length && h("div", { class: "more" }, button(t("providers.all", { n: loaded.providers.length }), () => {
+      replace(providers, table(t("providers"), ofProviders(), some.length > 0 ? some : loaded.providers, { class: "slim" }), some.length > 0 && some.length < loaded.providers.length && h("div", { class: "more" }, button(t("providers.all", { n: loaded.providers.length }), () => {
         all = true;
         draw();
       })));
@@ -58,7 +58,7 @@ export async function rules({ root, signal }) {
     return [
       panel(t("rules.loaded"), facts([[t("fact.digest"), mono(loaded.digest)], [t("fact.loaded"), moment(loaded.loaded_at)]]), loaded.reload_error && h("div", { class: "notice bad" }, icon("stop"), h("div", {}, h("p", {}, t("rules.old")), block(loaded.reload_error, t("rules.diagnostics")))), command("callseal check")),
       (loaded.warnings ?? []).length > 0 && panel(t("rules.warnings"), h("ul", { class: "findings" }, loaded.warnings.map((w) => h("li", {}, badge("warning", t("severity.warning")), h("p", { class: "preline" }, value(w)))))),
-      panel(t("rules.sources"), table(t("rules.sources"), ofSources(), loaded.sources)),
+      panel(t("rules.sources"), table(t("rules.sources"), ofSources(), loaded.sources, { class: "slim" })),
       panel(t("providers"), providers),
     ];
   };

@@ -60,13 +60,13 @@ function keyTable(list) {
     { label: t("col.state"), class: "c-state", cell: (k) => badge(k.state, word("key", k.state)) },
     { label: t("col.last_used"), cell: (k) => ago(k.last_used_at, t("never")) },
     { label: t("col.not_after"), cell: (k) => moment(k.not_after, t("no_end")) },
-  ], list);
+  ], list, { class: "slim" });
 }
 
 export async function source({ root, id, params, signal, keep, onLeave, back }) {
   let one = await get(`/v1${at("sources", id)}`, {}, signal);
   let span = ["1h", "24h", "7d"].includes(params.get("window")) ? params.get("window") : "1h";
-  const place = h("div", {});
+  const place = h("div", { class: "stack" });
   const charts = h("div", {});
   const again = async () => {
     one = await get(`/v1${at("sources", id)}`, {}, signal);
