@@ -35,6 +35,12 @@ export function millis(ms) {
   return t("unit.ms", { v: number(ms < 10 ? Math.round(ms * 10) / 10 : Math.round(ms)) });
 }
 
+/** Two of them, with one unit where that is enough. */
+export function millisPair(a, b) {
+  const second = millis(b);
+  return a < 1000 && b < 1000 ? `${millis(a).split(" ")[0]} / ${second}` : `${millis(a)} / ${second}`;
+}
+
 export function bytes(count) {
   if (count === null || count === undefined) return "–";
   const names = ["B", "KiB", "MiB", "GiB", "TiB"];

@@ -17,7 +17,7 @@ export function lane(row) {
 }
 
 export function reason(code) {
-  if (!code) return h("span", { class: "faint" }, "–");
+  if (!code) return null;
   const text = meaning(code);
   return h("span", { class: "reason", title: text || null }, mono(code), text && h("small", {}, text));
 }
@@ -26,19 +26,18 @@ function next(row) {
   if (row.state === "owed") {
     return h("span", {}, row.due ? [t("due"), " ", ago(row.due)] : t("due_now"), row.reason && [" · ", mono(row.reason)]);
   }
-  return row.reason ? reason(row.reason) : h("span", { class: "faint" }, "–");
+  return reason(row.reason);
 }
 
 export function payment(row) {
   const paid = row.payment;
-  if (!paid) return h("span", { class: "faint" }, "–");
+  if (!paid || (!paid.order && !amount(paid) && !paid.status)) return null;
   return h(
     "span",
     { class: "payment" },
     paid.order && value(paid.order, "order"),
     amount(paid) && h("b", { class: "figures" }, value(amount(paid))),
     paid.status && value(paid.status, "faint"),
-    !paid.order && !amount(paid) && !paid.status && "–",
   );
 }
 

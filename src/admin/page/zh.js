@@ -117,7 +117,7 @@ export const zh = {
   "unit.h": "{v} 小时",
   "unit.min": "{v} 分",
   "unit.s": "{v} 秒",
-  "unit.ms": "{v} 毫秒",
+  "unit.ms": "{v} ms",
   "unit.per_second": "{v}/秒",
   "unit.per_minute": "{v}/分",
   "state.owed": "待投递",

@@ -8,7 +8,7 @@ import { number, t, word } from "/i18n.js";
 import { lane, toEvent } from "/rows.js";
 import { badge, empty, load, more, table, trouble } from "/widgets.js";
 
-const outcome = (text) => (["done", "running", "stopped"].includes(text) ? badge(text, word("job", text)) : text ? badge("failed", text) : "–");
+const outcome = (text) => (["done", "running", "stopped"].includes(text) ? badge(text, word("job", text)) : text && badge("failed", text));
 
 const columns = () => [
   { label: t("col.time"), class: "c-time", cell: (a) => when(a.at) },
@@ -17,10 +17,10 @@ const columns = () => [
   {
     label: t("col.subject"),
     class: "c-lane",
-    cell: (a) => [a.event ? h("a", { href: `#${at("events", a.event)}`, "data-row": "", class: "mono" }, value(a.event)) : a.source ? lane(a) : h("span", { class: "faint" }, "–"), a.event && a.source && [" ", h("span", { class: "faint" }, lane(a))]],
+    cell: (a) => [a.event ? h("a", { href: `#${at("events", a.event)}`, "data-row": "", class: "mono" }, value(a.event)) : a.source && lane(a), a.event && a.source && [" ", h("span", { class: "faint" }, lane(a))]],
   },
-  { label: t("col.count"), class: "c-number", cell: (a) => (a.count > 0 ? number(a.count) : h("span", { class: "faint" }, "–")) },
-  { label: t("col.detail"), class: "c-reason", cell: (a) => (a.detail ? value(a.detail) : h("span", { class: "faint" }, "–")) },
+  { label: t("col.count"), class: "c-number", cell: (a) => a.count > 0 && number(a.count) },
+  { label: t("col.detail"), class: "c-reason", cell: (a) => a.detail && value(a.detail) },
   { label: t("col.outcome"), class: "c-state", cell: (a) => outcome(a.outcome) },
 ];
 

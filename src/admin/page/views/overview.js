@@ -3,7 +3,7 @@
 import { at, get, query } from "/api.js";
 import { statCharts } from "/charts.js";
 import { h, icon, mono, replace, value } from "/dom.js";
-import { ago, bytes, millis, moment, rate, share } from "/format.js";
+import { ago, bytes, millisPair, moment, rate, share } from "/format.js";
 import { has, language, number, parts, t } from "/i18n.js";
 import { live } from "/live.js";
 import { badge, choice, empty, load, panel, table } from "/widgets.js";
@@ -54,7 +54,7 @@ function tile(name, figure, note, href, tone = "") {
 }
 
 function tiles(now) {
-  const latency = (pair) => (pair ? `${millis(pair.p50_ms)} / ${millis(pair.p99_ms)}` : "–");
+  const latency = (pair) => (pair ? millisPair(pair.p50_ms, pair.p99_ms) : "–");
   return h(
     "ul",
     { class: "tiles" },
