@@ -114,5 +114,12 @@ export async function signOut() {
 
 export const mayChange = () => session?.role === "operator";
 
-/** Path segments of ids and names. */
-export const at = (...segments) => `/${segments.map(encodeURIComponent).join("/")}`;
+// A dot segment would lead elsewhere, however it is written.
+function segment(name) {
+  if (/^\.{0,2}$/.test(name)) return "_";
+  const written = encodeURIComponent(String(name).toWellFormed());
+  return written.replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
+}
+
+/** A path out of ids and names. */
+export const at = (...segments) => `/${segments.map(segment).join("/")}`;

@@ -25,7 +25,7 @@ const VIEWS = [
   ["audit", audit, "pen"],
   ["rules", rules, "book"],
 ];
-const ONE = { events: event, sources: source };
+const ONE = new Map([["events", event], ["sources", source]]);
 
 let main;
 let current = null;
@@ -63,7 +63,7 @@ async function show() {
   const back = list;
   list = id === null ? `#/${name}${api.query(Object.fromEntries(params))}` : list;
   const found = VIEWS.find(([view]) => view === name);
-  const view = id !== null ? ONE[name] : found?.[1];
+  const view = id !== null ? ONE.get(name) : found?.[1];
   const abort = new AbortController();
   current = { abort, leaving: [] };
   const mine = current;

@@ -148,6 +148,7 @@ export function replace(element, ...children) {
 }
 
 const SHAPES = {
+  __proto__: null,
   check: "M3 8.5l3.2 3.2L13 5",
   cross: "M4 4l8 8M12 4l-8 8",
   clock: "M8 4v4.4l2.8 1.8M8 1.5a6.5 6.5 0 1 0 0 13a6.5 6.5 0 0 0 0-13",

@@ -4,7 +4,7 @@ import { dialog } from "/ask.js";
 import { h, replace } from "/dom.js";
 import { t } from "/i18n.js";
 
-const JUMPS = { o: "overview", e: "events", d: "dead", r: "refusals", s: "sources", a: "audit", l: "rules" };
+const JUMPS = { __proto__: null, o: "overview", e: "events", d: "dead", r: "refusals", s: "sources", a: "audit", l: "rules" };
 const KEYS = [
   [["j", "k"], "keys.move"],
   [["Enter"], "keys.open"],

@@ -3,7 +3,9 @@
 import { flat, h, icon, mono, replace, value } from "/dom.js";
 import { has, number, parts, t, word } from "/i18n.js";
 
+// No prototype: a state from outside may be called "constructor".
 const STATES = {
+  __proto__: null,
   owed: ["clock", "info"],
   delivered: ["check", "good"],
   dead: ["stop", "bad"],

@@ -93,7 +93,8 @@ export default ({ base, gateway, attach, token, viewer }) => {
       gateway.world.groups = [];
       gateway.world.refusals = [];
       gateway.world.sources = [];
-      for (const [view, text] of [["events?x=1", "As soon as a provider calls"], ["dead", "No dead letters"], ["refusals", "Nothing was refused"], ["sources", "No sources"], ["audit", "No deeds yet"]]) {
+      await page.reload();
+      for (const [view, text] of [["events", "As soon as a provider calls"], ["dead", "No dead letters"], ["refusals", "Nothing was refused"], ["sources", "No sources"], ["audit", "No deeds yet"]]) {
         await page.goto(`${base}/#/${view}`);
         await page.getByText(text).first().waitFor();
       }

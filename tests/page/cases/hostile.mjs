@@ -22,7 +22,7 @@ function injected() {
       if (/^(on|style$|srcdoc|formaction|action|xlink)/.test(name)) found.push(`${tag} ${name}=${value}`);
       if (name === "href" && !/^(#\/|\/(style|parts)\.css$|\/icon\.svg$|\/v1\/events\/[^/]+\/(body|request)$)/.test(value)) found.push(`${tag} href=${value}`);
       if (name === "src" && !/^\/(early|app)\.js$/.test(value)) found.push(`${tag} src=${value}`);
-      if (/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\u200e\u200f]/.test(value) && name !== "data-id" && name !== "data-row") found.push(`${tag} ${name} hides something`);
+      if (/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069\u200e\u200f]/.test(value) && !["data-id", "data-row", "value"].includes(name)) found.push(`${tag} ${name} hides something`);
     }
   }
   if (document.querySelector("meta[http-equiv], form:not(.signin form), .xss-injected, #xss-injected")) found.push("an element from outside");

@@ -1,6 +1,6 @@
 // The list of deliveries: live, filtered by what stands in the address.
 
-import { get } from "/api.js";
+import { get, session } from "/api.js";
 import { h, replace } from "/dom.js";
 import { filterBar, read, sourceOptions } from "/filters.js";
 import { t } from "/i18n.js";
@@ -79,10 +79,10 @@ export async function events({ root, params, signal, keep, onLeave }) {
     else drawFresh();
     return undefined;
   };
-  function change(id, news) {
+  function change(id, changes) {
     const one = rows.find((row) => row.id === id) ?? waiting.find((row) => row.id === id);
     if (!one) return;
-    Object.assign(one, news);
+    Object.assign(one, changes);
     const old = find(id);
     if (!old) return;
     const focused = old.contains(document.activeElement);
@@ -182,7 +182,8 @@ export async function events({ root, params, signal, keep, onLeave }) {
   addEventListener("scroll", scrolled, { passive: true });
   onLeave(() => {
     removeEventListener("scroll", scrolled);
-    left = { name: name(), rows: [...waiting, ...rows], next, opened, scroll, when: Date.now() };
+    // Nothing of it is for whoever signs in next.
+    left = session && { name: name(), rows: [...waiting, ...rows], next, opened, scroll, when: Date.now() };
     stream?.close();
   });
 }

@@ -11,6 +11,7 @@ import { badge, choice, empty, load, panel, table } from "/widgets.js";
 const WINDOWS = ["1h", "24h", "7d"];
 
 const WHERE = {
+  __proto__: null,
   dead_letters: (a) => `#/dead${query({ source: a.source, destination: a.destination })}`,
   oldest_owed: (a) => `#/events${query({ state: "owed", source: a.source, destination: a.destination })}`,
   rejections: (a) => `#/refusals${query({ source: a.source, stage: "rejected" })}`,
