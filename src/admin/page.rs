@@ -257,8 +257,14 @@ mod tests {
     fn no_script_or_style_stands_in_the_document() {
         let page = named("/");
         assert_eq!(page.matches("<script").count(), 2);
-        assert_eq!(page.matches("<script ").count(), page.matches("src=\"/").count());
-        assert!(!page.contains("<style") && !page.contains(" style="), "{page}");
+        assert_eq!(
+            page.matches("<script ").count(),
+            page.matches("src=\"/").count()
+        );
+        assert!(
+            !page.contains("<style") && !page.contains(" style="),
+            "{page}"
+        );
         for path in page.split(['"']).filter(|part| part.starts_with('/')) {
             named(path);
         }
@@ -268,7 +274,10 @@ mod tests {
     #[test]
     fn imports_lead_to_files() {
         for file in FILES.iter().filter(|file| file.kind == SCRIPT) {
-            for line in text(file).lines().filter(|line| line.starts_with("import ")) {
+            for line in text(file)
+                .lines()
+                .filter(|line| line.starts_with("import "))
+            {
                 let path = line.split('"').nth(1).unwrap();
                 named(path);
             }

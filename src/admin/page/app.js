@@ -3,7 +3,7 @@
 import * as api from "/api.js";
 import { h, icon, replace } from "/dom.js";
 import { tick, zone } from "/format.js";
-import { language, speak, t } from "/i18n.js";
+import { language, number, speak, t } from "/i18n.js";
 import { keys } from "/keys.js";
 import { button, say, trouble } from "/widgets.js";
 import { audit } from "/views/audit.js";
@@ -181,6 +181,19 @@ function frame() {
   const says = h("div", { id: "says", role: "status", "aria-live": "polite" });
   const gone = h("div", { id: "gone", role: "alert" });
   replace(document.body, skip, top, gone, rail, main, says);
+  pulse();
+}
+
+/** What stands beside a view's name: how many dead letters there are. */
+async function pulse() {
+  if (!api.session || document.hidden) return;
+  try {
+    const { dead: count } = await api.get("/v1/overview");
+    const place = document.getElementById("count-dead");
+    if (place) replace(place, count > 0 && number(count));
+  } catch {
+    // The frame says when the gateway cannot be reached.
+  }
 }
 
 export function seal() {
@@ -210,6 +223,8 @@ function listen() {
   });
   keys.listen();
   setInterval(tick, 10000);
+  setInterval(pulse, 30000);
+  api.news.addEventListener("counts", pulse);
 }
 
 async function begin() {

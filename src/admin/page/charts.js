@@ -75,7 +75,8 @@ function area(points, x, y) {
 export function chart({ title, series, from, step, unit, whole = false }) {
   const plot = h("div", { class: "plot" });
   const legend = h("ul", { class: "legend" });
-  const figure = h("figure", { class: "chart" }, h("figcaption", {}, title), legend, plot);
+  const moment = h("span", { class: "at" });
+  const figure = h("figure", { class: "chart" }, h("figcaption", {}, title, moment), legend, plot);
   const longest = Math.max(...series.map((one) => one.values.length), 1);
   const size = Math.max(1, Math.ceil(longest / 120));
   const lines = series.map((one) => ({ ...one, points: thin(one.values, size, one.how) }));
@@ -97,8 +98,8 @@ export function chart({ title, series, from, step, unit, whole = false }) {
         swatch.append(s("path", { d: "M1 4h16", class: `line ${one.tone} ${one.dash ?? ""}` }));
         return h("li", {}, swatch, one.label, " ", h("b", {}, v === null || v === undefined ? "–" : unit(v)));
       }),
-      at !== null && h("li", { class: "at" }, dayClock.format(new Date(from + at * wide))),
     );
+    replace(moment, at !== null && dayClock.format(new Date(from + at * wide)));
   }
 
   function draw(width) {

@@ -12,10 +12,12 @@ const UNSEEN_ALL = new RegExp(UNSEEN.source, "gu");
 // Stacked marks climb over the lines above: beyond three on one letter each is named.
 const STACKED = /(\p{M}{3})(\p{M}+)/gu;
 
+const CONTROLS =
+  "NUL SOH STX ETX EOT ENQ ACK BEL BS TAB LF VT FF CR SO SI DLE DC1 DC2 DC3 DC4 NAK SYN ETB CAN EM SUB ESC FS GS RS US".split(" ");
+
 function named(character) {
   const code = character.codePointAt(0);
-  if (code < 0x20) return String.fromCodePoint(0x2400 + code);
-  if (code === 0x7f) return "\u2421";
+  if (code < 0x20) return `\u27e8${CONTROLS[code]}\u27e9`;
   return `\u27e8U+${code.toString(16).toUpperCase().padStart(4, "0")}\u27e9`;
 }
 

@@ -1,6 +1,6 @@
 // Jobs: many deliveries redriven or discarded, with a plan before and progress while it runs.
 
-import { at, get, mayChange, post } from "/api.js";
+import { at, get, mayChange, news, post } from "/api.js";
 import { dialog } from "/ask.js";
 import { h, mono, replace, value } from "/dom.js";
 import { ago, duration } from "/format.js";
@@ -9,8 +9,8 @@ import { live } from "/live.js";
 import { badge, button, field, progress, say, trouble } from "/widgets.js";
 
 function filterText(filter) {
-  const said = Object.entries(filter ?? {}).filter(([, v]) => v !== null && v !== "" && typeof v !== "object");
-  return said.map(([name, v]) => [h("span", { class: "faint" }, has(`filter.${name}`) ? t(`filter.${name}`) : name), " ", mono(String(v)), "  "]);
+  const said = Object.entries(filter ?? {}).filter(([name, v]) => name !== "state" && v !== null && v !== "" && typeof v !== "object");
+  return said.map(([name, v]) => h("span", {}, h("span", { class: "faint" }, has(`filter.${name}`) ? t(`filter.${name}`) : name), " ", mono(String(v))));
 }
 
 /**
@@ -108,6 +108,7 @@ export function jobPanel({ signal, onLeave, ended }) {
     if (before?.outcome === "running" && job.outcome !== "running") {
       say(t("job.ended", { what: word("job_what", job.what), outcome: word("job", job.outcome), n: job.done }), job.outcome === "done" ? "note" : "bad");
       ended();
+      news.dispatchEvent(new CustomEvent("counts"));
     }
   };
   async function halt(id) {

@@ -126,7 +126,7 @@ export default ({ base, gateway, attach, token, viewer }) => {
       await signIn(page, base, token, "#/events");
       await settled(page);
       const text = await page.locator("a[data-row]").first().textContent();
-      if (text !== "pa⟨U+202E⟩id␀⟨U+200B⟩␛[31m") throw new Error(text);
+      if (text !== "pa⟨U+202E⟩id⟨NUL⟩⟨U+200B⟩⟨ESC⟩[31m") throw new Error(text);
       if (await page.locator("a[data-row]").first().locator(".unseen").count() !== 4) throw new Error("not marked");
       await context.close();
     },

@@ -51,6 +51,8 @@ export default ({ base, gateway, attach, token, shots }) => {
     const [wide, all, out] = await page.evaluate(() => {
       const root = document.documentElement;
       const off = [...document.querySelectorAll("main *")].filter((e) => e.offsetParent && e.getBoundingClientRect().right > innerWidth + 1 && !e.closest(".block, .cell, .plot, .offscreen, dd, thead"));
+      const edge = document.querySelector("main").getBoundingClientRect().right - 10;
+      off.push(...[...document.querySelectorAll("main table")].filter((e) => e.getBoundingClientRect().right > edge));
       return [root.clientWidth, root.scrollWidth, off.slice(0, 3).map((e) => `${e.tagName}.${e.className}`)];
     });
     if (all > wide || out.length > 0) throw new Error(`${name} at ${mode} is ${all} wide: ${out}`);
@@ -105,14 +107,14 @@ export default ({ base, gateway, attach, token, shots }) => {
       if (d.split("M").length !== 3) throw new Error(`the week has one gap: ${d.slice(0, 80)}`);
       await plot.focus();
       await page.keyboard.press("ArrowLeft");
-      if (!/\d\d:\d\d/.test(await page.locator(".legend .at").first().innerText())) throw new Error("no time under the key");
+      if (!/\d\d:\d\d/.test(await page.locator(".chart .at").first().innerText())) throw new Error("no time under the key");
       await page.getByRole("button", { name: "24 hours" }).click();
       await page.waitForFunction(() => location.hash.includes("window=24h"));
       if (wrongs.length > 0) throw new Error(wrongs.join("\n"));
       await context.close();
     },
   };
-  const sizes = [["light", 360], ["dark", 360], ["zh", 360], ["light", 1600], ["dark", 1600], ["zh", 1600], ["light", 1024], ["zh", 768]];
+  const sizes = [["light", 1280], ["zh", 1180], ["light", 360], ["dark", 360], ["zh", 360], ["light", 1600], ["dark", 1600], ["zh", 1600], ["light", 1024], ["zh", 768]];
   for (const [kind, width] of sizes) {
     const mode = `${kind}-${width}`;
     cases[`no view is wider than the screen: ${mode}`] = async (browser) => {
