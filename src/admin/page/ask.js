@@ -1,6 +1,6 @@
 // Dialogs: what is about to happen, said before it does.
 
-import { h, replace } from "/dom.js";
+import { h, icon, replace } from "/dom.js";
 import { t } from "/i18n.js";
 import { button, field, trouble } from "/widgets.js";
 
@@ -28,6 +28,11 @@ export function dialog(title, fill) {
   });
 }
 
+/** A change that the audit must explain has no reason yet. */
+export function missing() {
+  return h("p", { class: "wrong", role: "alert" }, icon("stop"), t("reason_missing"));
+}
+
 /**
  * Asks before a change. `act(reason)` does it; while it runs the button waits, and a refusal is shown
  * in the dialog. Gives what `act` gave, or null.
@@ -39,6 +44,7 @@ export function sure({ title, text, act, label, reason = false, kind = "primary"
     const go = button(label, async () => {
       if (reason === "needed" && why.value.trim() === "") {
         why.setAttribute("aria-invalid", "true");
+        replace(wrong, missing());
         why.focus();
         return;
       }

@@ -127,7 +127,12 @@ export function s(tag, props, ...children) {
 
 /** A value from outside: isolated, so that its direction stays its own. */
 export function value(text, className = "") {
-  return h("bdi", { class: `value ${className}`.trim() }, text);
+  const element = h("bdi", { class: `value ${className}`.trim() });
+  const whole = String(text ?? "");
+  // Long names break behind their own signs before they break anywhere.
+  const pieces = whole.length > 400 ? [whole] : whole.split(/(?<=[\w)][._/:?&=,-])(?=\w)/);
+  pieces.forEach((piece, at) => element.append(...(at > 0 ? [document.createElement("wbr")] : []), shown(piece)));
+  return element;
 }
 
 /** A value in fixed width. */

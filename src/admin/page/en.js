@@ -223,6 +223,7 @@ export const en = {
   "discard.start": "Discard them",
   "reason": "Reason (optional)",
   "reason_needed": "Reason",
+  "reason_missing": "Say why: the audit wants a reason.",
   "reason_hint": "Why, for those who read the audit",
   "reason_audit": "Goes into the audit with your name.",
   "unmask": "Unmask",

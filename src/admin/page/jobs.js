@@ -1,7 +1,7 @@
 // Jobs: many deliveries redriven or discarded, with a plan before and progress while it runs.
 
 import { at, get, mayChange, news, post } from "/api.js";
-import { dialog } from "/ask.js";
+import { dialog, missing } from "/ask.js";
 import { h, mono, replace, value } from "/dom.js";
 import { ago, duration } from "/format.js";
 import { has, parts, t, word } from "/i18n.js";
@@ -50,6 +50,7 @@ export function many(what, filter) {
     const go = button(t(`${what}.start`), async () => {
       if (discarding && why.value.trim() === "") {
         why.setAttribute("aria-invalid", "true");
+        replace(wrong, missing());
         why.focus();
         return;
       }

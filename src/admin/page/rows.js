@@ -24,7 +24,7 @@ export function reason(code) {
 
 function next(row) {
   if (row.state === "owed") {
-    return h("span", {}, row.due ? [t("due"), " ", ago(row.due)] : t("due_now"), row.reason && [" · ", mono(row.reason)]);
+    return h("span", { class: "reason" }, h("span", {}, row.due ? [t("due"), " ", ago(row.due)] : t("due_now")), row.reason && h("small", {}, mono(row.reason)));
   }
   return reason(row.reason);
 }

@@ -223,6 +223,7 @@ export const zh = {
   "discard.start": "开始丢弃",
   "reason": "原因（可选）",
   "reason_needed": "原因",
+  "reason_missing": "请说明原因：审计需要。",
   "reason_hint": "为什么，供审计时查看",
   "reason_audit": "连同您的名称写入审计。",
   "unmask": "取消遮蔽",

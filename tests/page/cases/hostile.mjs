@@ -12,7 +12,7 @@ const ok = (json) => ({ status: 200, type: "application/json", json });
 
 /** What a browser would have made of the strings, had they been markup. */
 function injected() {
-  const known = new Set("html head meta title link script body noscript header nav main section div p span a b bdi button ul ol li dl dt dd h1 h2 h3 h4 table caption thead tbody tr th td details summary pre code label input select option textarea form figure figcaption svg path text small time dialog progress kbd style-free".split(" "));
+  const known = new Set("html head meta title link script body noscript header nav main section div p span a b bdi button ul ol li dl dt dd h1 h2 h3 h4 table caption thead tbody tr th td details summary pre code label input select option textarea form figure figcaption svg path text small time dialog progress kbd wbr".split(" "));
   const found = [];
   if (window.__xss) found.push("it ran");
   for (const element of document.querySelectorAll("*")) {
