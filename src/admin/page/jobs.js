@@ -9,6 +9,7 @@ import { live } from "/live.js";
 import { badge, button, field, progress, say, trouble } from "/widgets.js";
 
 function filterText(filter) {
+  if (typeof filter === "string") return filter === "" ? [] : [value(filter)];
   const said = Object.entries(filter ?? {}).filter(([name, v]) => name !== "state" && v !== null && v !== "" && typeof v !== "object");
   return said.map(([name, v]) => h("span", {}, h("span", { class: "faint" }, has(`filter.${name}`) ? t(`filter.${name}`) : name), " ", mono(String(v))));
 }

@@ -226,7 +226,7 @@ export default ({ base, gateway, attach, token, streams }) => {
     });
     cases["live: the overview's figures"] = visit("stats", "#/overview", async (page) => {
       await page.locator(".flow.live").waitFor();
-      gateway.tell("stats", { owed: 4711, dead: 12, rates: { accepted: 0, duplicate: 0, rejected: 0, refused: 0, delivered: 0, failed: 0 }, acknowledge: null, delivery: null });
+      gateway.tell("stats", { owed: 4711, dead: 12, rates: { accepted: 0, duplicate: 0, rejected: 0, refused: 0, delivered: 0, failed: 0 }, acknowledge: { p50_ms: null, p99_ms: null }, delivery: null });
       await page.locator(".tile", { hasText: "4,711" }).waitFor();
     });
   }

@@ -159,7 +159,7 @@ export default ({ base, gateway, attach, token }) => {
           await go("#/refusals");
           await check("refusals", [...groups.flatMap((g) => [g.source, g.reason, g.cause, g.mend, g.command]), ...list.flatMap((r) => [r.source, r.peer, r.method, r.path, r.reason, r.detail])]);
           await go("#/dead");
-          await check("dead", [...dead.flatMap((g) => [g.source, g.destination, g.reason]), ...jobs.flatMap((j) => [j.by, j.what, j.filter.source, j.filter.text])]);
+          await check("dead", [...dead.flatMap((g) => [g.source, g.destination, g.reason]), ...jobs.flatMap((j) => [j.by, j.what, j.filter])]);
           await go("#/audit");
           await check("audit", deeds.flatMap((d) => [d.by, d.event, d.source, d.detail, d.outcome, ...(d.what === "discard" ? [] : [d.what])]));
           await go("#/rules");

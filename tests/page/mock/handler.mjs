@@ -149,7 +149,7 @@ export class Gateway {
     const rows = this.filtered(this.world.events, new URLSearchParams(filter));
     if (plan) return ok({ count: rows.length, seconds: Math.ceil(rows.length / (rate ?? 100)) });
     if (count !== undefined && count !== rows.length) return problem("count_differs", `${rows.length} now, ${count} in the plan`);
-    const job = { id: this.world.jobs.length + 1, what: `${what}_many`, by: "operator[0]", begun_at: new Date().toISOString(), filter, total: rows.length, looked: rows.length, done: 0, outcome: "running" };
+    const job = { id: this.world.jobs.length + 1, what: `${what}_many`, by: "operator[0]", begun_at: new Date().toISOString(), filter: Object.entries(filter).map(([name, value]) => `${name}=${value}`).join(" "), total: rows.length, looked: rows.length, done: 0, outcome: "running" };
     this.world.jobs.unshift(job);
     const step = () => {
       if (job.outcome !== "running") return;

@@ -92,6 +92,6 @@ export class Hostile {
   }
 
   job(n) {
-    return { id: n, what: this.next(), by: this.next(), begun_at: iso(0), filter: { source: this.next(), text: this.next() }, total: 5, looked: 5, done: 2, outcome: n % 2 ? "running" : this.next() };
+    return { id: n, what: this.next(), by: this.next(), begun_at: iso(0), filter: this.next(), total: 5, looked: 5, done: 2, outcome: n % 2 ? "running" : this.next() };
   }
 }

@@ -8,7 +8,7 @@ import { number, t, word } from "/i18n.js";
 import { lane, toEvent } from "/rows.js";
 import { badge, empty, load, more, table, trouble } from "/widgets.js";
 
-const outcome = (text) => (["done", "running", "stopped"].includes(text) ? badge(text, word("job", text)) : text && badge("failed", text));
+const outcome = (text) => (["done", "running", "stopped"].includes(text) ? badge(text, word("job", text)) : text && badge("failed", word("job", text)));
 
 const columns = () => [
   { label: t("col.time"), class: "c-time", cell: (a) => when(a.at) },

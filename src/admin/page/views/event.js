@@ -54,7 +54,7 @@ function attempt(one) {
     "details",
     { class: "attempt" },
     summary,
-    said ? [h("h3", {}, t("headers")), headerView(said.headers, t("headers")), h("h3", {}, t("body")), bodyView({ text: said.body, cut: said.cut, encoding: said.encoding ?? "utf8", kind: "text" })] : h("p", { class: "faint" }, t("no_response")),
+    said ? [h("h3", {}, t("headers")), headerView(said.headers, t("headers")), h("h3", {}, t("body")), bodyView({ text: said.body, cut: said.cut, encoding: said.encoding ?? "utf8", kind: "text" })] : h("p", { class: "faint" }, one.status && !mayChange() ? t("response_operators") : t("no_response")),
   );
 }
 
@@ -67,7 +67,7 @@ function verification(answer) {
       h("div", {}, h("p", { class: "step-title" }, value(one.name)), h("dl", { class: "headers" }, (one.facts ?? []).map((fact) => h("div", {}, h("dt", {}, value(fact.name)), h("dd", {}, mono(fact.value)))))),
     );
   return [
-    h("p", { class: "verdict" }, badge(answer.verdict), answer.note && h("span", { class: "faint" }, t("verification.note"))),
+    h("p", { class: "verdict" }, badge(answer.verdict), answer.reason && reason(answer.reason), answer.note && h("span", { class: "faint" }, t("verification.note"))),
     h("ol", { class: "check-steps" }, (answer.steps ?? []).map(step)),
   ];
 }

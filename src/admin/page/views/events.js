@@ -60,7 +60,9 @@ export async function events({ root, params, signal, keep, onLeave }) {
     const focused = document.activeElement?.dataset?.row;
     const list = rows.length > 0
       ? table(t("nav.events"), columns(), rows, { class: "events", id: (row) => row.id })
-      : empty(t("events.none"), Object.keys(filters).length > 0 ? t("events.none_filtered") : t("events.none_text"));
+      : next !== null
+        ? h("p", { class: "faint" }, t("events.none_yet"))
+        : empty(t("events.none"), Object.keys(filters).length > 0 ? t("events.none_filtered") : t("events.none_text"));
     replace(place, list, next !== null && more(page));
     if (focused) find(focused)?.querySelector("[data-row]")?.focus({ preventScroll: true });
   };
@@ -96,10 +98,18 @@ export async function events({ root, params, signal, keep, onLeave }) {
     const mine = turn;
     replace(place, loading());
     try {
-      const answer = await get("/v1/events", { ...filters, limit: 50 }, signal);
-      if (mine !== turn) return;
-      rows = answer.events;
-      next = answer.next;
+      // A page may be short, or empty, and still have a next one.
+      let found = [];
+      let cursor = null;
+      for (let asked = 0; asked < 10; asked += 1) {
+        const answer = await get("/v1/events", { ...filters, limit: 50, cursor }, signal);
+        if (mine !== turn) return;
+        found = [...found, ...answer.events];
+        cursor = answer.next;
+        if (cursor === null || found.length >= 25) break;
+      }
+      rows = found;
+      next = cursor;
       waiting = [];
       draw();
       drawFresh();
@@ -112,7 +122,6 @@ export async function events({ root, params, signal, keep, onLeave }) {
     const foot = place.querySelector(".more");
     replace(foot, loading());
     try {
-      // A page may be short, or empty, and still have a next one.
       const before = rows.length;
       for (let asked = 0; asked < 10 && next !== null && rows.length < before + 50; asked += 1) {
         const answer = await get("/v1/events", { ...filters, limit: 50, cursor: next }, signal);

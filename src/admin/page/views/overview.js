@@ -28,7 +28,7 @@ function leads(item) {
 function attention(item) {
   const where = item.source ? (item.destination ? `${item.source} → ${item.destination}` : item.source) : "";
   const key = `attention.${item.code}`;
-  const text = has(key) ? parts(key, { n: item.count ?? 0, where: value(where || t("gateway")) }) : [value(item.detail)];
+  const text = has(key) ? parts(key, { n: item.count ?? 0, where: value(where || t("all_sources")) }) : [value(item.detail)];
   const href = leads(item);
   return h(
     "li",
@@ -55,7 +55,7 @@ function tile(name, figure, note, href, tone = "") {
 }
 
 function tiles(now) {
-  const latency = (pair) => (pair ? millisPair(pair.p50_ms, pair.p99_ms) : "–");
+  const latency = (pair) => (typeof pair?.p99_ms === "number" ? millisPair(pair.p50_ms, pair.p99_ms) : "–");
   return h(
     "ul",
     { class: "tiles" },

@@ -6,11 +6,11 @@ import { moment } from "/format.js";
 import { language, t } from "/i18n.js";
 import { badge, button, command, empty, facts, load, panel, say, table } from "/widgets.js";
 
-const digest = (text) => h("span", { title: text }, mono(String(text ?? "").slice(0, 12)));
+const digest = (text) => text && h("span", { title: text }, mono(text.slice(0, 12)));
 
 const ofSources = () => [
   { label: t("col.source"), class: "c-type", cell: (s) => h("a", { href: `#${at("sources", s.name)}`, "data-row": s.name }, value(s.name)) },
-  { label: t("col.file"), cell: (s) => mono(s.file) },
+  { label: t("col.file"), cell: (s) => s.file && mono(s.file) },
   { label: t("col.digest"), cell: (s) => digest(s.digest) },
 ];
 
