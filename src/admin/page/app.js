@@ -104,7 +104,8 @@ async function show() {
     await view(context);
   } catch (error) {
     if (error.name !== "AbortError" && !abort.signal.aborted && error.status !== 401) {
-      replace(main, h("h1", { tabindex: "-1" }, t("went_wrong")), trouble(error, context.reload));
+      const out = id !== null && h("a", { href: back ?? `#${api.at(name)}`, class: "back", "data-back": "" }, "← ", t("back"));
+      replace(main, out, h("h1", { tabindex: "-1" }, t("went_wrong")), trouble(error, context.reload));
     }
   }
   if (moved && !abort.signal.aborted && !main.contains(document.activeElement)) main.querySelector("h1")?.focus({ preventScroll: true });

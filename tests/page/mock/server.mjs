@@ -58,7 +58,7 @@ export function serve(gateway, port = 0) {
   });
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
   const { url } = await serve(new Gateway(), Number(process.argv[2] ?? 8480));
   console.log(`${url}  token: ${OPERATOR}`);
 }
