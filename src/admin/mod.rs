@@ -18,6 +18,7 @@ pub mod auth;
 pub mod health;
 pub mod jobs;
 pub mod operate;
+pub mod page;
 pub mod parameter;
 pub mod problem;
 pub mod serve;
@@ -81,7 +82,8 @@ pub fn router(state: State) -> Router {
             state.clone(),
             auth::require_token,
         ));
-    open.merge(closed)
+    open.merge(page::routes())
+        .merge(closed)
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(axum::middleware::from_fn_with_state(

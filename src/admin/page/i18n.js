@@ -1,0 +1,63 @@
+// The texts in the viewer's language. Both tables have the same keys; a test compares them.
+
+import { en } from "/en.js";
+import { zh } from "/zh.js";
+
+const TABLES = { en, "zh-CN": zh };
+
+export function language() {
+  return document.documentElement.lang === "zh-CN" ? "zh-CN" : "en";
+}
+
+export function speak(chosen) {
+  document.documentElement.lang = chosen;
+  try {
+    localStorage.setItem("callseal.language", chosen);
+  } catch {
+    // A viewer without storage chooses anew each time.
+  }
+}
+
+export function has(key) {
+  return Object.hasOwn(TABLES[language()], key);
+}
+
+function text(key, params) {
+  const table = TABLES[language()];
+  if (params && typeof params.n === "number") {
+    const form = new Intl.PluralRules(language()).select(params.n);
+    if (form === "one" && Object.hasOwn(table, `${key}.one`)) return table[`${key}.one`];
+  }
+  if (!Object.hasOwn(table, key)) {
+    console.error(`no text for ${key}`);
+    return key;
+  }
+  return table[key];
+}
+
+/** Text and nodes in their order, for `h`. */
+export function parts(key, params = {}) {
+  return text(key, params)
+    .split(/\{(\w+)\}/)
+    .map((part, at) => {
+      if (at % 2 === 0) return part;
+      const given = params[part];
+      return typeof given === "number" ? number(given) : (given ?? "");
+    })
+    .filter((part) => part !== "");
+}
+
+export function t(key, params) {
+  return parts(key, params).join("");
+}
+
+/** The text of a code where there is one, else the code itself. */
+export function word(prefix, code) {
+  const key = `${prefix}.${code}`;
+  return has(key) ? t(key) : String(code ?? "");
+}
+
+export function number(n) {
+  if (n === null || n === undefined || Number.isNaN(n)) return "–";
+  return new Intl.NumberFormat(language(), { maximumFractionDigits: 2 }).format(n);
+}

@@ -1,0 +1,158 @@
+// The sources: how each is, its keys, and where it delivers.
+
+import { at, get, mayChange, post, query } from "/api.js";
+import { sure } from "/ask.js";
+import { statCharts } from "/charts.js";
+import { h, mono, replace, value } from "/dom.js";
+import { ago, duration, moment, share } from "/format.js";
+import { number, parts, t, word } from "/i18n.js";
+import { badge, button, choice, command, empty, facts, load, panel, quoted, say, table } from "/widgets.js";
+
+const sum = (s, name) => (s.destinations ?? []).reduce((all, one) => all + (one[name] ?? 0), 0);
+const linked = (n, href) => (n > 0 ? h("a", { href, class: "figures" }, number(n)) : h("span", { class: "figures faint" }, "0"));
+const ORDER = ["failing", "paused", "quiet", "good", "idle"];
+const KEYS = ["expired", "expiring", "unused"];
+
+const columns = () => [
+  { label: t("col.source"), class: "c-type", cell: (s) => [h("a", { href: `#${at("sources", s.name)}`, "data-row": s.name }, value(s.name)), h("small", { class: "under" }, mono(s.path))] },
+  { label: t("col.health"), class: "c-state", cell: (s) => badge(s.health) },
+  { label: t("col.provider"), cell: (s) => value(s.title || s.provider) },
+  { label: t("col.last_accepted"), cell: (s) => ago(s.last_accepted_at, t("never")) },
+  { label: t("col.accepted_1h"), class: "c-number", cell: (s) => number(s.accepted_1h) },
+  { label: t("col.duplicate_1h"), class: "c-number", cell: (s) => number(s.duplicate_1h) },
+  { label: t("col.rejected_1h"), class: "c-number", cell: (s) => [linked(s.rejected_1h, `#/refusals${query({ source: s.name })}`), s.rejected_share > 0 && h("span", { class: "faint" }, ` (${share(s.rejected_share)})`)] },
+  { label: t("col.owed"), class: "c-number", cell: (s) => linked(sum(s, "owed"), `#/events${query({ source: s.name, state: "owed" })}`) },
+  { label: t("col.dead"), class: "c-number", cell: (s) => linked(sum(s, "dead"), `#/dead${query({ source: s.name })}`) },
+  {
+    label: t("col.keys"),
+    cell: (s) => {
+      const worst = KEYS.find((state) => (s.keys ?? []).some((key) => key.state === state));
+      return worst ? badge(worst, word("key", worst)) : h("span", { class: "faint" }, number((s.keys ?? []).length));
+    },
+  },
+];
+
+export async function sources({ root, signal, onLeave }) {
+  const place = h("div", { class: "list" });
+  replace(root, h("div", { class: "view-head" }, h("h1", { tabindex: "-1" }, t("nav.sources"))), h("p", { class: "lead" }, t("sources.lead")), place);
+  const make = async () => {
+    const { sources: all } = await get("/v1/sources", {}, signal);
+    if (all.length === 0) return empty(t("sources.none"), t("sources.none_text"));
+    const sorted = all.toSorted((a, b) => ORDER.indexOf(a.health) - ORDER.indexOf(b.health) || (a.name < b.name ? -1 : 1));
+    return table(t("nav.sources"), columns(), sorted, { id: (s) => s.name });
+  };
+  await load(place, signal, make);
+  const timer = setInterval(async () => {
+    if (document.hidden || place.contains(document.activeElement)) return;
+    try {
+      replace(place, await make());
+    } catch {
+      // The frame says when the gateway cannot be reached.
+    }
+  }, 15000);
+  onLeave(() => clearInterval(timer));
+}
+
+function keyTable(list) {
+  if (list.length === 0) return h("p", { class: "faint" }, t("keys.none"));
+  return table(t("keys_of"), [
+    { label: t("col.key"), class: "c-type", cell: (k) => mono(k.label) },
+    { label: t("col.state"), class: "c-state", cell: (k) => badge(k.state, word("key", k.state)) },
+    { label: t("col.last_used"), cell: (k) => ago(k.last_used_at, t("never")) },
+    { label: t("col.not_after"), cell: (k) => moment(k.not_after, t("no_end")) },
+  ], list, { class: "slim" });
+}
+
+export async function source({ root, id, params, signal, keep, onLeave, back }) {
+  let one = await get(`/v1${at("sources", id)}`, {}, signal);
+  let span = ["1h", "24h", "7d"].includes(params.get("window")) ? params.get("window") : "1h";
+  const place = h("div", { class: "stack" });
+  const charts = h("div", {});
+  const again = async () => {
+    one = await get(`/v1${at("sources", id)}`, {}, signal);
+    draw();
+  };
+  const change = async (what, destination) => {
+    const lane = destination ? `${one.name} → ${destination}` : one.name;
+    const done = await sure({
+      title: t(what),
+      text: [h("p", {}, parts(`${what}.text`, { lane: h("b", {}, value(lane)) }))],
+      label: t(what),
+      reason: what === "pause" ? "needed" : true,
+      act: (reason) => post(`/v1${at("sources", one.name, what)}`, undefined, { destination, reason }, signal),
+    });
+    if (done) {
+      say(t(`${what}.done`));
+      again().catch(() => {});
+    }
+  };
+  const destinations = () => [
+    { label: t("col.destination"), class: "c-type", cell: (d) => [value(d.name), h("small", { class: "under" }, mono(d.forward))] },
+    { label: t("col.state"), class: "c-state", cell: (d) => (d.paused ? badge("paused") : badge(d.breaker, word("breaker", d.breaker))) },
+    { label: t("col.owed"), class: "c-number", cell: (d) => linked(d.owed, `#/events${query({ source: one.name, destination: d.name, state: "owed" })}`) },
+    { label: t("col.dead"), class: "c-number", cell: (d) => linked(d.dead, `#/dead${query({ source: one.name, destination: d.name })}`) },
+    { label: t("col.under_way"), class: "c-number", cell: (d) => `${number(d.under_way)} / ${number(d.limit)}` },
+    { label: t("col.oldest"), cell: (d) => ago(d.oldest_owed_at) },
+    { label: t("col.next_due"), cell: (d) => ago(d.next_due) },
+    { label: t("col.last_delivered"), cell: (d) => ago(d.last_delivered_at, t("never")) },
+    { label: t("col.last_failed"), cell: (d) => [ago(d.last_failed_at, t("never")), d.last_error && [" ", mono(d.last_error)]] },
+    mayChange() && { label: "", hidden: t("col.actions"), class: "c-actions", cell: (d) => (d.paused ? button(t("resume"), () => change("resume", d.name), { kind: "small", shape: "play" }) : button(t("pause.dots"), () => change("pause", d.name), { kind: "small", shape: "pause" })) },
+  ].filter(Boolean);
+
+  function draw() {
+    const paused = one.destinations.length > 0 && one.destinations.every((d) => d.paused);
+    const contract = one.contract;
+    replace(
+      place,
+      h("div", { class: "event-head" }, h("div", {}, h("h1", { tabindex: "-1" }, value(one.name)), h("p", { class: "event-sub" }, badge(one.health), value(one.title || one.provider), mono(one.path))), h("div", { class: "actions" }, mayChange() && (paused ? button(t("resume_all"), () => change("resume", null), { kind: "primary", shape: "play" }) : button(t("pause_all"), () => change("pause", null), { shape: "pause" })), h("a", { class: "button", href: `#/events${query({ source: one.name })}` }, t("sources.events")))),
+      one.verified === false && h("p", { class: "notice warn" }, t("sources.unverified")),
+      panel(t("destinations"), table(t("destinations"), destinations(), one.destinations)),
+      h(
+        "div",
+        { class: "columns" },
+        h("div", { class: "main-column" }, panel(t("keys_of"), keyTable(one.keys ?? [])), panel(t("terminal"), command(`callseal send ${quoted(one.name)}`), command(`callseal explain ${quoted(one.name)} FILE`))),
+        h(
+          "div",
+          { class: "side-column" },
+          panel(
+            t("about"),
+            facts([
+              [t("fact.provider"), value(one.provider)],
+              one.url && [t("fact.url"), mono(one.url)],
+              [t("fact.mode"), word("mode", one.mode)],
+              [t("fact.last_accepted"), moment(one.last_accepted_at, t("never"))],
+              [t("fact.last_rejected"), moment(one.last_rejected_at, t("never"))],
+              [t("fact.last_hour"), parts("sources.last_hour", { accepted: one.accepted_1h, duplicate: one.duplicate_1h, rejected: one.rejected_1h })],
+              [t("fact.usual_gap"), duration(one.usual_gap_seconds)],
+              [t("fact.keep"), duration(one.keep_seconds)],
+              contract && [t("fact.retries"), value(contract.retries || "–")],
+              contract && [t("fact.horizon"), duration(contract.horizon_seconds)],
+              contract && contract.deadline_ms !== null && [t("fact.deadline"), duration(contract.deadline_ms / 1000)],
+              one.file && [t("fact.file"), mono(one.file)],
+              one.digest && [t("fact.digest"), mono(one.digest.slice(0, 12))],
+            ]),
+          ),
+        ),
+      ),
+    );
+  }
+  const drawCharts = () =>
+    load(charts, signal, async () => statCharts(await get("/v1/stats", { window: span, source: id }, signal)));
+  const windows = choice(t("window"), ["1h", "24h", "7d"].map((w) => [w, t(`window.${w}`)]), span, (chosen) => {
+    span = chosen;
+    keep({ window: span === "1h" ? "" : span });
+    drawCharts();
+  });
+  replace(
+    root,
+    h("a", { href: back ?? "#/sources", class: "back", "data-back": "" }, "← ", t("back")),
+    place,
+    h("section", { class: "panel", "aria-labelledby": "over-time" }, h("div", { class: "panel-head" }, h("h2", { id: "over-time" }, t("over_time")), windows), charts),
+  );
+  draw();
+  drawCharts();
+  const timer = setInterval(() => {
+    if (!document.hidden && !place.contains(document.activeElement)) again().catch(() => {});
+  }, 15000);
+  onLeave(() => clearInterval(timer));
+}
