@@ -1,6 +1,8 @@
 //! How much a destination gets at present: its concurrency, its rate and its breaker together.
 //! Pure: times and random numbers are arguments. What all cores share of it is in its lane.
 
+use std::collections::VecDeque;
+
 use tokio::time::Instant;
 
 use crate::clock::Timestamp;
@@ -16,15 +18,41 @@ use crate::rule::Destination;
 #[derive(Debug, Default)]
 pub struct Throttle {
     used: usize,
+    /// Those of them that are on deliveries which failed before.
+    again: usize,
+    /// When the latest deliveries that went well began.
+    well: VecDeque<Instant>,
     limit: Adaptive,
     window: Window,
     breaker: Breaker,
+}
+
+/// An attempt that took so long that so many others began after it and went well before it failed
+/// does not show that there were too many at once.
+const OVERTAKEN: usize = 3;
+
+/// Which deliveries may be tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Which {
+    /// Any, but of those that failed before at most so many as long as others wait: they may take
+    /// long to fail, and must not take all places.
+    #[default]
+    Any,
+    /// One that was never tried, if there is one.
+    FreshFirst,
+    /// One that was never tried.
+    FreshOnly,
 }
 
 /// What was granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Granted {
     pub count: usize,
+    pub which: Which,
+    /// Of these, places for deliveries that failed before while others wait.
+    pub again_at_most: usize,
+    /// The destination is left alone at present.
+    pub left_alone: bool,
     /// To be shown with each of these attempts.
     pub grant: Grant,
     /// When it is worth asking again, where that is known. Otherwise an attempt has to end first.
@@ -55,16 +83,21 @@ impl Throttle {
 
     /// Up to `most` attempts, each of which must be given back by `end`.
     pub fn take(&mut self, most: usize, now: Instant) -> Granted {
-        let (most, limit, again) = match self.breaker.go(now) {
-            Go::All => (most, self.limit.limit(), None),
+        let (most, limit, which, again) = match self.breaker.go(now) {
+            Go::All => (most, self.limit.limit(), Which::Any, None),
             // Those that hang from before the outage do not keep us from seeing its end.
-            Go::Probe => (most.min(1), self.limit.ceiling(), None),
-            Go::Held => (0, 0, None),
-            Go::Wait(until) => (0, 0, Some(until)),
+            Go::Probe => (most.min(1), self.limit.ceiling(), Which::FreshFirst, None),
+            Go::Fresh(until) => {
+                let ceiling = self.limit.ceiling();
+                (most.min(1), ceiling, Which::FreshOnly, Some(until))
+            }
+            Go::Held => (0, 0, Which::Any, None),
+            Go::Wait(until) => (0, 0, Which::Any, Some(until)),
         };
+        let left_alone = self.breaker.gauge() != 0;
         let room = limit.saturating_sub(self.used);
         let count = most.min(room).min(self.window.free(now));
-        if count > 0 && self.breaker.go(now) == Go::Probe {
+        if count > 0 && which != Which::Any {
             self.breaker.probe();
         }
         self.used += count;
@@ -75,6 +108,7 @@ impl Throttle {
         let again = match (count, room) {
             (0, 1..) if most > 0 => self.window.next(),
             (0, _) => again,
+            (1.., _) if which == Which::FreshOnly => again,
             (1.., _) => None,
         };
         let grant = Grant {
@@ -83,9 +117,17 @@ impl Throttle {
         };
         Granted {
             count,
+            which,
+            again_at_most: (self.limit.limit() / 2).max(1).saturating_sub(self.again),
+            left_alone,
             grant,
             again,
         }
+    }
+
+    /// One of the attempts that were granted is on a delivery which failed before.
+    pub fn again(&mut self) {
+        self.again += 1;
     }
 
     /// The request goes out now.
@@ -104,7 +146,12 @@ impl Throttle {
             Health::Good => {
                 let took = now.saturating_duration_since(report.begun);
                 self.limit.answered(grant.epoch, took);
+                self.well.push_back(report.begun);
+                if self.well.len() > OVERTAKEN {
+                    self.well.pop_front();
+                }
             }
+            Health::Overloaded if self.overtaken(report.begun) => {}
             Health::Overloaded | Health::Unreachable => self.limit.overloaded(grant.epoch),
             Health::Failing | Health::Stumbled | Health::Unknown => {}
         }
@@ -121,15 +168,20 @@ impl Throttle {
         change
     }
 
+    fn overtaken(&self, begun: Instant) -> bool {
+        self.well.len() >= OVERTAKEN && self.well.iter().all(|other| *other > begun)
+    }
+
     /// An attempt is over, or was not needed; `begun` when its request went out, and `told` when
-    /// there was a report.
-    pub fn end(&mut self, grant: Grant, (begun, told): (bool, bool), now: Instant) {
+    /// there was a report; `again` as it was told.
+    pub fn end(&mut self, grant: Grant, (begun, told): (bool, bool), again: bool) {
         self.used = self.used.saturating_sub(1);
+        self.again = self.again.saturating_sub(usize::from(again));
         if !begun {
             self.window.release();
         }
         if !told {
-            self.breaker.probe_lost(grant.generation, now);
+            self.breaker.probe_lost(grant.generation);
         }
     }
 

@@ -224,6 +224,15 @@ impl Embedded {
         }
     }
 
+    /// The number of a lane that may be leased from; none when it is paused or owes nothing.
+    fn active(&self, lane: &LaneName) -> Result<Option<u32>, StoreError> {
+        self.usable()?;
+        Ok(match self.shared.words.paused(lane) {
+            true => None,
+            false => self.shared.lanes.known(lane),
+        })
+    }
+
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, StoreError> {
         self.usable()?;
         let (reply, answer) = oneshot::channel();
@@ -587,13 +596,24 @@ impl Store for Embedded {
         max: usize,
     ) -> Pending<'a, Result<Vec<Lease>, StoreError>> {
         Box::pin(async move {
-            self.usable()?;
-            if self.shared.words.paused(lane) {
-                return Ok(Vec::new());
-            }
-            let number = self.shared.lanes.known(lane);
+            let number = self.active(lane)?;
             Ok(number.map_or_else(Vec::new, |number| {
                 self.shared.owed.lease(number, now, until, max)
+            }))
+        })
+    }
+
+    fn lease_fresh<'a>(
+        &'a self,
+        lane: &'a LaneName,
+        now: Timestamp,
+        until: Timestamp,
+        max: usize,
+    ) -> Pending<'a, Result<Vec<Lease>, StoreError>> {
+        Box::pin(async move {
+            let number = self.active(lane)?;
+            Ok(number.map_or_else(Vec::new, |number| {
+                self.shared.owed.lease_fresh(number, now, until, max)
             }))
         })
     }
@@ -707,6 +727,13 @@ impl Store for Embedded {
 
     fn expire(&self, now: Timestamp) -> Pending<'_, Result<Expired, StoreError>> {
         Box::pin(self.expire_now(now))
+    }
+
+    fn by_lane(&self) -> Vec<(LaneName, u64, u64)> {
+        let lanes = self.shared.owed.by_lane().into_iter();
+        lanes
+            .filter_map(|(n, has)| Some((self.shared.lanes.name(n)?, has.owed, has.dead)))
+            .collect()
     }
 
     fn stats(&self) -> Stats {

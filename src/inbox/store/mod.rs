@@ -85,6 +85,15 @@ pub trait Store: Send + Sync + 'static {
         max: usize,
     ) -> Pending<'a, Result<Vec<Lease>, StoreError>>;
 
+    /// As `lease`, of deliveries that were never tried.
+    fn lease_fresh<'a>(
+        &'a self,
+        lane: &'a LaneName,
+        now: Timestamp,
+        until: Timestamp,
+        max: usize,
+    ) -> Pending<'a, Result<Vec<Lease>, StoreError>>;
+
     /// This one delivery, if it could be leased now: it is due, it is its turn, and nobody has it.
     fn lease_one(
         &self,
@@ -184,6 +193,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Figures for metrics and readiness; cheap.
     fn stats(&self) -> Stats;
+
+    /// How many deliveries each lane owes and how many are dead, of every lane that has or lately had
+    /// any, in no order; cheap.
+    fn by_lane(&self) -> Vec<(LaneName, u64, u64)>;
 
     /// Makes everything durable and stops. Calls after it give [`StoreError::Closed`].
     fn close(&self) -> Pending<'_, Result<(), StoreError>>;

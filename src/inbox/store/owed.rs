@@ -44,14 +44,44 @@ struct Table {
     by_place: BTreeMap<u32, HashTable<u32>>,
     /// By number of the lane: when, and which. A leased delivery stands here with the end of
     /// its lease. Of those in order with each other, only the one whose turn it is.
-    due: Vec<BTreeSet<(Timestamp, Place)>>,
+    due: Vec<Due>,
     orders: Orders,
     leases: HashMap<Place, Granted>,
     /// How many of the owed are so since when.
     since: BTreeMap<Timestamp, u32>,
     owed: usize,
     dead: usize,
+    /// By number of the lane: how many of both it has.
+    by_lane: HashMap<u32, Figures>,
     next_grant: u64,
+}
+
+/// How many of a lane's deliveries are open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    pub owed: u64,
+    pub dead: u64,
+}
+
+/// What a lane owes, by when it can be given out. Apart: what was never tried, and what was.
+#[derive(Default)]
+struct Due {
+    fresh: BTreeSet<(Timestamp, Place)>,
+    again: BTreeSet<(Timestamp, Place)>,
+}
+
+impl Due {
+    fn of(&mut self, open: &Open) -> &mut BTreeSet<(Timestamp, Place)> {
+        match open.delivery.attempts {
+            0 => &mut self.fresh,
+            _ => &mut self.again,
+        }
+    }
+
+    fn first(&self) -> Option<Timestamp> {
+        let firsts = [self.fresh.first(), self.again.first()];
+        firsts.into_iter().flatten().map(|(when, _)| *when).min()
+    }
 }
 
 /// An [`Open`], packed.
@@ -293,19 +323,32 @@ impl Owed {
         let Some(due) = table.due.get(lane as usize) else {
             return Vec::new();
         };
-        let mut places = Vec::new();
-        for (_, place) in due.range(..=(now, LAST)) {
-            if places.len() == max {
-                break;
-            }
-            if table.slot(*place).is_some_and(|slot| !slot.held) {
-                places.push(*place);
-            }
-        }
-        places
-            .into_iter()
-            .filter_map(|place| table.grant(place, until))
-            .collect()
+        let mut fresh = due.fresh.range(..=(now, LAST)).peekable();
+        let mut again = due.again.range(..=(now, LAST)).peekable();
+        // The earlier of both, again and again.
+        let earliest = std::iter::from_fn(|| match (fresh.peek(), again.peek()) {
+            (Some(one), Some(other)) if other < one => again.next(),
+            (Some(_), _) => fresh.next(),
+            (None, _) => again.next(),
+        });
+        let places = table.free(earliest, max);
+        table.grant_all(places, until)
+    }
+
+    /// As `lease`, of what was never tried.
+    pub fn lease_fresh(
+        &self,
+        lane: u32,
+        now: Timestamp,
+        until: Timestamp,
+        max: usize,
+    ) -> Vec<Lease> {
+        let mut table = self.table();
+        let Some(due) = table.due.get(lane as usize) else {
+            return Vec::new();
+        };
+        let places = table.free(due.fresh.range(..=(now, LAST)), max);
+        table.grant_all(places, until)
     }
 
     /// As `lease`, of one delivery.
@@ -333,7 +376,7 @@ impl Owed {
 
     pub fn next_due(&self, lane: u32) -> Option<Timestamp> {
         let table = self.table();
-        table.due.get(lane as usize)?.first().map(|(when, _)| *when)
+        table.due.get(lane as usize)?.first()
     }
 
     /// Some of a lane wait in this order.
@@ -346,6 +389,12 @@ impl Owed {
         let table = self.table();
         let oldest = table.since.first_key_value().map(|(since, _)| *since);
         (table.owed, table.dead, oldest)
+    }
+
+    /// The same of each lane that ever had any, by its number.
+    pub fn by_lane(&self) -> Vec<(u32, Figures)> {
+        let table = self.table();
+        table.by_lane.iter().map(|(n, f)| (*n, *f)).collect()
     }
 
     /// The places of all owed deliveries, in no order: to count them per segment after a start.
@@ -457,7 +506,7 @@ impl Table {
     fn count(&mut self, open: &Open) {
         match open.delivery.state {
             State::Owed => {
-                self.owe(open.delivery.since);
+                self.owe(open.lane, open.delivery.since);
                 match open.order {
                     None => self.wait(open),
                     Some(order) => {
@@ -467,7 +516,7 @@ impl Table {
                 }
             }
             State::Dead => {
-                self.dead += 1;
+                self.dies(open.lane);
                 // One that holds stays in the order, and is never due.
                 if let Some(order) = open.order.filter(|order| order.hold) {
                     self.orders.enter(open.lane, open.place, order);
@@ -483,17 +532,17 @@ impl Table {
         let when = self.when(open);
         let lane = open.lane as usize;
         if self.due.len() <= lane {
-            self.due.resize_with(lane + 1, BTreeSet::new);
+            self.due.resize_with(lane + 1, Due::default);
         }
         if let Some(due) = self.due.get_mut(lane) {
-            due.insert((when, open.place));
+            due.of(open).insert((when, open.place));
         }
     }
 
     fn unwait(&mut self, open: &Open) {
         let when = self.when(open);
         if let Some(due) = self.due.get_mut(open.lane as usize) {
-            due.remove(&(when, open.place));
+            due.of(open).remove(&(when, open.place));
         }
     }
 
@@ -522,8 +571,8 @@ impl Table {
     /// A member is about to stand otherwise: out of the order of dueness and the figures.
     fn unturn(&mut self, old: &Open) {
         match old.delivery.state {
-            State::Owed => self.owe_no_more(old.delivery.since),
-            _ => self.dead -= 1,
+            State::Owed => self.owe_no_more(old.lane, old.delivery.since),
+            _ => self.dies_no_more(old.lane),
         }
         if old.delivery.state == State::Owed
             && old
@@ -539,12 +588,12 @@ impl Table {
         let Some(order) = open.order else { return };
         match open.delivery.state {
             State::Owed => {
-                self.owe(open.delivery.since);
+                self.owe(open.lane, open.delivery.since);
                 if self.orders.current(open.lane, order) == Some(open.place) {
                     self.wait(open);
                 }
             }
-            _ => self.dead += 1,
+            _ => self.dies(open.lane),
         }
         self.turn(open.lane, order);
     }
@@ -562,14 +611,14 @@ impl Table {
     fn uncount(&mut self, open: &Open) {
         match open.delivery.state {
             State::Owed => {
-                self.owe_no_more(open.delivery.since);
+                self.owe_no_more(open.lane, open.delivery.since);
                 match open.order {
                     None => self.unwait(open),
                     Some(order) => self.step_out(open, order),
                 }
             }
             State::Dead => {
-                self.dead -= 1;
+                self.dies_no_more(open.lane);
                 if let Some(order) = open.order.filter(|order| order.hold) {
                     self.step_out(open, order);
                 }
@@ -578,10 +627,31 @@ impl Table {
         }
     }
 
+    /// The first of these that the writer has no hand on.
+    fn free<'a>(
+        &self,
+        places: impl Iterator<Item = &'a (Timestamp, Place)>,
+        max: usize,
+    ) -> Vec<Place> {
+        let free = |place: &Place| self.slot(*place).is_some_and(|slot| !slot.held);
+        places
+            .map(|(_, place)| *place)
+            .filter(free)
+            .take(max)
+            .collect()
+    }
+
+    fn grant_all(&mut self, places: Vec<Place>, until: Timestamp) -> Vec<Lease> {
+        places
+            .into_iter()
+            .filter_map(|place| self.grant(place, until))
+            .collect()
+    }
+
     fn grant(&mut self, place: Place, until: Timestamp) -> Option<Lease> {
         let open = self.open(place)?;
         let before = self.when(&open);
-        let due = self.due.get_mut(open.lane as usize)?;
+        let due = self.due.get_mut(open.lane as usize)?.of(&open);
         due.remove(&(before, place));
         due.insert((until, place));
         let grant = self.next_grant;
@@ -607,6 +677,7 @@ impl Table {
         if open.delivery.state == State::Owed
             && let Some(due) = self.due.get_mut(open.lane as usize)
         {
+            let due = due.of(&open);
             due.remove(&(lease.until, place));
             due.insert((open.delivery.due, place));
         }
@@ -615,19 +686,31 @@ impl Table {
         }
     }
 
-    fn owe(&mut self, since: Timestamp) {
+    fn owe(&mut self, lane: u32, since: Timestamp) {
         self.owed += 1;
+        self.by_lane.entry(lane).or_default().owed += 1;
         *self.since.entry(since).or_default() += 1;
     }
 
-    fn owe_no_more(&mut self, since: Timestamp) {
+    fn owe_no_more(&mut self, lane: u32, since: Timestamp) {
         self.owed -= 1;
+        self.by_lane.entry(lane).or_default().owed -= 1;
         if let Some(count) = self.since.get_mut(&since) {
             *count -= 1;
             if *count == 0 {
                 self.since.remove(&since);
             }
         }
+    }
+
+    fn dies(&mut self, lane: u32) {
+        self.dead += 1;
+        self.by_lane.entry(lane).or_default().dead += 1;
+    }
+
+    fn dies_no_more(&mut self, lane: u32) {
+        self.dead -= 1;
+        self.by_lane.entry(lane).or_default().dead -= 1;
     }
 }
 

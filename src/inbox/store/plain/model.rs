@@ -240,9 +240,15 @@ impl Inner {
         now: Timestamp,
         until: Timestamp,
         max: usize,
+        fresh: bool,
     ) -> Vec<Lease> {
         let mut due = self.free(lane);
-        due.retain(|(at, _)| *at <= now);
+        let tried = |id: &EventId| {
+            self.entries
+                .get(id)
+                .is_some_and(|entry| !entry.attempts.is_empty())
+        };
+        due.retain(|(at, id)| *at <= now && !(fresh && tried(id)));
         due.sort_by_key(|(_, id)| (self.entries.get(id).map(|entry| entry.due), *id));
         due.truncate(max);
         let mut leases = Vec::with_capacity(due.len());
@@ -524,6 +530,18 @@ impl Inner {
         self.entries
             .retain(|id, _| events.contains_key(&id.event()));
         expired
+    }
+
+    pub(super) fn by_lane(&self) -> Vec<(LaneName, u64, u64)> {
+        let mut lanes: HashMap<&LaneName, (u64, u64)> = HashMap::new();
+        for entry in self.entries.values() {
+            let (owed, dead) = lanes.entry(&entry.lane).or_default();
+            *owed += u64::from(entry.state == State::Owed);
+            *dead += u64::from(entry.state == State::Dead);
+        }
+        let each = lanes.into_iter();
+        each.map(|(lane, (owed, dead))| (lane.clone(), owed, dead))
+            .collect()
     }
 
     pub(super) fn stats(&self) -> Stats {
