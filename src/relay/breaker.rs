@@ -131,8 +131,8 @@ struct Record {
     telling: u32,
     /// Times in a row that nobody was there.
     unreachable: u32,
-    /// Deliveries that failed before and failed again, of this row.
-    again: Vec<EventId>,
+    /// The deliveries of this row: each counts once, but where nobody was there.
+    of: VecDeque<EventId>,
     /// When something went well.
     good: Option<Instant>,
 }
@@ -147,7 +147,7 @@ impl Record {
 
     fn good(&mut self, rule: BreakerRule, now: Instant) {
         (self.row, self.telling, self.unreachable) = (0, 0, 0);
-        self.again.clear();
+        self.of.clear();
         self.good = Some(now);
         self.push(false, most(rule));
     }
@@ -158,15 +158,15 @@ impl Record {
             Health::Unreachable => self.unreachable.saturating_add(1),
             _ => 0,
         };
-        if health == Health::Stumbled {
-            let known = self.again.contains(&of) || self.again.len() >= rule.failures as usize;
-            if known || !self.quiet(now) {
-                return false;
-            }
-            self.again.push(of);
-        } else {
-            self.telling = self.telling.saturating_add(1);
+        let known = self.of.contains(&of) && health != Health::Unreachable;
+        if known || (health == Health::Stumbled && !self.quiet(now)) {
+            return false;
         }
+        self.of.push_back(of);
+        if self.of.len() > most(rule) {
+            self.of.pop_front();
+        }
+        self.telling += u32::from(health != Health::Stumbled);
         self.row = self.row.saturating_add(1);
         self.push(true, most(rule));
         true
@@ -566,7 +566,7 @@ mod tests {
             Some(Change::Opened { .. })
         ));
         let mut pauses = 0;
-        for _ in 0..40 {
+        for _ in 0..39 {
             let Go::Fresh(until) = bench.go() else {
                 panic!("what was never tried must not wait: {:?}", bench.go());
             };
@@ -575,7 +575,7 @@ mod tests {
             bench.breaker.probe();
             pauses += usize::from(bench.note(Health::Stumbled).is_some());
         }
-        assert_eq!(pauses, 40 / PROBES as usize);
+        assert_eq!(pauses, 39 / PROBES as usize);
         // Such a one fails as well: the next a moment later, and after three of them a first pause.
         for n in 1..=PROBES {
             assert!(matches!(bench.go(), Go::Fresh(_)));

@@ -1,8 +1,6 @@
 //! How much a destination gets at present: its concurrency, its rate and its breaker together.
 //! Pure: times and random numbers are arguments. What all cores share of it is in its lane.
 
-use std::collections::VecDeque;
-
 use tokio::time::Instant;
 
 use crate::clock::Timestamp;
@@ -20,16 +18,12 @@ pub struct Throttle {
     used: usize,
     /// Those of them that are on deliveries which failed before.
     again: usize,
-    /// When the latest deliveries that went well began.
-    well: VecDeque<Instant>,
+    /// When the latest delivery that went well began.
+    well: Option<Instant>,
     limit: Adaptive,
     window: Window,
     breaker: Breaker,
 }
-
-/// An attempt that took so long that so many others began after it and went well before it failed
-/// does not show that there were too many at once.
-const OVERTAKEN: usize = 3;
 
 /// Which deliveries may be tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -146,12 +140,10 @@ impl Throttle {
             Health::Good => {
                 let took = now.saturating_duration_since(report.begun);
                 self.limit.answered(grant.epoch, took);
-                self.well.push_back(report.begun);
-                if self.well.len() > OVERTAKEN {
-                    self.well.pop_front();
-                }
+                self.well = self.well.max(Some(report.begun));
             }
-            Health::Overloaded if self.overtaken(report.begun) => {}
+            // Another one began after it and went well before it failed: it was no want of room.
+            Health::Overloaded if self.well > Some(report.begun) => {}
             Health::Overloaded | Health::Unreachable => self.limit.overloaded(grant.epoch),
             Health::Failing | Health::Stumbled | Health::Unknown => {}
         }
@@ -166,10 +158,6 @@ impl Throttle {
             self.limit.restart();
         }
         change
-    }
-
-    fn overtaken(&self, begun: Instant) -> bool {
-        self.well.len() >= OVERTAKEN && self.well.iter().all(|other| *other > begun)
     }
 
     /// An attempt is over, or was not needed; `begun` when its request went out, and `told` when

@@ -2,8 +2,9 @@
 //!
 //! The expression sees `event.type`, `event.id`, `event.source`, `event.provider`,
 //! `headers["name"]` (names in lower case), `query["name"]`, and `body`: the JSON or form of the
-//! body, absent when it is neither. What it costs is bounded: no loop in a loop, no regular
-//! expressions, a text of limited length.
+//! body, absent when it is neither. What it costs is bounded: no loop in a loop or over the result
+//! of one, no regular expressions, a text of limited length; and in a loop nothing from outside of
+//! it but to be compared, since `x in body.list` or `body.text.contains(x)` is a loop as well.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -134,6 +135,8 @@ impl When {
             text,
             program: &program,
             bound: Vec::new(),
+            in_range: false,
+            counts: false,
             reads_body: false,
         };
         walk.expr(program.expression())?;
@@ -229,8 +232,18 @@ struct Walk<'a> {
     program: &'a Program,
     /// Names that loops around have made.
     bound: Vec<&'a str>,
+    /// Within what a loop goes over.
+    in_range: bool,
+    /// In a loop, within something that may take the longer the larger its operands are.
+    counts: bool,
     reads_body: bool,
 }
+
+/// Operators that look at no more of their operands than whether they hold.
+const LOGIC: [&str; 5] = ["_&&_", "_||_", "!_", "_?_:_", "@not_strictly_false"];
+
+/// Operators that look at no more of either operand than the other one has.
+const COMPARISONS: [&str; 6] = ["_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_"];
 
 impl<'a> Walk<'a> {
     fn refuse(&self, expr: &IdedExpr, message: String, hint: String) -> WhenError {
@@ -272,24 +285,39 @@ impl<'a> Walk<'a> {
                     let hint = format!("there are: {}", FUNCTIONS.join(", "));
                     return Err(self.refuse(expr, message, hint));
                 }
-                if let Some(target) = &call.target {
-                    self.expr(target)?;
-                }
-                call.args.iter().try_for_each(|arg| self.expr(arg))
+                let name = call.func_name.as_str();
+                let outer = call.args.iter().filter(|arg| self.is_outer(arg)).count();
+                let cheap = LOGIC.contains(&name) || (COMPARISONS.contains(&name) && outer < 2);
+                self.within(!cheap, |walk| {
+                    if let Some(target) = &call.target {
+                        walk.expr(target)?;
+                    }
+                    call.args.iter().try_for_each(|arg| walk.expr(arg))
+                })
             }
-            Expr::List(list) => list.elements.iter().try_for_each(|one| self.expr(one)),
-            Expr::Map(map) => self.entries(map.entries.iter().map(|entry| &entry.expr)),
-            Expr::Struct(one) => self.entries(one.entries.iter().map(|entry| &entry.expr)),
+            Expr::List(list) => self.within(true, |walk| {
+                list.elements.iter().try_for_each(|one| walk.expr(one))
+            }),
+            Expr::Map(map) => self.within(true, |walk| {
+                walk.entries(map.entries.iter().map(|entry| &entry.expr))
+            }),
+            Expr::Struct(one) => self.within(true, |walk| {
+                walk.entries(one.entries.iter().map(|entry| &entry.expr))
+            }),
             Expr::Comprehension(loops) => {
-                if !self.bound.is_empty() {
-                    let message = "a loop in a loop".to_owned();
+                if !self.bound.is_empty() || self.in_range {
+                    let message = match self.in_range {
+                        true => "a loop over the result of a loop",
+                        false => "a loop in a loop",
+                    };
                     let hint = "a stranger's body would decide how long it takes".to_owned();
-                    return Err(self.refuse(expr, message, hint));
+                    return Err(self.refuse(expr, message.to_owned(), hint));
                 }
-                // What it loops over stands outside of it, but it would be a loop over a loop's
-                // result, whose length is that of the first: bounded.
+                self.in_range = true;
                 self.expr(&loops.iter_range)?;
+                self.in_range = false;
                 self.expr(&loops.accu_init)?;
+                let outside = std::mem::take(&mut self.counts);
                 self.bound.push(&loops.iter_var);
                 self.bound.extend(loops.iter_var2.as_deref());
                 self.bound.push(&loops.accu_var);
@@ -297,8 +325,38 @@ impl<'a> Walk<'a> {
                 self.expr(&loops.loop_step)?;
                 self.expr(&loops.result)?;
                 self.bound.clear();
+                self.counts = outside;
                 Ok(())
             }
+        }
+    }
+
+    /// Looks at operands; `counts`: of something that may take the longer the larger they are.
+    fn within(
+        &mut self,
+        counts: bool,
+        look: impl FnOnce(&mut Self) -> Result<(), WhenError>,
+    ) -> Result<(), WhenError> {
+        let before = self.counts;
+        self.counts |= counts;
+        look(self)?;
+        self.counts = before;
+        Ok(())
+    }
+
+    /// In a loop: names something that the loop has not made.
+    fn is_outer(&self, expr: &IdedExpr) -> bool {
+        match &expr.expr {
+            _ if self.bound.is_empty() => false,
+            Expr::Unspecified | Expr::Literal(_) => false,
+            Expr::Ident(name) => !self.bound.contains(&name.as_str()),
+            Expr::Select(select) => self.is_outer(&select.operand),
+            Expr::Call(call) => {
+                let target = call.target.iter().any(|target| self.is_outer(target));
+                target || call.args.iter().any(|arg| self.is_outer(arg))
+            }
+            // Refused, or looked at by themselves.
+            Expr::List(_) | Expr::Map(_) | Expr::Struct(_) | Expr::Comprehension(_) => false,
         }
     }
 
@@ -320,6 +378,12 @@ impl<'a> Walk<'a> {
             self.reads_body = true;
         }
         let known = |names: &[&str]| names.contains(&name);
+        let large = VARIABLES.contains(&name) && !self.bound.contains(&name);
+        if large && self.counts && !self.bound.is_empty() {
+            let message = format!("`{name}` in a loop may only be compared with what is looped over");
+            let hint = "a stranger's body would decide how long it takes".to_owned();
+            return Err(self.refuse(expr, message, hint));
+        }
         if self.bound.contains(&name) || known(&VARIABLES) || known(&TYPES) {
             return Ok(());
         }
@@ -395,6 +459,39 @@ mod tests {
         assert!(when.reads_body() && !When::parse("event.id == ''").unwrap().reads_body());
     }
 
+    /// Each of these would take as many steps as the body is long, for each element of a list that
+    /// is as long.
+    #[test]
+    fn a_loop_goes_over_the_body_once() {
+        for text in [
+            "body.a.all(x, x in body.a)",
+            "body.a.exists(x, body.b.contains(x))",
+            "body.a.exists(x, body == body)",
+            "body.a.all(x, body.a == body.b)",
+            "body.a.all(x, x == body.s + body.s)",
+            "size(body.a.map(x, body.s + x)) > 1",
+            "body.a.all(x, size(string(body.s)) > x)",
+            "body.a.all(x, event.id.startsWith(x))",
+            "body.a.all(x, headers[x] == 'a')",
+            "body.a.exists(x, [body.b] == x)",
+            "body.a.exists(x, true ? x in query : false)",
+        ] {
+            let error = When::parse(text).expect_err(text);
+            assert!(error.message.contains("in a loop"), "{text}: {error:?}");
+        }
+        for text in [
+            "body.items.exists(i, i == 'b')",
+            "body.items.exists(i, i.currency == body.currency && i.amount >= body.least)",
+            "body.items.all(i, event.type == 'paid' || i.contains('a'))",
+            "body.items.exists(i, i in ['a', 'b'])",
+            "size(body.items.filter(i, i > 1)) > size(body.items)",
+            "body.items.exists(i, body.flag ? i.a in i.b : has(body.x))",
+            "body.a.exists(i, i == 1) && body.b.exists(i, i in [2])",
+        ] {
+            assert!(When::parse(text).is_ok(), "{text}: {:?}", When::parse(text));
+        }
+    }
+
     #[test]
     fn faults_name_their_place() {
         let wrong = |text: &str| {
@@ -419,6 +516,10 @@ mod tests {
         assert_eq!(
             wrong("body.a.all(x, body.b.all(y, x == y))").1,
             "a loop in a loop"
+        );
+        assert_eq!(
+            wrong("size(body.a.map(x, x + x).map(x, x + x)) > 1").1,
+            "a loop over the result of a loop"
         );
         assert!(When::parse(&"(".repeat(2000)).is_err());
         assert!(When::parse(&format!("true{}", " ".repeat(3000))).is_err());

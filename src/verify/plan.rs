@@ -215,6 +215,50 @@ fn value(json: serde_json::Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rule::when::When;
+
+    /// What the worst that is permitted costs on the largest body that is looked at.
+    #[test]
+    #[ignore = "says how long things take"]
+    fn measure_conditions() {
+        const LARGEST: usize = 256 << 10;
+        let list = |one: &str| format!("[{}]", vec![one; LARGEST / (one.len() + 1)].join(","));
+        let bodies = [
+            ("numbers", list("0")),
+            ("texts", list("\"\"")),
+            ("objects", list("{\"a\":0}")),
+            ("a text", format!("{{\"s\":\"{}\"}}", "a".repeat(LARGEST - 8))),
+        ];
+        let chain = |one: &str, by: &str| vec![one; 2000 / (one.len() + by.len())].join(by);
+        let conditions = [
+            "body == []".to_owned(),
+            "body.all(x, x == 0 || true)".to_owned(),
+            format!("body.all(x, {})", chain("x!=1", "&&")),
+            format!("body.all(x, {} || true)", chain("x.a==1", "||")),
+            "size(body.filter(x, true)) > 0".to_owned(),
+            format!("{} || true", chain("size(body.map(x,x))<0", "||")),
+            format!("{} || true", chain("body.all(x,x!=x)", "||")),
+            format!("{} || true", chain("body.exists(x,x!=x)", "||")),
+            format!("{} || true", chain("body!=body", "||")),
+            format!("{} != ''", chain("body.s", "+")),
+        ];
+        for (name, body) in &bodies {
+            let began = std::time::Instant::now();
+            let body = serde_json::from_str(body).ok().map(value);
+            eprintln!("{name:8} {:40} {:>9.1?}", "", began.elapsed());
+            let facts = Facts {
+                body,
+                ..Facts::default()
+            };
+            for text in &conditions {
+                let when = When::parse(text).unwrap_or_else(|e| panic!("{text}: {e:?}"));
+                let began = std::time::Instant::now();
+                let held = when.holds(&facts);
+                let shown: String = text.chars().take(40).collect();
+                eprintln!("{name:8} {shown:40} {:>9.1?} {held:?}", began.elapsed());
+            }
+        }
+    }
 
     #[test]
     fn stamps_compare_as_what_they_are() {

@@ -91,7 +91,7 @@ async fn where_all_places_are_taken_the_provider_waits_for_one() {
     let mut rule = answering();
     rule.relay.main.concurrency = 1;
     let stage = Stage::with_workers(vec![rule], 2);
-    stage.scripted.always("shop", Reply::Slow(secs(1), 200));
+    stage.scripted.always("shop", Reply::Slow(millis(900), 200));
     let mut ids = Vec::new();
     for _ in 0..4 {
         ids.push(stage.accept("shop").await);
@@ -103,7 +103,7 @@ async fn where_all_places_are_taken_the_provider_waits_for_one() {
         heard(&stage, 1, ids[3], true),
     );
     let all = [a, b, c, d].map(|heard| status(heard).0);
-    // The fourth would be answered after four seconds.
+    // The fourth would be answered after 3.6 seconds.
     assert_eq!(all, [Some(200), Some(200), Some(200), None]);
     assert_eq!(stage.scripted.seen().len(), 4);
 }

@@ -64,11 +64,11 @@ async fn slowest(stage: &Stage, count: u32, every: Duration, poison: &Reply, see
 #[tokio::test(start_paused = true)]
 async fn events_that_fail_for_ever_hold_the_others_up_for_seconds_at_most() {
     for (n, poison) in ways().into_iter().enumerate() {
-        for seed in 0..4 {
+        for seed in 0..2 {
             let stage = Stage::with_workers(vec![usual(secs(1), secs(20))], 2);
             stage.scripted.always("shop", Reply::Slow(millis(50), 200));
             let seed = 100 * n as u64 + seed;
-            let took = slowest(&stage, 400, millis(700), &poison, seed).await;
+            let took = slowest(&stage, 150, millis(700), &poison, seed).await;
             assert!(took <= secs(10), "{poison:?}, seed {seed}: {took:?}");
         }
     }
@@ -79,29 +79,31 @@ async fn nor_where_there_are_hundreds_of_them_to_every_other() {
     for (n, poison) in ways().into_iter().enumerate() {
         let stage = Stage::with_workers(vec![usual(secs(1), secs(5))], 2);
         stage.scripted.always("shop", Reply::Slow(millis(50), 200));
-        for _ in 0..150 {
+        for n in 0..90 {
             let id = stage.accept("shop").await;
-            stage.scripted.poison(id, poison.clone());
+            if n % 3 > 0 {
+                stage.scripted.poison(id, poison.clone());
+            }
+            stage.wakers[0].wake(&SourceName::new("shop"));
+            sleep(secs(1)).await;
         }
-        stage.wakers[0].wake(&SourceName::new("shop"));
-        sleep(secs(600)).await;
         let seed = 7 + n as u64;
-        let took = slowest(&stage, 60, secs(90), &poison, seed).await;
+        let took = slowest(&stage, 12, secs(90), &poison, seed).await;
         assert!(took <= secs(12), "{poison:?}: {took:?}");
     }
 }
 
-/// Attempts in an hour on a destination that takes nothing, while events keep coming.
+/// Attempts in ten minutes on a destination that takes nothing, while events keep coming.
 async fn tries(answer: Reply, every: Duration) -> (Stage, usize) {
     let stage = Stage::with_workers(vec![usual(secs(5), secs(3600))], 2);
     stage.scripted.always("shop", Reply::Slow(millis(50), 200));
-    for _ in 0..100 {
+    for _ in 0..30 {
         stage.accept_and_wake("shop").await;
         sleep(every).await;
     }
     let before = stage.scripted.seen().len();
     stage.scripted.always("shop", answer);
-    let end = stage.elapsed() + secs(3600);
+    let end = stage.elapsed() + secs(600);
     while stage.elapsed() < end {
         stage.accept_and_wake("shop").await;
         sleep(every).await;
@@ -113,14 +115,14 @@ async fn tries(answer: Reply, every: Duration) -> (Stage, usize) {
 #[tokio::test(start_paused = true)]
 async fn a_destination_that_takes_nothing_is_left_alone() {
     for (answer, most) in [
-        (Reply::Status(503), 400),
-        (Reply::Status(500), 400),
-        (Reply::Hang, 400),
-        (Reply::Fail(AttemptError::ConnectRefused), 160),
+        (Reply::Status(503), 120),
+        (Reply::Status(500), 120),
+        (Reply::Hang, 120),
+        (Reply::Fail(AttemptError::ConnectRefused), 40),
     ] {
-        let (stage, tries) = tries(answer.clone(), secs(1)).await;
-        // Of 3,600 events: what it took to see it, and three a minute from then on.
-        assert!((60..most).contains(&tries), "{answer:?}: {tries}");
+        let (stage, tries) = tries(answer.clone(), secs(2)).await;
+        // Of 300 events: what it took to see it, and three a minute from then on.
+        assert!((15..most).contains(&tries), "{answer:?}: {tries}");
         stage.scripted.always("shop", Reply::Slow(millis(50), 200));
         let back = stage.elapsed();
         while stage.store.stats().owed > 0 && stage.elapsed() < back + secs(7200) {
@@ -141,15 +143,15 @@ async fn nor_is_one_bothered_with_what_failed_before() {
     rule.relay.main.breaker = None;
     let mut stage = Stage::with_workers(vec![rule], 2);
     stage.scripted.always("shop", Reply::Status(503));
-    for _ in 0..300 {
+    for _ in 0..60 {
         stage.accept_and_wake("shop").await;
     }
-    sleep(secs(300)).await;
+    sleep(secs(120)).await;
     stage.crash(vec![usual(secs(1), secs(10))], 2).await;
     let before = stage.scripted.seen().len();
-    sleep(secs(3600)).await;
+    sleep(secs(900)).await;
     let tries = stage.scripted.seen().len() - before;
-    assert!((60..400).contains(&tries), "{tries}");
+    assert!((30..100).contains(&tries), "{tries}");
     stage.scripted.always("shop", Reply::Status(200));
     sleep(secs(180)).await;
     assert_eq!(stage.store.stats().owed, 0);
