@@ -1,6 +1,9 @@
 //! How much a destination gets at present: its concurrency, its rate and its breaker together.
 //! Pure: times and random numbers are arguments. What all cores share of it is in its lane.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use crate::clock::Timestamp;
@@ -18,12 +21,19 @@ pub struct Throttle {
     used: usize,
     /// Those of them that are on deliveries which failed before.
     again: usize,
-    /// When the latest delivery that went well began.
-    well: Option<Instant>,
+    /// Whose turn it is where there is one place for both.
+    turn: bool,
+    /// How the latest went that were tried for the first time, or went well; true for a failure.
+    latest: VecDeque<bool>,
     limit: Adaptive,
     window: Window,
     breaker: Breaker,
 }
+
+/// Who refuses for want of room does so at once. One that takes long to fail shows that there were
+/// too many at once only when most of the latest failed: it may be the event that takes so long.
+const SLOW: Duration = Duration::from_secs(1);
+const LATEST: usize = 8;
 
 /// Which deliveries may be tried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,10 +119,17 @@ impl Throttle {
             epoch: self.limit.epoch(),
             generation: self.breaker.generation(),
         };
+        let again_at_most = match self.limit.limit() {
+            0 | 1 => {
+                self.turn ^= count > 0;
+                usize::from(self.turn)
+            }
+            many => many / 2,
+        };
         Granted {
             count,
             which,
-            again_at_most: (self.limit.limit() / 2).max(1).saturating_sub(self.again),
+            again_at_most: again_at_most.saturating_sub(self.again),
             left_alone,
             grant,
             again,
@@ -140,11 +157,15 @@ impl Throttle {
             Health::Good => {
                 let took = now.saturating_duration_since(report.begun);
                 self.limit.answered(grant.epoch, took);
-                self.well = self.well.max(Some(report.begun));
+                self.remember(false);
             }
-            // Another one began after it and went well before it failed: it was no want of room.
-            Health::Overloaded if self.well > Some(report.begun) => {}
-            Health::Overloaded | Health::Unreachable => self.limit.overloaded(grant.epoch),
+            Health::Overloaded | Health::Unreachable => {
+                self.remember(true);
+                let took = now.saturating_duration_since(report.begun);
+                if took < SLOW || self.most_fail() {
+                    self.limit.overloaded(grant.epoch);
+                }
+            }
             Health::Failing | Health::Stumbled | Health::Unknown => {}
         }
         let change = self.breaker.note(
@@ -158,6 +179,18 @@ impl Throttle {
             self.limit.restart();
         }
         change
+    }
+
+    fn remember(&mut self, failed: bool) {
+        self.latest.push_back(failed);
+        if self.latest.len() > LATEST {
+            self.latest.pop_front();
+        }
+    }
+
+    fn most_fail(&self) -> bool {
+        let failed = self.latest.iter().filter(|failed| **failed).count();
+        failed * 4 >= self.latest.len() * 3
     }
 
     /// An attempt is over, or was not needed; `begun` when its request went out, and `told` when

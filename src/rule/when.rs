@@ -4,7 +4,9 @@
 //! `headers["name"]` (names in lower case), `query["name"]`, and `body`: the JSON or form of the
 //! body, absent when it is neither. What it costs is bounded: no loop in a loop or over the result
 //! of one, no regular expressions, a text of limited length; and in a loop nothing from outside of
-//! it but to be compared, since `x in body.list` or `body.text.contains(x)` is a loop as well.
+//! it but to be compared, since `x in body.list` or `body.text.contains(x)` is a loop as well. So it
+//! goes over the body once for each of its steps, and a body that is too large for them ([`MOST`])
+//! is not looked at: the condition gives no answer.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -18,6 +20,10 @@ pub use cel::Value;
 
 /// Longer conditions are refused.
 const LONGEST: usize = 2048;
+
+/// Steps of the expression that go over the body, times its size ([`size`]), at most. One is a few
+/// tenths of a microsecond.
+const MOST: usize = 500_000;
 
 /// What an expression may name.
 pub const VARIABLES: [&str; 4] = ["event", "headers", "query", "body"];
@@ -66,6 +72,8 @@ pub struct When {
     text: Arc<str>,
     program: Arc<Program>,
     reads_body: bool,
+    /// What of it goes over the body.
+    steps: usize,
 }
 
 impl std::fmt::Debug for When {
@@ -138,13 +146,15 @@ impl When {
             in_range: false,
             counts: false,
             reads_body: false,
+            steps: 0,
         };
         walk.expr(program.expression())?;
-        let reads_body = walk.reads_body;
+        let (reads_body, steps) = (walk.reads_body, walk.steps);
         Ok(When {
             text: Arc::from(text),
             program: Arc::new(program),
             reads_body,
+            steps,
         })
     }
 
@@ -169,13 +179,17 @@ impl When {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), Value::from(value.as_str())))
         .collect();
+        let body = facts.body.as_ref().filter(|_| self.reads_body);
+        if self.steps > 0 && body.is_some_and(|body| size(body) > MOST / self.steps) {
+            return Err(Undecided("the body is too large for it".to_owned()));
+        }
         // A panic in the interpreter must not cost the event.
         let result = catch_unwind(AssertUnwindSafe(|| {
             let mut context = Context::with_env(Arc::clone(&ENV));
             context.add_variable_from_value("event", event);
             context.add_variable_from_value("headers", facts.headers.clone());
             context.add_variable_from_value("query", facts.query.clone());
-            if let Some(body) = facts.body.as_ref().filter(|_| self.reads_body) {
+            if let Some(body) = body {
                 context.add_variable_from_value("body", body.clone());
             }
             self.program.execute(&context)
@@ -190,6 +204,16 @@ impl When {
             Ok(Err(error)) => Err(Undecided(kind(&error).to_owned())),
             Err(_) => Err(Undecided("the evaluation failed".to_owned())),
         }
+    }
+}
+
+/// How many values there are, and one for each 64 bytes of text.
+fn size(value: &Value) -> usize {
+    1 + match value {
+        Value::List(list) => list.iter().map(size).sum(),
+        Value::Map(map) => map.map.values().map(size).sum(),
+        Value::String(text) => text.len() / 64,
+        _ => 0,
     }
 }
 
@@ -237,6 +261,8 @@ struct Walk<'a> {
     /// In a loop, within something that may take the longer the larger its operands are.
     counts: bool,
     reads_body: bool,
+    /// What goes over the body: everything in a loop, and what takes whole documents outside of one.
+    steps: usize,
 }
 
 /// Operators that look at no more of their operands than whether they hold.
@@ -261,6 +287,7 @@ impl<'a> Walk<'a> {
     }
 
     fn expr(&mut self, expr: &'a IdedExpr) -> Result<(), WhenError> {
+        self.steps += usize::from(!self.bound.is_empty());
         match &expr.expr {
             Expr::Unspecified | Expr::Literal(_) => Ok(()),
             Expr::Ident(name) => self.ident(expr, name),
@@ -286,6 +313,12 @@ impl<'a> Walk<'a> {
                     return Err(self.refuse(expr, message, hint));
                 }
                 let name = call.func_name.as_str();
+                let plain = |arg: &&IdedExpr| matches!(arg.expr, Expr::Literal(_));
+                let small = COMPARISONS.contains(&name) && call.args.iter().any(|arg| plain(&arg));
+                let free = LOGIC.contains(&name) || name == "_[_]" || name == "size";
+                if self.bound.is_empty() && !free && !small {
+                    self.steps += 1;
+                }
                 let outer = call.args.iter().filter(|arg| self.is_outer(arg)).count();
                 let cheap = LOGIC.contains(&name) || (COMPARISONS.contains(&name) && outer < 2);
                 self.within(!cheap, |walk| {
@@ -490,6 +523,23 @@ mod tests {
         ] {
             assert!(When::parse(text).is_ok(), "{text}: {:?}", When::parse(text));
         }
+    }
+
+    #[test]
+    fn a_body_that_is_too_large_for_the_condition_decides_nothing() {
+        let list = |count| Some(Value::from(vec![Value::Int(0); count]));
+        let holds = |text: &str, body| When::parse(text).unwrap().holds(&facts(body));
+        assert_eq!(holds("body.all(x, x == 0)", list(20_000)), Ok(true));
+        assert!(holds("body.all(x, x == 0)", list(130_000)).is_err());
+        let long = format!("body.all(x, {})", vec!["x == 0"; 200].join(" && "));
+        assert_eq!(holds(&long, list(100)), Ok(true));
+        assert!(holds(&long, list(2_000)).is_err());
+        let sum = format!("{} != ''", vec!["body"; 280].join("+"));
+        let text = |length| Some(Value::from("a".repeat(length)));
+        assert_eq!(holds(&sum, text(1000)), Ok(true));
+        assert!(holds(&sum, text(250_000)).is_err());
+        // What reads a member or two does not care.
+        assert_eq!(holds("body[0] == 0 && event.id != ''", list(130_000)), Ok(true));
     }
 
     #[test]

@@ -341,7 +341,7 @@ fn answer(root: &Table<'_>, provider: Option<&Provider>) -> Option<AnswerMode> {
     })
 }
 
-/// Every provider waits at least so long.
+/// Where the provider does not say that it waits less than twice as long.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
 /// L14: an event that is forgotten while the provider still retries it is accepted twice.
