@@ -112,9 +112,9 @@ impl Track {
     }
 
     /// A delivery failed; true when that is enough of them.
-    fn fail(&mut self, now: Instant) -> bool {
+    fn fail(&mut self, rule: BreakerRule, now: Instant) -> bool {
         self.failed += 1;
-        self.until = self.until.max(now + BETWEEN);
+        self.until = self.until.max(now + BETWEEN.min(rule.first));
         self.failed >= PROBES
     }
 }
@@ -318,8 +318,8 @@ impl Breaker {
         let nobody = health == Health::Unreachable;
         let tells = health != Health::Stumbled;
         let (all, fresh) = (
-            outage.all.fail(now) || nobody,
-            tells && (outage.fresh.fail(now) || nobody),
+            outage.all.fail(rule, now) || nobody,
+            tells && (outage.fresh.fail(rule, now) || nobody),
         );
         let pause = match (all, fresh) {
             (_, true) => {
@@ -463,7 +463,11 @@ mod tests {
         let mut bench = Bench::new(3);
         for n in 0..50 {
             let generation = bench.breaker.generation();
-            let health = if n < 2 { Health::Overloaded } else { Health::Stumbled };
+            let health = if n < 2 {
+                Health::Overloaded
+            } else {
+                Health::Stumbled
+            };
             assert_eq!(bench.note_of(generation, health, n % 2), None);
         }
         assert_eq!(bench.go(), Go::All);
@@ -557,10 +561,17 @@ mod tests {
         let mut bench = Bench::new(3);
         bench.note(Health::Good);
         for _ in 0..90 {
-            assert_eq!(bench.note(Health::Stumbled), None, "something went well just now");
+            assert_eq!(
+                bench.note(Health::Stumbled),
+                None,
+                "something went well just now"
+            );
         }
         bench.now += QUIET;
-        assert_eq!((bench.note(Health::Stumbled), bench.note(Health::Stumbled)), (None, None));
+        assert_eq!(
+            (bench.note(Health::Stumbled), bench.note(Health::Stumbled)),
+            (None, None)
+        );
         assert!(matches!(
             bench.note(Health::Stumbled),
             Some(Change::Opened { .. })
@@ -619,7 +630,9 @@ mod tests {
         let mut bench = Bench::new(5);
         bench.note(Health::Good);
         bench.now += QUIET;
-        let row: Vec<bool> = (0..5).map(|_| bench.note(Health::Failing).is_some()).collect();
+        let row: Vec<bool> = (0..5)
+            .map(|_| bench.note(Health::Failing).is_some())
+            .collect();
         assert_eq!(row, [false, false, false, false, true]);
     }
 

@@ -223,13 +223,14 @@ impl Worker {
         let now = self.relay.clock.now();
         let until = now.plus(active.route.to.timeout).plus(LEASE_MARGIN);
         let asked = taken.permits.len();
-        let fresh = match taken.which {
-            Which::Any => asked.saturating_sub(taken.again_at_most),
-            Which::FreshFirst | Which::FreshOnly => asked,
+        let (fresh, from) = match taken.which {
+            Which::Any => (asked.saturating_sub(taken.again_at_most), 0.0),
+            // Anywhere among them: those that the application stumbles over may lie together.
+            Which::FreshFirst | Which::FreshOnly => (asked, self.relay.random.next_unit()),
         };
         let mut leases = match fresh {
             0 => Vec::new(),
-            some => store.lease_fresh(name, now, until, some).await?,
+            some => store.lease_fresh(name, now, until, some, from).await?,
         };
         let rest = asked.saturating_sub(leases.len());
         if rest > 0 && taken.which != Which::FreshOnly {

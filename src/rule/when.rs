@@ -413,7 +413,8 @@ impl<'a> Walk<'a> {
         let known = |names: &[&str]| names.contains(&name);
         let large = VARIABLES.contains(&name) && !self.bound.contains(&name);
         if large && self.counts && !self.bound.is_empty() {
-            let message = format!("`{name}` in a loop may only be compared with what is looped over");
+            let message =
+                format!("`{name}` in a loop may only be compared with what is looped over");
             let hint = "a stranger's body would decide how long it takes".to_owned();
             return Err(self.refuse(expr, message, hint));
         }
@@ -539,7 +540,10 @@ mod tests {
         assert_eq!(holds(&sum, text(1000)), Ok(true));
         assert!(holds(&sum, text(250_000)).is_err());
         // What reads a member or two does not care.
-        assert_eq!(holds("body[0] == 0 && event.id != ''", list(130_000)), Ok(true));
+        assert_eq!(
+            holds("body[0] == 0 && event.id != ''", list(130_000)),
+            Ok(true)
+        );
     }
 
     #[test]

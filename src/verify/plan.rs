@@ -217,17 +217,20 @@ mod tests {
     use super::*;
     use crate::rule::when::When;
 
-    /// What the worst that is permitted costs on the largest body that is looked at.
+    /// What the worst that is permitted costs: to read the body, and to decide.
     #[test]
     #[ignore = "says how long things take"]
     fn measure_conditions() {
         const LARGEST: usize = 256 << 10;
-        let list = |one: &str| format!("[{}]", vec![one; LARGEST / (one.len() + 1)].join(","));
-        let bodies = [
-            ("numbers", list("0")),
-            ("texts", list("\"\"")),
-            ("objects", list("{\"a\":0}")),
-            ("a text", format!("{{\"s\":\"{}\"}}", "a".repeat(LARGEST - 8))),
+        let list =
+            |one: &str, most: usize| format!("[{}]", vec![one; most / (one.len() + 1)].join(","));
+        let text = |_: &str, most: usize| format!("{{\"s\":\"{}\"}}", "a".repeat(most - 8));
+        type Make<'a> = &'a dyn Fn(&str, usize) -> String;
+        let bodies: [(&str, Make); 4] = [
+            ("0", &list),
+            ("\"\"", &list),
+            ("{\"a\":0}", &list),
+            ("text", &text),
         ];
         let chain = |one: &str, by: &str| vec![one; 2000 / (one.len() + by.len())].join(by);
         let conditions = [
@@ -242,20 +245,28 @@ mod tests {
             format!("{} || true", chain("body!=body", "||")),
             format!("{} != ''", chain("body.s", "+")),
         ];
-        for (name, body) in &bodies {
-            let began = std::time::Instant::now();
-            let body = serde_json::from_str(body).ok().map(value);
-            eprintln!("{name:8} {:40} {:>9.1?}", "", began.elapsed());
-            let facts = Facts {
-                body,
-                ..Facts::default()
-            };
+        for (one, make) in bodies {
             for text in &conditions {
                 let when = When::parse(text).unwrap_or_else(|e| panic!("{text}: {e:?}"));
-                let began = std::time::Instant::now();
-                let held = when.holds(&facts);
-                let shown: String = text.chars().take(40).collect();
-                eprintln!("{name:8} {shown:40} {:>9.1?} {held:?}", began.elapsed());
+                // The largest that is looked at.
+                for most in (0..12).map(|n| LARGEST >> n) {
+                    let began = std::time::Instant::now();
+                    let body = serde_json::from_str(&make(one, most)).ok().map(value);
+                    let read = began.elapsed();
+                    let facts = Facts {
+                        body,
+                        ..Facts::default()
+                    };
+                    let began = std::time::Instant::now();
+                    let held = when.holds(&facts);
+                    let took = began.elapsed();
+                    let large = held.as_ref().is_err_and(|why| why.0.contains("large"));
+                    if !large {
+                        let shown: String = text.chars().take(32).collect();
+                        eprintln!("{one:8} {most:7} {shown:32} {read:>9.1?} {took:>9.1?} {held:?}");
+                        break;
+                    }
+                }
             }
         }
     }

@@ -390,6 +390,9 @@ fn an_event_goes_to_every_destination_that_wants_it() {
     );
     let undecided = "callseal_conditions_undecided_total{source=\"stripe\"}";
     assert_eq!(gateway.metric(undecided) as u64, 1);
+    let delivered =
+        "callseal_attempts_total{source=\"stripe\",destination=\"unsure\",verdict=\"delivered\"}";
+    assert_eq!(gateway.metric(delivered) as u64, 1);
     // The same payment under another event id, with another content: the first wins.
     assert_eq!(send(&body("evt_2", "pi_1", ",\"more\":1")), 200);
     assert_eq!(gateway.verdicts("stripe", "conflict_dropped"), 1);

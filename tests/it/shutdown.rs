@@ -79,6 +79,8 @@ fn a_stuck_application_does_not_hold_up_the_end() {
     app_is_busy(&gateway);
     assert_eq!(gateway.terminate().code(), Some(0));
     let again = site.start();
+    let owed = "callseal_owed{source=\"stripe\",destination=\"main\"}";
+    assert_eq!(again.metric(owed) as u64, 1);
     assert_eq!(again.events()[0]["state"], "owed");
 }
 

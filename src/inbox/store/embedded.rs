@@ -609,11 +609,12 @@ impl Store for Embedded {
         now: Timestamp,
         until: Timestamp,
         max: usize,
+        from: f64,
     ) -> Pending<'a, Result<Vec<Lease>, StoreError>> {
         Box::pin(async move {
             let number = self.active(lane)?;
             Ok(number.map_or_else(Vec::new, |number| {
-                self.shared.owed.lease_fresh(number, now, until, max)
+                self.shared.owed.lease_fresh(number, now, until, max, from)
             }))
         })
     }

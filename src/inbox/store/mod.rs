@@ -85,13 +85,16 @@ pub trait Store: Send + Sync + 'static {
         max: usize,
     ) -> Pending<'a, Result<Vec<Lease>, StoreError>>;
 
-    /// As `lease`, of deliveries that were never tried.
+    /// As `lease`, of deliveries that were never tried. `from` says which come first: 0 the earliest
+    /// due, 0.5 those from the middle of the time between the earliest and now on, and so forth; the
+    /// earlier ones come last.
     fn lease_fresh<'a>(
         &'a self,
         lane: &'a LaneName,
         now: Timestamp,
         until: Timestamp,
         max: usize,
+        from: f64,
     ) -> Pending<'a, Result<Vec<Lease>, StoreError>>;
 
     /// This one delivery, if it could be leased now: it is due, it is its turn, and nobody has it.

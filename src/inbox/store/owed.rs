@@ -335,19 +335,26 @@ impl Owed {
         table.grant_all(places, until)
     }
 
-    /// As `lease`, of what was never tried.
+    /// As `lease`, of what was never tried; first what is due from a part of the time between the
+    /// earliest and now on.
     pub fn lease_fresh(
         &self,
         lane: u32,
         now: Timestamp,
         until: Timestamp,
         max: usize,
+        from: f64,
     ) -> Vec<Lease> {
         let mut table = self.table();
         let Some(due) = table.due.get(lane as usize) else {
             return Vec::new();
         };
-        let places = table.free(due.fresh.range(..=(now, LAST)), max);
+        let Some((first, _)) = due.fresh.first().filter(|(first, _)| *first <= now) else {
+            return Vec::new();
+        };
+        let from = first.plus(now.since(*first).mul_f64(from.clamp(0.0, 1.0)));
+        let later = due.fresh.range((from, FIRST)..=(now, LAST));
+        let places = table.free(later.chain(due.fresh.range(..(from, FIRST))), max);
         table.grant_all(places, until)
     }
 
@@ -404,6 +411,11 @@ impl Owed {
         used.map(|slot| slot.open(&table.orders)).collect()
     }
 }
+
+const FIRST: Place = Place {
+    segment: 0,
+    offset: 0,
+};
 
 const LAST: Place = Place {
     segment: u32::MAX,

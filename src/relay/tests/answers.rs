@@ -37,7 +37,10 @@ async fn an_answer_is_heard_when_it_comes_in_time_and_by_whoever_comes_later_too
     let stage = Stage::new(vec![answering()]);
     stage.scripted.always("shop", Reply::Slow(secs(1), 201));
     let id = stage.accept("shop").await;
-    assert_eq!(status(heard(&stage, 0, id, true).await), (Some(201), secs(1)));
+    assert_eq!(
+        status(heard(&stage, 0, id, true).await),
+        (Some(201), secs(1))
+    );
     assert_eq!(
         status(heard(&stage, 0, id, false).await),
         (Some(201), Duration::ZERO)
@@ -59,13 +62,19 @@ async fn what_is_late_is_heard_by_who_comes_while_it_is_under_way() {
     let id = stage.accept("shop").await;
     assert_eq!(status(heard(&stage, 0, id, true).await), (None, WITHIN));
     sleep(secs(1)).await;
-    assert_eq!(status(heard(&stage, 0, id, false).await), (Some(200), secs(1)));
+    assert_eq!(
+        status(heard(&stage, 0, id, false).await),
+        (Some(200), secs(1))
+    );
     // The same where the provider hung up.
     let id = stage.accept("shop").await;
     let gone = tokio::time::timeout(secs(1), heard(&stage, 0, id, true));
     assert!(gone.await.is_err());
     sleep(secs(3)).await;
-    assert_eq!(status(heard(&stage, 0, id, false).await), (Some(200), secs(1)));
+    assert_eq!(
+        status(heard(&stage, 0, id, false).await),
+        (Some(200), secs(1))
+    );
     assert_eq!(stage.scripted.seen().len(), 2);
 }
 

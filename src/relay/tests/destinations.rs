@@ -83,7 +83,8 @@ async fn one_destination_that_fails_does_not_hold_another() {
         let line = format!(
             "callseal_attempts_total{{source=\"shop\",destination=\"{to}\",verdict=\"{verdict}\"}} "
         );
-        text.lines().find_map(|l| l.strip_prefix(&line)?.parse().ok())
+        text.lines()
+            .find_map(|l| l.strip_prefix(&line)?.parse().ok())
     };
     assert_eq!(counted("main", "delivered"), Some(40));
     assert_eq!(counted("ledger", "retry"), Some(tried));

@@ -350,7 +350,8 @@ async fn an_application_that_says_how_long_it_keeps_a_connection_is_believed() {
 #[tokio::test]
 async fn an_answer_that_nobody_asked_for_is_no_answer_to_the_next_event() {
     let refused = b"HTTP/1.1 422 No\r\ncontent-length: 0\r\n\r\n".to_vec();
-    let hidden = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 0\r\n\r\n0\r\n\r\n";
+    let hidden =
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 0\r\n\r\n0\r\n\r\n";
     for first in [OK, hidden.as_slice()] {
         let twice = [first, OK].concat();
         let ways = [Way::Say(twice), Way::Say(refused.clone())];

@@ -84,7 +84,7 @@ impl Store for PlainStore {
         max: usize,
     ) -> Pending<'a, Result<Vec<Lease>, StoreError>> {
         self.answer(Some(Op::Lease), move |inner| {
-            Ok(inner.lease(lane, now, until, max, false))
+            Ok(inner.lease(lane, now, until, max, None))
         })
     }
 
@@ -94,9 +94,10 @@ impl Store for PlainStore {
         now: Timestamp,
         until: Timestamp,
         max: usize,
+        from: f64,
     ) -> Pending<'a, Result<Vec<Lease>, StoreError>> {
         self.answer(Some(Op::Lease), move |inner| {
-            Ok(inner.lease(lane, now, until, max, true))
+            Ok(inner.lease(lane, now, until, max, Some(from)))
         })
     }
 

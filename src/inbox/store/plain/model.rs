@@ -240,7 +240,7 @@ impl Inner {
         now: Timestamp,
         until: Timestamp,
         max: usize,
-        fresh: bool,
+        fresh_from: Option<f64>,
     ) -> Vec<Lease> {
         let mut due = self.free(lane);
         let tried = |id: &EventId| {
@@ -248,8 +248,12 @@ impl Inner {
                 .get(id)
                 .is_some_and(|entry| !entry.attempts.is_empty())
         };
-        due.retain(|(at, id)| *at <= now && !(fresh && tried(id)));
+        due.retain(|(at, id)| *at <= now && !(fresh_from.is_some() && tried(id)));
         due.sort_by_key(|(_, id)| (self.entries.get(id).map(|entry| entry.due), *id));
+        if let (Some(from), Some(first)) = (fresh_from, due.iter().map(|(at, _)| *at).min()) {
+            let from = first.plus(now.since(first).mul_f64(from.clamp(0.0, 1.0)));
+            due.sort_by_key(|(at, _)| *at < from);
+        }
         due.truncate(max);
         let mut leases = Vec::with_capacity(due.len());
         for (_, id) in due {
