@@ -33,10 +33,12 @@ fn ways() -> [Reply; 6] {
     ]
 }
 
-/// One that takes long to fail has a place for as long, and in the beginning there are two.
+/// One that takes long to fail has a place for as long, and in the beginning there are two: until
+/// there are enough, what hangs for ten seconds holds others up for up to a minute.
 fn most(poison: &Reply) -> Duration {
     match poison {
-        Reply::Slow(..) | Reply::Hang => secs(30),
+        Reply::Hang => secs(60),
+        Reply::Slow(..) => secs(30),
         _ => secs(10),
     }
 }
