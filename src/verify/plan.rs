@@ -220,6 +220,7 @@ mod tests {
     /// What the worst that is permitted costs: to read the body, and to decide.
     #[test]
     #[ignore = "says how long things take"]
+    #[expect(clippy::disallowed_methods, reason = "real time is what is measured")]
     fn measure_conditions() {
         const LARGEST: usize = 256 << 10;
         let list =

@@ -56,7 +56,7 @@ async fn slowest(
     let mut good: Vec<(EventId, Duration)> = Vec::new();
     for _ in 0..count {
         let id = stage.accept("shop").await;
-        if dice.next_u64() % 3 == 0 {
+        if dice.next_u64().is_multiple_of(3) {
             stage.scripted.poison(id, poison.clone());
         } else {
             good.push((id, stage.elapsed()));
