@@ -16,7 +16,7 @@ use crate::guard::{Guards, Refusal};
 use crate::inbox::accept::{Accepted, Inbox};
 use crate::inbox::store::{Acceptance, Attempt, StoreError, Unavailable, Unstored};
 use crate::listener::{Handler, Incoming, Malformed};
-use crate::message::{Answer, EventId, LaneName, SourceName};
+use crate::message::{Answer, EventId, SourceName};
 use crate::refusals::{Refusals, Refused};
 use crate::relay::Waker;
 use crate::rule::{AnswerMode, Rule, RuleSet};
@@ -109,41 +109,29 @@ impl Pipeline {
         self.undecided(&verified);
         let rule = verified.rule().clone();
         match self.shared.inbox.accept(verified).await {
-            Ok(accepted) => self.answered(&rule, accepted).await,
+            Ok(accepted) => self.answered(&rule, accepted, seen.began).await,
             Err(error) => Outcome::Overloaded(error),
         }
     }
 
     /// The event is durable. Where the source wants it so, the application is asked at once, and its
     /// answer waited for; whatever comes of that, the event is ours.
-    async fn answered(&self, rule: &Rule, accepted: Accepted) -> Outcome {
+    async fn answered(&self, rule: &Rule, accepted: Accepted, began: Instant) -> Outcome {
         let AnswerMode::Destination { within } = rule.answer else {
             return Outcome::Accepted(accepted);
         };
-        let id = accepted.id();
-        let mut listening = self.waker.listen(id);
-        let waits = match accepted.acceptance() {
-            Acceptance::New(_) | Acceptance::Conflict { .. } => {
-                self.waker.urge(LaneName::main(&rule.name), id);
-                // The other destinations, in the same turn of the same worker.
-                self.waker.wake(&rule.name);
-                true
-            }
-            Acceptance::Duplicate(_) => self.waker.awaited(&listening),
+        let new = match accepted.acceptance() {
+            Acceptance::New(_) | Acceptance::Conflict { .. } => true,
+            Acceptance::Duplicate(_) => false,
             Acceptance::Dropped { .. } | Acceptance::Refused { .. } => {
                 return Outcome::Accepted(accepted);
             }
         };
-        let told = if waits {
-            tokio::time::timeout(within, listening.told())
-                .await
-                .ok()
-                .flatten()
-        } else {
-            // It was answered before, or is to be tried again later.
-            let attempts = self.shared.inbox.store().attempts(id).await;
-            attempts.ok().and_then(|mut attempts| attempts.pop())
-        };
+        let event = (&rule.name, accepted.id());
+        // From the beginning of the callback on: so does the provider count.
+        let until = began + within;
+        let store = self.shared.inbox.store();
+        let told = self.waker.heard(&**store, event, new, until).await;
         match told.as_ref().and_then(application_answer) {
             Some(answer) => Outcome::Answered(accepted, answer),
             None => Outcome::Accepted(accepted),

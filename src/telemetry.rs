@@ -56,7 +56,7 @@ pub mod metric {
     pub const DESTINATION_BREAKER: &str = "destination_breaker";
 }
 
-/// A source, and what became of a callback or attempt.
+/// A source, and what became of a callback.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SourceVerdict {
     pub source: String,
@@ -80,6 +80,14 @@ pub struct SourceLabel {
 pub struct DestinationLabel {
     pub source: String,
     pub destination: String,
+}
+
+/// A destination of a source, and what became of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DestinationVerdict {
+    pub source: String,
+    pub destination: String,
+    pub verdict: &'static str,
 }
 
 impl DestinationLabel {
@@ -123,14 +131,14 @@ pub struct Metrics {
     pub acknowledge: Seconds,
     /// Conditions (`when`) that gave no answer, by source.
     pub undecided: Family<SourceLabel, Counter>,
-    /// Attempts by source and result (delivered, retry, dead).
-    pub attempts: Family<SourceVerdict, Counter>,
-    pub attempt: Seconds,
+    /// Attempts by source, destination and result (delivered, retry, dead).
+    pub attempts: Family<DestinationVerdict, Counter>,
+    pub attempt: Family<DestinationLabel, Histogram, fn() -> Histogram>,
     /// Group commits: write and fdatasync.
     pub sync: Histogram,
-    pub owed: Gauge,
+    pub owed: Family<DestinationLabel, Gauge>,
     pub oldest_owed_age: Gauge<f64, AtomicU64>,
-    pub dead: Gauge,
+    pub dead: Family<DestinationLabel, Gauge>,
     pub claims: Gauge,
     pub journal_bytes: Gauge,
     pub accepting: Gauge,
@@ -167,9 +175,9 @@ impl Metrics {
             attempts: Family::default(),
             attempt: Family::new_with_constructor(seconds),
             sync: seconds(),
-            owed: Gauge::default(),
+            owed: Family::default(),
             oldest_owed_age: Gauge::default(),
-            dead: Gauge::default(),
+            dead: Family::default(),
             claims: Gauge::default(),
             journal_bytes: Gauge::default(),
             accepting: Gauge::default(),
@@ -225,7 +233,7 @@ impl Metrics {
         );
         r.register(
             metric::ATTEMPTS,
-            "Delivery attempts by source and result",
+            "Delivery attempts by source, destination and result",
             self.attempts.clone(),
         );
         r.register_with_unit(
@@ -240,14 +248,22 @@ impl Metrics {
             Unit::Seconds,
             self.sync.clone(),
         );
-        r.register(metric::OWED, "Deliveries owed", self.owed.clone());
+        r.register(
+            metric::OWED,
+            "Deliveries owed, by source and destination",
+            self.owed.clone(),
+        );
         r.register_with_unit(
             metric::OLDEST_OWED,
             "Age of the oldest owed delivery",
             Unit::Seconds,
             self.oldest_owed_age.clone(),
         );
-        r.register(metric::DEAD, "Dead letters", self.dead.clone());
+        r.register(
+            metric::DEAD,
+            "Dead letters, by source and destination",
+            self.dead.clone(),
+        );
         r.register(
             metric::CLAIMS,
             "Idempotency keys remembered",

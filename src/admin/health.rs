@@ -8,6 +8,7 @@ use axum::response::IntoResponse;
 
 use crate::admin::State;
 use crate::inbox::store::Stats;
+use crate::telemetry::DestinationLabel;
 
 /// 200 as long as the process answers and its store can go on.
 pub async fn healthz(Extract(state): Extract<State>) -> impl IntoResponse {
@@ -38,17 +39,18 @@ pub async fn readyz(Extract(state): Extract<State>) -> impl IntoResponse {
 pub fn refresh(state: &State) {
     let metrics = &state.shared.metrics;
     let Stats {
-        owed,
         oldest_owed,
-        dead,
         claims,
         journal_bytes,
         accepting,
         ..
     } = state.store.stats();
     let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    metrics.owed.set(gauge(owed));
-    metrics.dead.set(gauge(dead));
+    for (lane, owed, dead) in state.store.by_lane() {
+        let label = DestinationLabel::new(&lane.source, &lane.destination);
+        metrics.owed.get_or_create(&label).set(gauge(owed));
+        metrics.dead.get_or_create(&label).set(gauge(dead));
+    }
     metrics.claims.set(gauge(claims));
     metrics.journal_bytes.set(gauge(journal_bytes));
     metrics.accepting.set(i64::from(accepting));

@@ -495,4 +495,20 @@ mod tests {
             (0, 0)
         );
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_used_again_and_again_is_given_up_in_the_end() {
+        let to = to(1);
+        let client = HttpClient::new(Arc::new(Tls::native()));
+        let mut theirs = waiting(&client, &to).await;
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_secs(14)).await;
+            let connection = client.pool.take(&to).unwrap();
+            client.pool.give(&to, connection);
+        }
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        assert!(client.pool.take(&to).is_none());
+        client.tidy();
+        assert_eq!(theirs.read(&mut [0; 1]).await.unwrap(), 0);
+    }
 }

@@ -19,7 +19,7 @@ use crate::relay::retry::{self, Outcome};
 use crate::relay::{Active, Relay, Unwritten, request};
 use crate::rule::AnswerMode;
 use crate::rule::relay::Overtaken;
-use crate::telemetry::{SourceLabel, SourceVerdict, field};
+use crate::telemetry::{DestinationLabel, DestinationVerdict, field};
 
 /// How much longer than its attempt a lease lasts: time to read the event and to write down what
 /// came of it, also when the store is slow.
@@ -276,7 +276,7 @@ impl Delivery {
     }
 
     fn observe(&self, tried: &Tried, outcome: Outcome, next: &Next) {
-        let source = self.source().to_string();
+        let label = DestinationLabel::new(self.source(), &self.active.route.to.name);
         let verdict = match next {
             Next::Delivered => "delivered",
             Next::Retry { .. } => "retry",
@@ -285,13 +285,15 @@ impl Delivery {
         let metrics = &self.relay.metrics;
         metrics
             .attempt
-            .get_or_create(&SourceLabel {
-                source: source.clone(),
-            })
+            .get_or_create(&label)
             .observe(tried.took.as_secs_f64());
         metrics
             .attempts
-            .get_or_create(&SourceVerdict { source, verdict })
+            .get_or_create(&DestinationVerdict {
+                source: label.source,
+                destination: label.destination,
+                verdict,
+            })
             .inc();
         let said: &dyn Display = match &outcome {
             Outcome::Taken => &"taken",

@@ -34,7 +34,7 @@ impl Health {
     /// What it means when this is the delivery's `attempt`-th.
     pub fn at(self, attempt: u32) -> Health {
         match self {
-            Health::Failing if attempt > 1 => Health::Stumbled,
+            Health::Failing | Health::Overloaded if attempt > 1 => Health::Stumbled,
             other => other,
         }
     }

@@ -16,10 +16,10 @@ use tokio::time::Instant;
 use crate::clock::Timestamp;
 use crate::message::{EventId, LaneName, SourceName};
 use crate::random::Random;
-use crate::relay::answers::{Answers, Listening};
+use crate::relay::answers::Answers;
 use crate::relay::breaker::Change;
 use crate::relay::health::Health;
-use crate::relay::throttle::{Grant, Report, Throttle};
+use crate::relay::throttle::{Grant, Report, Throttle, Which};
 use crate::rule::Destination;
 use crate::telemetry::{DestinationLabel, Metrics, field};
 
@@ -43,6 +43,11 @@ struct Gate {
 #[derive(Debug, Default)]
 pub struct Taken {
     pub permits: Vec<Permit>,
+    pub which: Which,
+    /// Of these, places for deliveries that failed before while others wait.
+    pub again_at_most: usize,
+    /// The destination is left alone at present.
+    pub left_alone: bool,
     /// None where a permit has to come back first.
     pub again: Option<Instant>,
 }
@@ -94,9 +99,13 @@ impl Lane {
             grant: granted.grant,
             begun: None,
             told: false,
+            again: false,
         };
         Taken {
             permits: (0..granted.count).map(|_| permit()).collect(),
+            which: granted.which,
+            again_at_most: granted.again_at_most,
+            left_alone: granted.left_alone,
             again: granted.again,
         }
     }
@@ -156,9 +165,19 @@ pub struct Permit {
     /// When the request went out.
     begun: Option<Instant>,
     told: bool,
+    /// For a delivery that failed before.
+    again: bool,
 }
 
 impl Permit {
+    /// The delivery that it is used for failed before.
+    pub fn again(&mut self) {
+        if !self.again {
+            self.again = true;
+            self.lane.gate().throttle.again();
+        }
+    }
+
     /// The request goes out now: this is the moment that the rate counts.
     pub fn begin(&mut self) {
         let mut gate = self.lane.gate();
@@ -200,7 +219,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut gate = self.lane.gate();
         let ended = (self.begun.is_some(), self.told);
-        gate.throttle.end(self.grant, ended, Instant::now());
+        gate.throttle.end(self.grant, ended, self.again);
         let wake = gate.throttle.has_room() && std::mem::take(&mut gate.wanted);
         drop(gate);
         if wake {
@@ -270,16 +289,6 @@ pub struct Waker {
 impl Waker {
     pub fn wake(&self, source: &SourceName) {
         self.signals.wake(source);
-    }
-
-    /// What the application says of an event, from now on.
-    pub fn listen(&self, id: EventId) -> Listening {
-        self.answers.listen(id)
-    }
-
-    /// True when somebody else waits for the same.
-    pub fn awaited(&self, listening: &Listening) -> bool {
-        self.answers.awaited(listening)
     }
 
     /// The provider waits: this delivery before all others, on this core, if it may be tried now.

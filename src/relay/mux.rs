@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::relay::error::AttemptError;
-use crate::relay::pool::IDLE_MAX;
+use crate::relay::pool::{IDLE_MAX, LIFE_MAX};
 use crate::relay::target::Key;
 
 /// Requests at once on a connection of which the other side has not said how many it allows; those
@@ -50,6 +50,7 @@ pub struct Shared {
     proved: AtomicBool,
     /// Gets no further request.
     retired: AtomicBool,
+    opened: Instant,
     used: Mutex<Instant>,
 }
 
@@ -66,12 +67,14 @@ impl Shared {
             streams: AtomicUsize::new(0),
             proved: AtomicBool::new(false),
             retired: AtomicBool::new(false),
+            opened: Instant::now(),
             used: Mutex::new(Instant::now()),
         })
     }
 
     fn usable(&self) -> bool {
-        !self.retired.load(Ordering::Relaxed) && !self.sender.is_closed()
+        let old = self.opened.elapsed() >= LIFE_MAX;
+        !old && !self.retired.load(Ordering::Relaxed) && !self.sender.is_closed()
     }
 
     fn has_room(&self) -> bool {
@@ -224,5 +227,34 @@ impl Mux {
 
     fn entries(&self) -> MutexGuard<'_, HashMap<Arc<Key>, Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::DestinationName;
+    use crate::relay::http2;
+    use crate::relay::target::Target;
+    use crate::relay::tests::stage::destination;
+    use crate::rule::Destination;
+    use hyper_util::rt::TokioIo;
+    use std::time::Duration;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_busy_is_given_up_in_the_end() {
+        let to = Destination::new(DestinationName::main(), destination(1));
+        let (target, mux) = (Target::new(&to, None), Mux::default());
+        let (ours, _theirs) = tokio::io::duplex(1 << 16);
+        let shared = http2::start(TokioIo::new(ours)).await.unwrap();
+        let first = mux.add(target.key(), shared);
+        tokio::time::sleep(LIFE_MAX - Duration::from_millis(10)).await;
+        let second = mux.take(target.key());
+        assert!(second.is_some());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        // No further request; those that are under way keep it.
+        assert!(mux.take(target.key()).is_none());
+        mux.tidy();
+        assert!(!first.sender().is_closed());
     }
 }

@@ -16,6 +16,10 @@ use crate::relay::target::{Key, Target};
 /// Longest time that a connection waits for its next request.
 pub const IDLE_MAX: Duration = Duration::from_secs(20);
 
+/// No connection is used for longer, however busy: its host's name may lead elsewhere by now, its
+/// socket may be another program's, and the certificate that was looked at may have ended.
+pub const LIFE_MAX: Duration = Duration::from_secs(60);
+
 /// Connections to one destination that may wait.
 const PER_DESTINATION: usize = 64;
 
@@ -28,6 +32,7 @@ pub struct Connection {
     task: AbortHandle,
     /// How long the other side keeps it open while nothing happens.
     pub idle_max: Duration,
+    opened: Instant,
 }
 
 impl Connection {
@@ -36,6 +41,7 @@ impl Connection {
             sender,
             task,
             idle_max: IDLE_MAX,
+            opened: Instant::now(),
         }
     }
 }
@@ -95,7 +101,8 @@ impl Pool {
     }
 
     fn put(&self, key: Arc<Key>, connection: Connection) {
-        let until = Instant::now() + connection.idle_max;
+        let end = connection.opened + LIFE_MAX;
+        let until = end.min(Instant::now() + connection.idle_max);
         let mut idle = self.idle();
         let waiting = idle.entry(key).or_default();
         if waiting.len() < PER_DESTINATION {

@@ -10,12 +10,14 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::clock::Timestamp;
-use crate::inbox::store::{Picked, StoreError};
+use crate::inbox::store::{Lease, Picked, StoreError};
 use crate::message::{DestinationName, EventId, LaneName, SourceName};
 use crate::relay::client::Transport;
 use crate::relay::delivery::{Delivery, Ended, LEASE_MARGIN, backoff};
-use crate::relay::lane::{Signals, Taken, Waker};
+use crate::relay::lane::{Permit, Signals, Taken, Waker};
+use crate::relay::throttle::Which;
 use crate::relay::{Active, Relay, Table};
+use crate::rule::AnswerMode;
 use crate::telemetry::field;
 
 /// No source goes without a look for longer: so a wall clock that steps, a lease that ran out on
@@ -126,28 +128,25 @@ impl Worker {
         self.wait().await;
     }
 
-    /// Begins an attempt whose provider waits. False when there will be none now.
+    /// Begins an attempt whose provider waits. False when there will be none soon.
     async fn urgent(&mut self, table: &Table, lane: &LaneName, id: EventId) -> bool {
         let Some(active) = table.get(lane).filter(|_| self.relay.store_writes()) else {
             return false;
         };
-        let Some(permit) = active.lane.take(1, &self.signals).permits.pop() else {
-            return false;
+        let mut taken = active.lane.take(1, &self.signals);
+        let Some(permit) = taken.permits.pop() else {
+            // One of those under way ends, or the rate allows it, perhaps in time.
+            let AnswerMode::Destination { within } = active.route.rule.answer else {
+                return false;
+            };
+            let soon = |at| at <= Instant::now() + within;
+            return !taken.left_alone && taken.again.is_none_or(soon);
         };
         let now = self.relay.clock.now();
         let until = now.plus(active.route.to.timeout).plus(LEASE_MARGIN);
         match self.relay.store.lease_one(id, now, until).await {
             Ok(Picked::Leased(lease)) => {
-                let (relay, transport, active) =
-                    (self.relay.clone(), self.transport.clone(), active.clone());
-                let delivery = Delivery {
-                    relay,
-                    transport,
-                    active,
-                    lease,
-                    permit,
-                };
-                self.attempts.spawn(delivery.run());
+                self.begin(active, lease, permit);
                 true
             }
             // Another core was faster, and will tell.
@@ -188,38 +187,77 @@ impl Worker {
             if !self.relay.store_writes() {
                 break LOOK_MAX;
             }
-            let Taken { permits, again } = active.lane.take(BATCH, &self.signals);
-            if permits.is_empty() {
-                let again = again.map(|at| at.saturating_duration_since(Instant::now()));
-                break again.map_or(LOOK_MAX, |pause| pause.min(LOOK_MAX));
+            let taken = active.lane.take(BATCH, &self.signals);
+            let again = taken.again.map(|at| {
+                let pause = at.saturating_duration_since(Instant::now());
+                pause.min(LOOK_MAX)
+            });
+            let asked = taken.permits.len();
+            if asked == 0 {
+                break again.unwrap_or(LOOK_MAX);
             }
-            let asked = permits.len();
-            let now = self.relay.clock.now();
-            let until = now.plus(active.route.to.timeout).plus(LEASE_MARGIN);
-            let leases = match self.relay.store.lease(name, now, until, asked).await {
+            let leases = match self.lease(name, active, &taken).await {
                 Ok(leases) => leases,
                 Err(error) => break self.store_failed(name, &error),
             };
-            let leased = leases.len();
-            for (lease, permit) in leases.into_iter().zip(permits) {
-                let (relay, transport, active) =
-                    (self.relay.clone(), self.transport.clone(), active.clone());
-                self.attempts.spawn(
-                    Delivery {
-                        relay,
-                        transport,
-                        active,
-                        lease,
-                        permit,
-                    }
-                    .run(),
-                );
+            let (leased, only) = (leases.len(), taken.which == Which::FreshOnly);
+            for (lease, permit) in leases.into_iter().zip(taken.permits) {
+                self.begin(active, lease, permit);
+            }
+            if only && leased == 0 {
+                // Who comes new wakes us.
+                break again.unwrap_or(LOOK_MAX);
             }
             if leased < asked {
                 break self.until_due(name, leased > 0).await;
             }
         };
         self.view(name).look_at = Instant::now() + pause;
+    }
+
+    async fn lease(
+        &self,
+        name: &LaneName,
+        active: &Active,
+        taken: &Taken,
+    ) -> Result<Vec<Lease>, StoreError> {
+        let store = &self.relay.store;
+        let now = self.relay.clock.now();
+        let until = now.plus(active.route.to.timeout).plus(LEASE_MARGIN);
+        let asked = taken.permits.len();
+        let (fresh, from) = match taken.which {
+            Which::Any => (asked.saturating_sub(taken.again_at_most), 0.0),
+            // Anywhere among them: those that the application stumbles over may lie together.
+            Which::FreshFirst | Which::FreshOnly => (asked, self.relay.random.next_unit()),
+        };
+        let mut leases = match fresh {
+            0 => Vec::new(),
+            some => store.lease_fresh(name, now, until, some, from).await?,
+        };
+        let rest = asked.saturating_sub(leases.len());
+        if rest > 0 && taken.which != Which::FreshOnly {
+            match store.lease(name, now, until, rest).await {
+                Ok(more) => leases.extend(more),
+                // Those that we have must not wait until their leases run out.
+                Err(error) if leases.is_empty() => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(leases)
+    }
+
+    fn begin(&mut self, active: &Arc<Active>, lease: Lease, mut permit: Permit) {
+        if lease.attempt > 1 {
+            permit.again();
+        }
+        let delivery = Delivery {
+            relay: self.relay.clone(),
+            transport: self.transport.clone(),
+            active: active.clone(),
+            lease,
+            permit,
+        };
+        self.attempts.spawn(delivery.run());
     }
 
     /// All that was due is leased: how long until more is.

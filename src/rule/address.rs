@@ -61,7 +61,8 @@ fn nobodys(address: IpAddr) -> bool {
     }
 }
 
-/// Link-local, and the metadata services of AWS (IPv6), Azure and Alibaba Cloud that are not.
+/// Link-local, and the metadata services of AWS, Google and Oracle (IPv6), Azure and Alibaba Cloud
+/// that are not.
 fn is_link_local_or_metadata(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
@@ -69,7 +70,12 @@ fn is_link_local_or_metadata(address: IpAddr) -> bool {
             v4.is_link_local() || metadata.contains(&v4.octets())
         }
         IpAddr::V6(v6) => {
-            v6.is_unicast_link_local() || v6.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
+            let metadata = [
+                [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254],
+                [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254],
+                [0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe],
+            ];
+            v6.is_unicast_link_local() || metadata.contains(&v6.segments())
         }
     }
 }
@@ -228,6 +234,8 @@ mod tests {
             ("168.63.129.16", [false; 3], [true, true, false]),
             ("100.100.100.200", [false; 3], [true, true, false]),
             ("fd00:ec2::254", [false; 3], [true, true, false]),
+            ("fd20:ce::254", [false; 3], [true, true, false]),
+            ("fd00:c1::a9fe:a9fe", [false; 3], [true, true, false]),
             ("fe80::1", [false; 3], [true, true, false]),
             ("0.0.0.0", [false; 3], [false; 3]),
             ("::", [false; 3], [false; 3]),

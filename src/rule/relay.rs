@@ -235,7 +235,7 @@ pub enum OnStatus {
 /// When deliveries to a destination that fails are held back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerRule {
-    /// So many failures in a row, of as many deliveries.
+    /// So many failures in a row, of as many deliveries, and most of the latest results among them.
     pub failures: u32,
     /// The first pause; each further one is twice as long.
     pub first: Duration,

@@ -2,8 +2,11 @@
 //!
 //! The expression sees `event.type`, `event.id`, `event.source`, `event.provider`,
 //! `headers["name"]` (names in lower case), `query["name"]`, and `body`: the JSON or form of the
-//! body, absent when it is neither. What it costs is bounded: no loop in a loop, no regular
-//! expressions, a text of limited length.
+//! body, absent when it is neither. What it costs is bounded: no loop in a loop or over the result
+//! of one, no regular expressions, a text of limited length; and in a loop nothing from outside of
+//! it but to be compared, since `x in body.list` or `body.text.contains(x)` is a loop as well. So it
+//! goes over the body once for each of its steps, and a body that is too large for them ([`MOST`])
+//! is not looked at: the condition gives no answer.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -17,6 +20,13 @@ pub use cel::Value;
 
 /// Longer conditions are refused.
 const LONGEST: usize = 2048;
+
+/// Steps of the expression that go over the body, times its size ([`size`]), at most. One is a few
+/// tenths of a microsecond.
+const MOST: usize = 500_000;
+
+/// Each `+` of texts or lists copies both: what is added up again and again is copied as often.
+const SUMS: usize = 16;
 
 /// What an expression may name.
 pub const VARIABLES: [&str; 4] = ["event", "headers", "query", "body"];
@@ -65,6 +75,8 @@ pub struct When {
     text: Arc<str>,
     program: Arc<Program>,
     reads_body: bool,
+    /// What of it goes over the body.
+    steps: usize,
 }
 
 impl std::fmt::Debug for When {
@@ -134,14 +146,19 @@ impl When {
             text,
             program: &program,
             bound: Vec::new(),
+            in_range: false,
+            counts: false,
             reads_body: false,
+            steps: 0,
+            sums: 0,
         };
         walk.expr(program.expression())?;
-        let reads_body = walk.reads_body;
+        let (reads_body, steps) = (walk.reads_body, walk.steps);
         Ok(When {
             text: Arc::from(text),
             program: Arc::new(program),
             reads_body,
+            steps,
         })
     }
 
@@ -166,13 +183,17 @@ impl When {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), Value::from(value.as_str())))
         .collect();
+        let body = facts.body.as_ref().filter(|_| self.reads_body);
+        if self.steps > 0 && body.is_some_and(|body| size(body) > MOST / self.steps) {
+            return Err(Undecided("the body is too large for it".to_owned()));
+        }
         // A panic in the interpreter must not cost the event.
         let result = catch_unwind(AssertUnwindSafe(|| {
             let mut context = Context::with_env(Arc::clone(&ENV));
             context.add_variable_from_value("event", event);
             context.add_variable_from_value("headers", facts.headers.clone());
             context.add_variable_from_value("query", facts.query.clone());
-            if let Some(body) = facts.body.as_ref().filter(|_| self.reads_body) {
+            if let Some(body) = body {
                 context.add_variable_from_value("body", body.clone());
             }
             self.program.execute(&context)
@@ -187,6 +208,16 @@ impl When {
             Ok(Err(error)) => Err(Undecided(kind(&error).to_owned())),
             Err(_) => Err(Undecided("the evaluation failed".to_owned())),
         }
+    }
+}
+
+/// How many values there are, and one for each 64 bytes of text.
+fn size(value: &Value) -> usize {
+    1 + match value {
+        Value::List(list) => list.iter().map(size).sum(),
+        Value::Map(map) => map.map.values().map(size).sum(),
+        Value::String(text) => text.len() / 64,
+        _ => 0,
     }
 }
 
@@ -229,8 +260,21 @@ struct Walk<'a> {
     program: &'a Program,
     /// Names that loops around have made.
     bound: Vec<&'a str>,
+    /// Within what a loop goes over.
+    in_range: bool,
+    /// In a loop, within something that may take the longer the larger its operands are.
+    counts: bool,
     reads_body: bool,
+    /// What goes over the body: everything in a loop, and what takes whole documents outside of one.
+    steps: usize,
+    sums: usize,
 }
+
+/// Operators that look at no more of their operands than whether they hold.
+const LOGIC: [&str; 5] = ["_&&_", "_||_", "!_", "_?_:_", "@not_strictly_false"];
+
+/// Operators that look at no more of either operand than the other one has.
+const COMPARISONS: [&str; 6] = ["_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_"];
 
 impl<'a> Walk<'a> {
     fn refuse(&self, expr: &IdedExpr, message: String, hint: String) -> WhenError {
@@ -248,6 +292,7 @@ impl<'a> Walk<'a> {
     }
 
     fn expr(&mut self, expr: &'a IdedExpr) -> Result<(), WhenError> {
+        self.steps += usize::from(!self.bound.is_empty());
         match &expr.expr {
             Expr::Unspecified | Expr::Literal(_) => Ok(()),
             Expr::Ident(name) => self.ident(expr, name),
@@ -272,24 +317,51 @@ impl<'a> Walk<'a> {
                     let hint = format!("there are: {}", FUNCTIONS.join(", "));
                     return Err(self.refuse(expr, message, hint));
                 }
-                if let Some(target) = &call.target {
-                    self.expr(target)?;
-                }
-                call.args.iter().try_for_each(|arg| self.expr(arg))
-            }
-            Expr::List(list) => list.elements.iter().try_for_each(|one| self.expr(one)),
-            Expr::Map(map) => self.entries(map.entries.iter().map(|entry| &entry.expr)),
-            Expr::Struct(one) => self.entries(one.entries.iter().map(|entry| &entry.expr)),
-            Expr::Comprehension(loops) => {
-                if !self.bound.is_empty() {
-                    let message = "a loop in a loop".to_owned();
-                    let hint = "a stranger's body would decide how long it takes".to_owned();
+                let name = call.func_name.as_str();
+                self.sums += usize::from(name == "_+_");
+                if self.sums > SUMS {
+                    let message = format!("more than {SUMS} `+`");
+                    let hint = "the application can look closer".to_owned();
                     return Err(self.refuse(expr, message, hint));
                 }
-                // What it loops over stands outside of it, but it would be a loop over a loop's
-                // result, whose length is that of the first: bounded.
+                let plain = |arg: &&IdedExpr| matches!(arg.expr, Expr::Literal(_));
+                let small = COMPARISONS.contains(&name) && call.args.iter().any(|arg| plain(&arg));
+                let free = LOGIC.contains(&name) || name == "_[_]" || name == "size";
+                if self.bound.is_empty() && !free && !small {
+                    self.steps += 1;
+                }
+                let outer = call.args.iter().filter(|arg| self.is_outer(arg)).count();
+                let cheap = LOGIC.contains(&name) || (COMPARISONS.contains(&name) && outer < 2);
+                self.within(!cheap, |walk| {
+                    if let Some(target) = &call.target {
+                        walk.expr(target)?;
+                    }
+                    call.args.iter().try_for_each(|arg| walk.expr(arg))
+                })
+            }
+            Expr::List(list) => self.within(true, |walk| {
+                list.elements.iter().try_for_each(|one| walk.expr(one))
+            }),
+            Expr::Map(map) => self.within(true, |walk| {
+                walk.entries(map.entries.iter().map(|entry| &entry.expr))
+            }),
+            Expr::Struct(one) => self.within(true, |walk| {
+                walk.entries(one.entries.iter().map(|entry| &entry.expr))
+            }),
+            Expr::Comprehension(loops) => {
+                if !self.bound.is_empty() || self.in_range {
+                    let message = match self.in_range {
+                        true => "a loop over the result of a loop",
+                        false => "a loop in a loop",
+                    };
+                    let hint = "a stranger's body would decide how long it takes".to_owned();
+                    return Err(self.refuse(expr, message.to_owned(), hint));
+                }
+                self.in_range = true;
                 self.expr(&loops.iter_range)?;
+                self.in_range = false;
                 self.expr(&loops.accu_init)?;
+                let outside = std::mem::take(&mut self.counts);
                 self.bound.push(&loops.iter_var);
                 self.bound.extend(loops.iter_var2.as_deref());
                 self.bound.push(&loops.accu_var);
@@ -297,8 +369,38 @@ impl<'a> Walk<'a> {
                 self.expr(&loops.loop_step)?;
                 self.expr(&loops.result)?;
                 self.bound.clear();
+                self.counts = outside;
                 Ok(())
             }
+        }
+    }
+
+    /// Looks at operands; `counts`: of something that may take the longer the larger they are.
+    fn within(
+        &mut self,
+        counts: bool,
+        look: impl FnOnce(&mut Self) -> Result<(), WhenError>,
+    ) -> Result<(), WhenError> {
+        let before = self.counts;
+        self.counts |= counts;
+        look(self)?;
+        self.counts = before;
+        Ok(())
+    }
+
+    /// In a loop: names something that the loop has not made.
+    fn is_outer(&self, expr: &IdedExpr) -> bool {
+        match &expr.expr {
+            _ if self.bound.is_empty() => false,
+            Expr::Unspecified | Expr::Literal(_) => false,
+            Expr::Ident(name) => !self.bound.contains(&name.as_str()),
+            Expr::Select(select) => self.is_outer(&select.operand),
+            Expr::Call(call) => {
+                let target = call.target.iter().any(|target| self.is_outer(target));
+                target || call.args.iter().any(|arg| self.is_outer(arg))
+            }
+            // Refused, or looked at by themselves.
+            Expr::List(_) | Expr::Map(_) | Expr::Struct(_) | Expr::Comprehension(_) => false,
         }
     }
 
@@ -320,6 +422,13 @@ impl<'a> Walk<'a> {
             self.reads_body = true;
         }
         let known = |names: &[&str]| names.contains(&name);
+        let large = VARIABLES.contains(&name) && !self.bound.contains(&name);
+        if large && self.counts && !self.bound.is_empty() {
+            let message =
+                format!("`{name}` in a loop may only be compared with what is looped over");
+            let hint = "a stranger's body would decide how long it takes".to_owned();
+            return Err(self.refuse(expr, message, hint));
+        }
         if self.bound.contains(&name) || known(&VARIABLES) || known(&TYPES) {
             return Ok(());
         }
@@ -395,6 +504,59 @@ mod tests {
         assert!(when.reads_body() && !When::parse("event.id == ''").unwrap().reads_body());
     }
 
+    /// Each of these would take as many steps as the body is long, for each element of a list that
+    /// is as long.
+    #[test]
+    fn a_loop_goes_over_the_body_once() {
+        for text in [
+            "body.a.all(x, x in body.a)",
+            "body.a.exists(x, body.b.contains(x))",
+            "body.a.exists(x, body == body)",
+            "body.a.all(x, body.a == body.b)",
+            "body.a.all(x, x == body.s + body.s)",
+            "size(body.a.map(x, body.s + x)) > 1",
+            "body.a.all(x, size(string(body.s)) > x)",
+            "body.a.all(x, event.id.startsWith(x))",
+            "body.a.all(x, headers[x] == 'a')",
+            "body.a.exists(x, [body.b] == x)",
+            "body.a.exists(x, true ? x in query : false)",
+        ] {
+            let error = When::parse(text).expect_err(text);
+            assert!(error.message.contains("in a loop"), "{text}: {error:?}");
+        }
+        for text in [
+            "body.items.exists(i, i == 'b')",
+            "body.items.exists(i, i.currency == body.currency && i.amount >= body.least)",
+            "body.items.all(i, event.type == 'paid' || i.contains('a'))",
+            "body.items.exists(i, i in ['a', 'b'])",
+            "size(body.items.filter(i, i > 1)) > size(body.items)",
+            "body.items.exists(i, body.flag ? i.a in i.b : has(body.x))",
+            "body.a.exists(i, i == 1) && body.b.exists(i, i in [2])",
+        ] {
+            assert!(When::parse(text).is_ok(), "{text}: {:?}", When::parse(text));
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_too_large_for_the_condition_decides_nothing() {
+        let list = |count| Some(Value::from(vec![Value::Int(0); count]));
+        let holds = |text: &str, body| When::parse(text).unwrap().holds(&facts(body));
+        assert_eq!(holds("body.all(x, x == 0)", list(20_000)), Ok(true));
+        assert!(holds("body.all(x, x == 0)", list(130_000)).is_err());
+        let long = format!("body.all(x, {})", vec!["x == 0"; 200].join(" && "));
+        assert_eq!(holds(&long, list(100)), Ok(true));
+        assert!(holds(&long, list(2_000)).is_err());
+        let sum = |count| format!("{} != ''", vec!["body"; count].join("+"));
+        let text = Some(Value::from("a".repeat(200_000)));
+        assert_eq!(holds(&sum(SUMS + 1), text), Ok(true));
+        assert!(When::parse(&sum(SUMS + 2)).is_err());
+        // What reads a member or two does not care.
+        assert_eq!(
+            holds("body[0] == 0 && event.id != ''", list(130_000)),
+            Ok(true)
+        );
+    }
+
     #[test]
     fn faults_name_their_place() {
         let wrong = |text: &str| {
@@ -419,6 +581,10 @@ mod tests {
         assert_eq!(
             wrong("body.a.all(x, body.b.all(y, x == y))").1,
             "a loop in a loop"
+        );
+        assert_eq!(
+            wrong("size(body.a.map(x, x + x).map(x, x + x)) > 1").1,
+            "a loop over the result of a loop"
         );
         assert!(When::parse(&"(".repeat(2000)).is_err());
         assert!(When::parse(&format!("true{}", " ".repeat(3000))).is_err());

@@ -215,6 +215,62 @@ fn value(json: serde_json::Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rule::when::When;
+
+    /// What the worst that is permitted costs: to read the body, and to decide.
+    #[test]
+    #[ignore = "says how long things take"]
+    #[expect(clippy::disallowed_methods, reason = "real time is what is measured")]
+    fn measure_conditions() {
+        const LARGEST: usize = 256 << 10;
+        let list =
+            |one: &str, most: usize| format!("[{}]", vec![one; most / (one.len() + 1)].join(","));
+        let text = |_: &str, most: usize| format!("{{\"s\":\"{}\"}}", "a".repeat(most - 8));
+        type Make<'a> = &'a dyn Fn(&str, usize) -> String;
+        let bodies: [(&str, Make); 4] = [
+            ("0", &list),
+            ("\"\"", &list),
+            ("{\"a\":0}", &list),
+            ("text", &text),
+        ];
+        let chain = |one: &str, by: &str| vec![one; 2000 / (one.len() + by.len())].join(by);
+        let conditions = [
+            "body == []".to_owned(),
+            "body.all(x, x == 0 || true)".to_owned(),
+            format!("body.all(x, {})", chain("x!=1", "&&")),
+            format!("body.all(x, {} || true)", chain("x.a==1", "||")),
+            "size(body.filter(x, true)) > 0".to_owned(),
+            format!("{} || true", chain("size(body.map(x,x))<0", "||")),
+            format!("{} || true", chain("body.all(x,x!=x)", "||")),
+            format!("{} || true", chain("body.exists(x,x!=x)", "||")),
+            format!("{} || true", chain("body!=body", "||")),
+            format!("{} != ''", vec!["body.s"; 17].join("+")),
+        ];
+        for (one, make) in bodies {
+            for text in &conditions {
+                let when = When::parse(text).unwrap_or_else(|e| panic!("{text}: {e:?}"));
+                // The largest that is looked at.
+                for most in (0..12).map(|n| LARGEST >> n) {
+                    let began = std::time::Instant::now();
+                    let body = serde_json::from_str(&make(one, most)).ok().map(value);
+                    let read = began.elapsed();
+                    let facts = Facts {
+                        body,
+                        ..Facts::default()
+                    };
+                    let began = std::time::Instant::now();
+                    let held = when.holds(&facts);
+                    let took = began.elapsed();
+                    let large = held.as_ref().is_err_and(|why| why.0.contains("large"));
+                    if !large {
+                        let shown: String = text.chars().take(32).collect();
+                        eprintln!("{one:8} {most:7} {shown:32} {read:>9.1?} {took:>9.1?} {held:?}");
+                        break;
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn stamps_compare_as_what_they_are() {

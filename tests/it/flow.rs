@@ -390,6 +390,9 @@ fn an_event_goes_to_every_destination_that_wants_it() {
     );
     let undecided = "callseal_conditions_undecided_total{source=\"stripe\"}";
     assert_eq!(gateway.metric(undecided) as u64, 1);
+    let delivered =
+        "callseal_attempts_total{source=\"stripe\",destination=\"unsure\",verdict=\"delivered\"}";
+    assert_eq!(gateway.metric(delivered) as u64, 1);
     // The same payment under another event id, with another content: the first wins.
     assert_eq!(send(&body("evt_2", "pi_1", ",\"more\":1")), 200);
     assert_eq!(gateway.verdicts("stripe", "conflict_dropped"), 1);
@@ -434,6 +437,40 @@ fn a_provider_hears_the_application_where_the_source_wants_it_so() {
     assert_eq!(gateway.events()[0]["state"], "delivered");
 }
 
+/// What is kept of an answer is what all hear of it, also after a restart.
+#[test]
+fn a_large_answer_is_passed_on_whole_or_not_at_all() {
+    const MOST: usize = 16 << 10;
+    let app = App::replying(|delivery| {
+        let more = usize::from(delivery.body == stripe_event("evt_larger"));
+        let body = "x".repeat(MOST + more);
+        format!(
+            "HTTP/1.1 202 Accepted\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes()
+    });
+    let site = Site::new();
+    site.stripe(&app.url("/"), WAITING);
+    let send = |gateway: &crate::harness::Gateway, id: &str| {
+        let body = stripe_event(id);
+        let answer = gateway
+            .client()
+            .post("/stripe", &sign::stripe(&body), &body);
+        (answer.status, answer.body.len())
+    };
+    let gateway = site.start();
+    for _ in 0..2 {
+        assert_eq!(send(&gateway, "evt_large"), (202, MOST));
+        assert_eq!(send(&gateway, "evt_larger"), (200, 0));
+    }
+    gateway.terminate();
+    let gateway = site.start();
+    assert_eq!(send(&gateway, "evt_large"), (202, MOST));
+    assert_eq!(send(&gateway, "evt_larger"), (200, 0));
+    assert_eq!(app.count(), 2);
+}
+
 /// An application that fails is the gateway's to worry about, and what is late comes to nobody.
 #[test]
 fn an_application_that_fails_or_is_late_is_not_the_providers_trouble() {
@@ -462,6 +499,8 @@ fn an_application_that_fails_or_is_late_is_not_the_providers_trouble() {
             .status
     };
     assert_eq!(send("evt_fails"), 200);
+    // The application answers after that time, however long it takes: on a machine that is slow it
+    // is all the same. What happens when is in `relay/tests/answers.rs`, in virtual time.
     assert_eq!(send("evt_late"), 200);
     // It is durable and under way; a duplicate does not send it again.
     assert_eq!(send("evt_late"), 200);

@@ -1,6 +1,6 @@
 //! SIGTERM: stop accepting, finish what is under way, sync, exit 0.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -8,6 +8,20 @@ use rustix::process::Signal;
 use crate::harness::client::{read_response, request};
 use crate::harness::sign::{self, stripe_event};
 use crate::harness::{App, Site, app, eventually};
+
+/// A callback whose sender waits for a word before it sends the body.
+fn asking(body: &[u8]) -> Vec<u8> {
+    let mut headers = sign::stripe(body);
+    headers.push(("Expect".into(), "100-continue".into()));
+    request("POST", "/stripe", &headers, body)
+}
+
+/// Half of it is on the wire, and the gateway is waiting for the rest: it has said so. A connection
+/// of which it has read nothing yet would be idle, and closed at once.
+fn begin(stream: &mut (impl Read + Write), bytes: &[u8]) {
+    stream.write_all(&bytes[..bytes.len() - 5]).unwrap();
+    assert_eq!(read_response(stream).unwrap().status, 100);
+}
 
 #[test]
 fn what_is_under_way_is_finished_and_the_exit_code_is_0() {
@@ -20,11 +34,9 @@ fn what_is_under_way_is_finished_and_the_exit_code_is_0() {
     let mut gateway = site.start();
     let client = gateway.client();
     let body = stripe_event("evt_term");
-    let bytes = request("POST", "/stripe", &sign::stripe(&body), &body);
-    // Half a request is on the wire when the signal comes.
+    let bytes = asking(&body);
     let mut half = client.connect();
-    half.write_all(&bytes[..bytes.len() - 5]).unwrap();
-    std::thread::sleep(Duration::from_millis(100));
+    begin(&mut half, &bytes);
     gateway.signal(Signal::TERM);
     eventually("the port to close", || {
         client.try_connect(None, &[]).is_err().then_some(())
@@ -67,6 +79,8 @@ fn a_stuck_application_does_not_hold_up_the_end() {
     app_is_busy(&gateway);
     assert_eq!(gateway.terminate().code(), Some(0));
     let again = site.start();
+    let owed = "callseal_owed{source=\"stripe\",destination=\"main\"}";
+    assert_eq!(again.metric(owed) as u64, 1);
     assert_eq!(again.events()[0]["state"], "owed");
 }
 
@@ -92,9 +106,9 @@ fn the_drain_time_is_for_both_ends_together() {
     let bytes = request("POST", "/stripe", &sign::stripe(&body), &body);
     assert_eq!(client.raw(&bytes).unwrap().status, 200);
     app_is_busy(&gateway);
+    let bytes = asking(&body);
     let mut half = client.connect();
-    half.write_all(&bytes[..bytes.len() - 5]).unwrap();
-    std::thread::sleep(Duration::from_millis(100));
+    begin(&mut half, &bytes);
     let began = std::time::Instant::now();
     let mut gateway = gateway;
     gateway.signal(Signal::TERM);

@@ -155,6 +155,8 @@ fn documented_paths_and_metrics_exist() {
     };
     drop(metrics.destination_limit.get_or_create(&label));
     drop(metrics.destination_breaker.get_or_create(&label));
+    drop(metrics.owed.get_or_create(&label));
+    drop(metrics.dead.get_or_create(&label));
     let metrics = metrics.encode();
     for word in docs
         .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')

@@ -21,13 +21,25 @@ impl Store for Embedded {
         max: usize,
     ) -> Pending<'a, Result<Vec<Lease>, StoreError>> {
         Box::pin(async move {
-            self.usable()?;
-            if self.shared.words.paused(lane) {
-                return Ok(Vec::new());
-            }
-            let number = self.shared.lanes.known(lane);
+            let number = self.active(lane)?;
             Ok(number.map_or_else(Vec::new, |number| {
                 self.shared.owed.lease(number, now, until, max)
+            }))
+        })
+    }
+
+    fn lease_fresh<'a>(
+        &'a self,
+        lane: &'a LaneName,
+        now: Timestamp,
+        until: Timestamp,
+        max: usize,
+        from: f64,
+    ) -> Pending<'a, Result<Vec<Lease>, StoreError>> {
+        Box::pin(async move {
+            let number = self.active(lane)?;
+            Ok(number.map_or_else(Vec::new, |number| {
+                self.shared.owed.lease_fresh(number, now, until, max, from)
             }))
         })
     }
@@ -141,6 +153,13 @@ impl Store for Embedded {
 
     fn expire(&self, now: Timestamp) -> Pending<'_, Result<Expired, StoreError>> {
         Box::pin(self.expire_now(now))
+    }
+
+    fn by_lane(&self) -> Vec<(LaneName, u64, u64)> {
+        let lanes = self.shared.owed.by_lane().into_iter();
+        lanes
+            .filter_map(|(n, has)| Some((self.shared.lanes.name(n)?, has.owed, has.dead)))
+            .collect()
     }
 
     fn stats(&self) -> Stats {

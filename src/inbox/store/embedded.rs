@@ -273,6 +273,15 @@ impl Embedded {
         }
     }
 
+    /// The number of a lane that may be leased from; none when it is paused or owes nothing.
+    pub(super) fn active(&self, lane: &LaneName) -> Result<Option<u32>, StoreError> {
+        self.usable()?;
+        Ok(match self.shared.words.paused(lane) {
+            true => None,
+            false => self.shared.lanes.known(lane),
+        })
+    }
+
     pub(super) async fn ask<T>(
         &self,
         command: impl FnOnce(Reply<T>) -> Command,

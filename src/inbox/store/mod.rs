@@ -106,6 +106,18 @@ pub trait Store: Send + Sync + 'static {
         max: usize,
     ) -> Pending<'a, Result<Vec<Lease>, StoreError>>;
 
+    /// As `lease`, of deliveries that were never tried. `from` says which come first: 0 the earliest
+    /// due, 0.5 those from the middle of the time between the earliest and now on, and so forth; the
+    /// earlier ones come last.
+    fn lease_fresh<'a>(
+        &'a self,
+        lane: &'a LaneName,
+        now: Timestamp,
+        until: Timestamp,
+        max: usize,
+        from: f64,
+    ) -> Pending<'a, Result<Vec<Lease>, StoreError>>;
+
     /// This one delivery, if it could be leased now: it is due, it is its turn, and nobody has it.
     fn lease_one(
         &self,
@@ -205,6 +217,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Figures for metrics and readiness; cheap.
     fn stats(&self) -> Stats;
+
+    /// How many deliveries each lane owes and how many are dead, of every lane that has or lately had
+    /// any, in no order; cheap.
+    fn by_lane(&self) -> Vec<(LaneName, u64, u64)>;
 
     /// Makes everything durable and stops. Calls after it give [`StoreError::Closed`].
     fn close(&self) -> Pending<'_, Result<(), StoreError>>;

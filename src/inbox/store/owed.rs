@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::vec::IntoIter;
 
 use super::record::{Delivery, Order, Place};
-use super::table::Table;
+use super::table::{Figures, Table};
 use super::{Lease, Picked, State};
 use crate::clock::Timestamp;
 use crate::message::EventId;
@@ -140,19 +140,39 @@ impl Owed {
         let Some(due) = table.due.get(lane as usize) else {
             return Vec::new();
         };
-        let mut places = Vec::new();
-        for (_, place) in due.range(..=(now, LAST)) {
-            if places.len() == max {
-                break;
-            }
-            if table.slot(*place).is_some_and(|slot| !slot.held) {
-                places.push(*place);
-            }
-        }
-        places
-            .into_iter()
-            .filter_map(|place| table.grant(place, until))
-            .collect()
+        let mut fresh = due.fresh.range(..=(now, LAST)).peekable();
+        let mut again = due.again.range(..=(now, LAST)).peekable();
+        // The earlier of both, again and again.
+        let earliest = std::iter::from_fn(|| match (fresh.peek(), again.peek()) {
+            (Some(one), Some(other)) if other < one => again.next(),
+            (Some(_), _) => fresh.next(),
+            (None, _) => again.next(),
+        });
+        let places = table.free(earliest, max);
+        table.grant_all(places, until)
+    }
+
+    /// As `lease`, of what was never tried; first what is due from a part of the time between the
+    /// earliest and now on.
+    pub fn lease_fresh(
+        &self,
+        lane: u32,
+        now: Timestamp,
+        until: Timestamp,
+        max: usize,
+        from: f64,
+    ) -> Vec<Lease> {
+        let mut table = self.table();
+        let Some(due) = table.due.get(lane as usize) else {
+            return Vec::new();
+        };
+        let Some((first, _)) = due.fresh.first().filter(|(first, _)| *first <= now) else {
+            return Vec::new();
+        };
+        let from = first.plus(now.since(*first).mul_f64(from.clamp(0.0, 1.0)));
+        let later = due.fresh.range((from, FIRST)..=(now, LAST));
+        let places = table.free(later.chain(due.fresh.range(..(from, FIRST))), max);
+        table.grant_all(places, until)
     }
 
     /// As `lease`, of one delivery.
@@ -180,7 +200,7 @@ impl Owed {
 
     pub fn next_due(&self, lane: u32) -> Option<Timestamp> {
         let table = self.table();
-        table.due.get(lane as usize)?.first().map(|(when, _)| *when)
+        table.due.get(lane as usize)?.first()
     }
 
     /// Some of a lane wait in this order.
@@ -214,6 +234,12 @@ impl Owed {
         (table.owed, table.dead, oldest)
     }
 
+    /// The same of each lane that ever had any, by its number.
+    pub fn by_lane(&self) -> Vec<(u32, Figures)> {
+        let table = self.table();
+        table.by_lane.iter().map(|(n, f)| (*n, *f)).collect()
+    }
+
     /// The places of all owed deliveries, in no order: to count them per segment after a start.
     pub fn all(&self) -> Vec<Open> {
         let table = self.table();
@@ -221,6 +247,11 @@ impl Owed {
         used.map(|slot| slot.open(&table.orders)).collect()
     }
 }
+
+const FIRST: Place = Place {
+    segment: 0,
+    offset: 0,
+};
 
 const LAST: Place = Place {
     segment: u32::MAX,

@@ -19,14 +19,44 @@ pub(super) struct Table {
     pub(super) by_place: BTreeMap<u32, HashTable<u32>>,
     /// By number of the lane: when, and which. A leased delivery stands here with the end of
     /// its lease. Of those in order with each other, only the one whose turn it is.
-    pub(super) due: Vec<BTreeSet<(Timestamp, Place)>>,
+    pub(super) due: Vec<Due>,
     pub(super) orders: Orders,
     pub(super) leases: HashMap<Place, Granted>,
     /// How many of the owed are so since when.
     pub(super) since: BTreeMap<Timestamp, u32>,
     pub(super) owed: usize,
     pub(super) dead: usize,
+    /// By number of the lane: how many of both it has.
+    pub(super) by_lane: HashMap<u32, Figures>,
     pub(super) next_grant: u64,
+}
+
+/// How many of a lane's deliveries are open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    pub owed: u64,
+    pub dead: u64,
+}
+
+/// What a lane owes, by when it can be given out. Apart: what was never tried, and what was.
+#[derive(Default)]
+pub(super) struct Due {
+    pub(super) fresh: BTreeSet<(Timestamp, Place)>,
+    pub(super) again: BTreeSet<(Timestamp, Place)>,
+}
+
+impl Due {
+    fn of(&mut self, open: &Open) -> &mut BTreeSet<(Timestamp, Place)> {
+        match open.delivery.attempts {
+            0 => &mut self.fresh,
+            _ => &mut self.again,
+        }
+    }
+
+    pub(super) fn first(&self) -> Option<Timestamp> {
+        let firsts = [self.fresh.first(), self.again.first()];
+        firsts.into_iter().flatten().map(|(when, _)| *when).min()
+    }
 }
 
 /// The order that a delivery stands in, if it does: owed, or dead and held.
@@ -143,7 +173,7 @@ impl Table {
     pub(super) fn count(&mut self, open: &Open) {
         match open.delivery.state {
             State::Owed => {
-                self.owe(open.delivery.since);
+                self.owe(open.lane, open.delivery.since);
                 match open.order {
                     None => self.wait(open),
                     Some(order) => {
@@ -153,7 +183,7 @@ impl Table {
                 }
             }
             State::Dead => {
-                self.dead += 1;
+                self.dies(open.lane);
                 // One that holds stays in the order, and is never due.
                 if let Some(order) = open.order.filter(|order| order.hold) {
                     self.orders.enter(open.lane, open.place, order);
@@ -169,17 +199,17 @@ impl Table {
         let when = self.when(open);
         let lane = open.lane as usize;
         if self.due.len() <= lane {
-            self.due.resize_with(lane + 1, BTreeSet::new);
+            self.due.resize_with(lane + 1, Due::default);
         }
         if let Some(due) = self.due.get_mut(lane) {
-            due.insert((when, open.place));
+            due.of(open).insert((when, open.place));
         }
     }
 
     pub(super) fn unwait(&mut self, open: &Open) {
         let when = self.when(open);
         if let Some(due) = self.due.get_mut(open.lane as usize) {
-            due.remove(&(when, open.place));
+            due.of(open).remove(&(when, open.place));
         }
     }
 
@@ -208,8 +238,8 @@ impl Table {
     /// A member is about to stand otherwise: out of the order of dueness and the figures.
     pub(super) fn unturn(&mut self, old: &Open) {
         match old.delivery.state {
-            State::Owed => self.owe_no_more(old.delivery.since),
-            _ => self.dead -= 1,
+            State::Owed => self.owe_no_more(old.lane, old.delivery.since),
+            _ => self.dies_no_more(old.lane),
         }
         if old.delivery.state == State::Owed
             && old
@@ -225,12 +255,12 @@ impl Table {
         let Some(order) = open.order else { return };
         match open.delivery.state {
             State::Owed => {
-                self.owe(open.delivery.since);
+                self.owe(open.lane, open.delivery.since);
                 if self.orders.current(open.lane, order) == Some(open.place) {
                     self.wait(open);
                 }
             }
-            _ => self.dead += 1,
+            _ => self.dies(open.lane),
         }
         self.turn(open.lane, order);
     }
@@ -248,14 +278,14 @@ impl Table {
     pub(super) fn uncount(&mut self, open: &Open) {
         match open.delivery.state {
             State::Owed => {
-                self.owe_no_more(open.delivery.since);
+                self.owe_no_more(open.lane, open.delivery.since);
                 match open.order {
                     None => self.unwait(open),
                     Some(order) => self.step_out(open, order),
                 }
             }
             State::Dead => {
-                self.dead -= 1;
+                self.dies_no_more(open.lane);
                 if let Some(order) = open.order.filter(|order| order.hold) {
                     self.step_out(open, order);
                 }
@@ -264,10 +294,31 @@ impl Table {
         }
     }
 
+    /// The first of these that the writer has no hand on.
+    pub(super) fn free<'a>(
+        &self,
+        places: impl Iterator<Item = &'a (Timestamp, Place)>,
+        max: usize,
+    ) -> Vec<Place> {
+        let free = |place: &Place| self.slot(*place).is_some_and(|slot| !slot.held);
+        places
+            .map(|(_, place)| *place)
+            .filter(free)
+            .take(max)
+            .collect()
+    }
+
+    pub(super) fn grant_all(&mut self, places: Vec<Place>, until: Timestamp) -> Vec<Lease> {
+        places
+            .into_iter()
+            .filter_map(|place| self.grant(place, until))
+            .collect()
+    }
+
     pub(super) fn grant(&mut self, place: Place, until: Timestamp) -> Option<Lease> {
         let open = self.open(place)?;
         let before = self.when(&open);
-        let due = self.due.get_mut(open.lane as usize)?;
+        let due = self.due.get_mut(open.lane as usize)?.of(&open);
         due.remove(&(before, place));
         due.insert((until, place));
         let grant = self.next_grant;
@@ -293,6 +344,7 @@ impl Table {
         if open.delivery.state == State::Owed
             && let Some(due) = self.due.get_mut(open.lane as usize)
         {
+            let due = due.of(&open);
             due.remove(&(lease.until, place));
             due.insert((open.delivery.due, place));
         }
@@ -301,18 +353,30 @@ impl Table {
         }
     }
 
-    pub(super) fn owe(&mut self, since: Timestamp) {
+    pub(super) fn owe(&mut self, lane: u32, since: Timestamp) {
         self.owed += 1;
+        self.by_lane.entry(lane).or_default().owed += 1;
         *self.since.entry(since).or_default() += 1;
     }
 
-    pub(super) fn owe_no_more(&mut self, since: Timestamp) {
+    pub(super) fn owe_no_more(&mut self, lane: u32, since: Timestamp) {
         self.owed -= 1;
+        self.by_lane.entry(lane).or_default().owed -= 1;
         if let Some(count) = self.since.get_mut(&since) {
             *count -= 1;
             if *count == 0 {
                 self.since.remove(&since);
             }
         }
+    }
+
+    pub(super) fn dies(&mut self, lane: u32) {
+        self.dead += 1;
+        self.by_lane.entry(lane).or_default().dead += 1;
+    }
+
+    pub(super) fn dies_no_more(&mut self, lane: u32) {
+        self.dead -= 1;
+        self.by_lane.entry(lane).or_default().dead -= 1;
     }
 }

@@ -78,6 +78,17 @@ async fn one_destination_that_fails_does_not_hold_another() {
     let to_ledger = |seen: &Seen| seen.source == "shop to ledger";
     let tried = stage.scripted.seen().into_iter().filter(to_ledger).count();
     assert!((3..200).contains(&tried), "{tried}");
+    let text = stage.metrics.encode();
+    let counted = |to: &str, verdict: &str| {
+        let line = format!(
+            "callseal_attempts_total{{source=\"shop\",destination=\"{to}\",verdict=\"{verdict}\"}} "
+        );
+        text.lines()
+            .find_map(|l| l.strip_prefix(&line)?.parse().ok())
+    };
+    assert_eq!(counted("main", "delivered"), Some(40));
+    assert_eq!(counted("ledger", "retry"), Some(tried));
+    assert_eq!(counted("main", "retry"), None);
     stage.scripted.always("shop to ledger", Reply::Status(200));
     stage.scripted.always("shop to risk", Reply::Status(200));
     sleep(secs(7200)).await;

@@ -118,7 +118,7 @@ impl World {
         };
         let times = (self.now, self.wall());
         self.throttle.report(grant, report, times, &self.random);
-        self.throttle.end(grant, (true, true), self.now);
+        self.throttle.end(grant, (true, true), false);
     }
 
     /// What this costs in memory, apart from the ids in the store.

@@ -1,5 +1,6 @@
 //! The relay as a whole: in virtual time over a scripted destination, and on real sockets.
 
+mod answers;
 mod application;
 mod destinations;
 mod failing;
@@ -10,6 +11,7 @@ mod logging;
 mod operating;
 mod proxies;
 mod places;
+mod poisoned;
 mod protecting;
 mod scheduling;
 mod simulation;

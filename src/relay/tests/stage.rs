@@ -202,6 +202,8 @@ pub struct Scripted {
 struct ScriptState {
     scripts: HashMap<String, VecDeque<Reply>>,
     defaults: HashMap<String, Reply>,
+    /// By event, before all others.
+    events: HashMap<String, Reply>,
     seen: Vec<Seen>,
     superseded: HashMap<String, String>,
     processes: usize,
@@ -242,6 +244,12 @@ impl Scripted {
             .unwrap()
             .defaults
             .insert(source.into(), reply);
+    }
+
+    /// What this event always gets.
+    pub fn poison(&self, id: EventId, reply: Reply) {
+        let mut state = self.state.lock().unwrap();
+        state.events.insert(id.to_string(), reply);
     }
 
     pub fn seen(&self) -> Vec<Seen> {
@@ -306,8 +314,10 @@ impl Scripted {
         let now = *now;
         let most = state.most.entry(source.clone()).or_default();
         *most = now.max(*most);
-        let scripted = state.scripts.get_mut(&source).and_then(VecDeque::pop_front);
-        let reply = scripted
+        let poisoned = state.events.get(&header("callseal-event")).cloned();
+        let mut scripted = || state.scripts.get_mut(&source)?.pop_front();
+        let reply = poisoned
+            .or_else(&mut scripted)
             .or_else(|| state.defaults.get(&source).cloned())
             .unwrap_or(Reply::Status(200));
         (reply, UnderWay(self, source))

@@ -16,6 +16,7 @@ use crate::relay::client::BODY_MAX;
 use crate::relay::tests::application::{Application, Gateway, OK, Way, quick};
 use crate::relay::tests::stage::{START, event, millis, route, secs};
 use crate::relay::{Route, sign};
+use crate::rule::OnStatus;
 use crate::secret::Secret;
 
 fn codes(attempts: &[Attempt]) -> Vec<&str> {
@@ -342,4 +343,29 @@ async fn an_application_that_says_how_long_it_keeps_a_connection_is_believed() {
     }
     // A second less a second: never used again.
     assert_eq!(application.connections(), 3);
+}
+
+/// A second answer behind the first would be taken for that of the next event, which the application
+/// never took.
+#[tokio::test]
+async fn an_answer_that_nobody_asked_for_is_no_answer_to_the_next_event() {
+    let refused = b"HTTP/1.1 422 No\r\ncontent-length: 0\r\n\r\n".to_vec();
+    let hidden =
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 0\r\n\r\n0\r\n\r\n";
+    for first in [OK, hidden.as_slice()] {
+        let twice = [first, OK].concat();
+        let ways = [Way::Say(twice), Way::Say(refused.clone())];
+        let application = Application::start(ways).await;
+        let mut rule = quick(application.port);
+        rule.relay.main.retry.on_status = vec![(422, 422, OnStatus::Dead)];
+        let gateway = Gateway::start(rule);
+        let (row, _) = gateway.deliver(event("shop")).await;
+        assert_eq!(row.state, State::Delivered);
+        let (row, attempts) = gateway.deliver(event("shop")).await;
+        assert_eq!(
+            (row.state, attempts.last().and_then(|a| a.status)),
+            (State::Dead, Some(422))
+        );
+        assert_eq!(application.connections(), 2);
+    }
 }

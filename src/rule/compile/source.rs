@@ -305,10 +305,10 @@ fn answer(root: &Table<'_>, provider: Option<&Provider>) -> Option<AnswerMode> {
     let within = table.get("within").map(|f| (f.parsed(value::duration), f));
     table.finish();
     let by_application = mode?;
+    let deadline = provider.and_then(|p| p.contract.deadline);
     let time = match within {
         Some((time, field)) => {
             let time = time?;
-            let deadline = provider.and_then(|p| p.contract.deadline);
             if !by_application {
                 field.problems.error(
                     field.key.clone(),
@@ -331,7 +331,8 @@ fn answer(root: &Table<'_>, provider: Option<&Provider>) -> Option<AnswerMode> {
             }
             time
         }
-        None => ANSWER_WITHIN,
+        // A provider that waits no longer itself is left time for the way.
+        None => deadline.map_or(ANSWER_WITHIN, |deadline| ANSWER_WITHIN.min(deadline / 2)),
     };
     Some(if by_application {
         AnswerMode::Destination { within: time }
@@ -340,7 +341,7 @@ fn answer(root: &Table<'_>, provider: Option<&Provider>) -> Option<AnswerMode> {
     })
 }
 
-/// Every provider waits at least so long.
+/// Where the provider does not say that it waits less than twice as long.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
 /// L14: an event that is forgotten while the provider still retries it is accepted twice.

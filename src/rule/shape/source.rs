@@ -75,7 +75,7 @@ fn inbox() -> Shape {
 fn answer() -> Shape {
     Shape::new("answer", "Who answers the provider.")
         .may("mode", words(&known::ANSWER_MODES), "`custody` (without it): the gateway, once the event is on disk; `destination`: the application, where it takes the event in time.")
-        .may("within", DURATION, "How long the application's answer is waited for, shorter than the provider waits; `3s` without it.")
+        .may("within", DURATION, "How long the application's answer is waited for, from the beginning of the callback, shorter than the provider waits; `3s` without it, or half of the provider's time where that is less.")
 }
 
 fn supersede() -> Shape {

@@ -198,3 +198,61 @@ pub(crate) async fn one_delivery_can_be_asked_for((store, _keep): Bench) {
     assert!(matches!(pick(first, 9).await, Ok(Picked::Leased(_))));
     assert_eq!(pick(second, 9).await, Ok(Picked::NotNow));
 }
+
+pub(crate) async fn what_was_never_tried_can_be_asked_for((store, _keep): Bench) {
+    let a = new_id(&*store, event("a", "1", at(0))).await;
+    let b = new_id(&*store, event("b", "1", at(2))).await;
+    let fresh = async |now: u64| -> Vec<EventId> {
+        let leases = store
+            .lease_fresh(&lane(), at(now), at(now + 30), 9, 0.0)
+            .await;
+        leases.unwrap().iter().map(|lease| lease.id).collect()
+    };
+    let retry = |at| Next::Retry { at };
+    let lease = lease_one(&*store, at(1)).await;
+    assert_eq!(lease.id, a);
+    store
+        .settle(lease, attempt(1, Some(503), "status_5xx"), retry(at(1)))
+        .await
+        .unwrap();
+    // The earlier one was tried; the other is not due yet, and under way once it was given.
+    assert_eq!(fresh(1).await, []);
+    assert_eq!(fresh(2).await, [b]);
+    assert_eq!(fresh(3).await, []);
+    let both = store.lease(&lane(), at(32), at(60), 9).await.unwrap();
+    assert_eq!(both.iter().map(|l| l.id).collect::<Vec<_>>(), [a, b]);
+    // An attempt that came to nothing is none.
+    assert_eq!(fresh(60).await, [b]);
+    let c = new_id(&*store, event("c", "1", at(61))).await;
+    let one = store
+        .lease_fresh(&lane(), at(89), at(99), 1, 0.0)
+        .await
+        .unwrap();
+    assert_eq!(one.iter().map(|l| l.id).collect::<Vec<_>>(), [c]);
+    let rest = store.lease(&lane(), at(90), at(99), 9).await.unwrap();
+    assert_eq!(rest.iter().map(|l| l.id).collect::<Vec<_>>(), [a, b]);
+    // A redrive does not make it one that was never tried.
+    let Some(lease) = rest.into_iter().find(|lease| lease.id == a) else {
+        panic!("it was given");
+    };
+    let dead = Next::Dead {
+        reason: "gone".into(),
+    };
+    store
+        .settle(lease, attempt(2, Some(410), "gone"), dead)
+        .await
+        .unwrap();
+    assert_eq!(store.redrive(a, at(91)).await, Ok(Operated::Done));
+    assert_eq!(fresh(92).await, []);
+    assert_eq!(lease_one(&*store, at(92)).await.id, a);
+    // From the middle on, and then the others.
+    let mut ids = Vec::new();
+    for (key, due) in [("d", 100), ("e", 110), ("f", 119)] {
+        ids.push(new_id(&*store, event(key, "1", at(due))).await);
+    }
+    let some = store.lease_fresh(&lane(), at(120), at(150), 1, 0.4).await;
+    assert_eq!(some.unwrap()[0].id, ids[1]);
+    let rest = store.lease_fresh(&lane(), at(120), at(150), 9, 0.6).await;
+    let rest: Vec<EventId> = rest.unwrap().iter().map(|lease| lease.id).collect();
+    assert_eq!((rest[0], rest.contains(&ids[0])), (ids[2], true));
+}

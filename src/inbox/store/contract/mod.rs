@@ -171,6 +171,7 @@ macro_rules! contract_tests {
                 lanes_and_sources_have_orders_of_their_own,
                 an_answer_is_written_down,
                 one_delivery_can_be_asked_for,
+                what_was_never_tried_can_be_asked_for,
                 a_business_key_makes_one_of_two_deliveries,
                 a_conflict_goes_as_the_source_wants,
                 the_latest_about_the_same_is_known,

@@ -84,7 +84,20 @@ impl Store for PlainStore {
         max: usize,
     ) -> Pending<'a, Result<Vec<Lease>, StoreError>> {
         self.answer(Some(Op::Lease), move |inner| {
-            Ok(inner.lease(lane, now, until, max))
+            Ok(inner.lease(lane, now, until, max, None))
+        })
+    }
+
+    fn lease_fresh<'a>(
+        &'a self,
+        lane: &'a LaneName,
+        now: Timestamp,
+        until: Timestamp,
+        max: usize,
+        from: f64,
+    ) -> Pending<'a, Result<Vec<Lease>, StoreError>> {
+        self.answer(Some(Op::Lease), move |inner| {
+            Ok(inner.lease(lane, now, until, max, Some(from)))
         })
     }
 
@@ -178,6 +191,10 @@ impl Store for PlainStore {
 
     fn expire(&self, now: Timestamp) -> Pending<'_, Result<Expired, StoreError>> {
         self.answer(None, move |inner| Ok(inner.expire(now)))
+    }
+
+    fn by_lane(&self) -> Vec<(LaneName, u64, u64)> {
+        self.inner().by_lane()
     }
 
     fn stats(&self) -> Stats {

@@ -245,10 +245,20 @@ impl Inner {
         now: Timestamp,
         until: Timestamp,
         max: usize,
+        fresh_from: Option<f64>,
     ) -> Vec<Lease> {
         let mut due = self.free(lane);
-        due.retain(|(at, _)| *at <= now);
+        let tried = |id: &EventId| {
+            self.entries
+                .get(id)
+                .is_some_and(|entry| !entry.attempts.is_empty())
+        };
+        due.retain(|(at, id)| *at <= now && !(fresh_from.is_some() && tried(id)));
         due.sort_by_key(|(_, id)| (self.entries.get(id).map(|entry| entry.due), *id));
+        if let (Some(from), Some(first)) = (fresh_from, due.iter().map(|(at, _)| *at).min()) {
+            let from = first.plus(now.since(first).mul_f64(from.clamp(0.0, 1.0)));
+            due.sort_by_key(|(at, _)| *at < from);
+        }
         due.truncate(max);
         let mut leases = Vec::with_capacity(due.len());
         for (_, id) in due {
@@ -532,6 +542,18 @@ impl Inner {
         self.entries
             .retain(|id, _| events.contains_key(&id.event()));
         expired
+    }
+
+    pub(super) fn by_lane(&self) -> Vec<(LaneName, u64, u64)> {
+        let mut lanes: HashMap<&LaneName, (u64, u64)> = HashMap::new();
+        for entry in self.entries.values() {
+            let (owed, dead) = lanes.entry(&entry.lane).or_default();
+            *owed += u64::from(entry.state == State::Owed);
+            *dead += u64::from(entry.state == State::Dead);
+        }
+        let each = lanes.into_iter();
+        each.map(|(lane, (owed, dead))| (lane.clone(), owed, dead))
+            .collect()
     }
 
     pub(super) fn stats(&self) -> Stats {

@@ -8,7 +8,7 @@ use lints::{BODY, provider};
 use crate::rule::compile::{compile, compile_provider, count};
 use crate::rule::diagnostic::{Diagnostic, Look, Severity, render};
 use crate::rule::document::{RuleFile, RuleFiles};
-use crate::rule::{GuardMode, Jitter, Rule, RuleSet};
+use crate::rule::{AnswerMode, GuardMode, Jitter, Rule, RuleSet};
 use crate::secret::SecretRef;
 
 fn file(folder: &str, name: &str, text: &str) -> RuleFile {
@@ -60,6 +60,33 @@ forward = "http://127.0.0.1:3000/webhooks/stripe"
 
 fn stripe_and(more: &str) -> String {
     format!("{STRIPE}{more}\n")
+}
+
+/// The application's answer must come before the provider stops waiting (Stripe says of no time,
+/// GitHub of ten seconds, Slack of three).
+#[test]
+fn an_answer_is_waited_for_no_longer_than_the_provider_waits() {
+    let source = |provider: &str, within: &str| {
+        let text = stripe_and(&format!("[answer]\nmode = \"destination\"\n{within}"));
+        text.replace("\"stripe\"", &format!("\"{provider}\""))
+    };
+    let within = |provider: &str, within: &str| match rule(&source(provider, within)).answer {
+        AnswerMode::Destination { within } => within.as_millis(),
+        AnswerMode::Custody => 0,
+    };
+    assert_eq!(within("stripe", ""), 3000);
+    assert_eq!(within("github", ""), 3000);
+    assert_eq!(within("slack", ""), 1500);
+    assert_eq!(within("slack", "within = \"2900ms\""), 2900);
+    assert_eq!(within("stripe", "within = \"1m\""), 60_000);
+    for late in ["3s", "4s", "1h"] {
+        let text = source("slack", &format!("within = \"{late}\""));
+        let faults = compile(files(&[("shop", &text)])).unwrap_err();
+        let codes: Vec<&str> = faults.iter().map(|fault| fault.code).collect();
+        assert_eq!(codes, ["late_answer"], "{late}");
+        let span = faults[0].span.clone();
+        assert_eq!(&text[span], format!("\"{late}\""));
+    }
 }
 
 #[test]
