@@ -159,6 +159,7 @@ pub async fn events(
         event_key: query.key.clone(),
         from: moment("from", query.from.as_ref())?,
         to: moment("to", query.to.as_ref())?,
+        ..Filter::default()
     };
     let after = query
         .cursor

@@ -128,7 +128,10 @@ pub async fn audit(
     query: Result<Query<AuditQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<serde_json::Value>, Problem> {
     let Query(query) = query.map_err(|e| Problem::bad_parameter("query", e.body_text()))?;
-    let page = state.store.audit(query.cursor, limit(query.limit)?).await?;
+    let page = state
+        .store
+        .audit(None, query.cursor, limit(query.limit)?)
+        .await?;
     let entries = page.entries.into_iter().map(|(number, deed)| DeedJson {
         number,
         at: deed.at.to_string(),
@@ -181,6 +184,7 @@ impl Many {
             event_key: self.key.clone(),
             from: moment("from", self.from.as_ref())?,
             to: moment("to", self.to.as_ref())?,
+            ..Filter::default()
         })
     }
 
@@ -257,7 +261,12 @@ async fn operate(
             reason: many.reason.clone(),
         },
         DeedKind::RedriveMany | DeedKind::Redrive => Operation::Redrive,
-        DeedKind::Pause | DeedKind::Resume => {
+        DeedKind::Pause
+        | DeedKind::Resume
+        | DeedKind::Unmask
+        | DeedKind::ReadBody
+        | DeedKind::Reload
+        | DeedKind::SignIn => {
             return Err(Problem::bad_parameter("body", "this is not done to many"));
         }
     };

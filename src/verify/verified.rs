@@ -75,6 +75,16 @@ pub struct Verified {
     payment: Option<Payment>,
 }
 
+/// What [`Verified::into_parts`] gives: the request, the rule, and what was found by it.
+pub type Parts = (
+    RawRequest,
+    Arc<Rule>,
+    Identity,
+    EventPlan,
+    String,
+    Option<Payment>,
+);
+
 /// One message, one signature, one key.
 #[derive(Debug)]
 pub struct Primitive<'k> {
@@ -581,7 +591,15 @@ impl Verified {
         self.payment.as_ref()
     }
 
-    pub fn into_parts(self) -> (RawRequest, Arc<Rule>, Identity, EventPlan, String) {
-        (self.request, self.rule, self.identity, self.plan, self.seal)
+    pub fn into_parts(self) -> Parts {
+        let Verified {
+            request,
+            rule,
+            identity,
+            plan,
+            seal,
+            payment,
+        } = self;
+        (request, rule, identity, plan, seal, payment)
     }
 }

@@ -19,7 +19,7 @@ use super::record::{self, Reader};
 use crate::message::{DestinationName, LaneName, SourceName};
 
 /// Version of what is stored in here; another one is rebuilt, not converted.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// Why the index cannot be used.
 #[derive(Debug)]

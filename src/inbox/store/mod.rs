@@ -14,6 +14,7 @@ use crate::clock::Timestamp;
 use crate::message::{DestinationName, EventId, Headers, LaneName, SourceName};
 
 pub mod disk;
+pub mod payment;
 pub mod record;
 pub mod segment;
 pub mod claims;
@@ -48,6 +49,8 @@ pub(crate) mod contract;
 mod faulty;
 #[cfg(test)]
 mod tests;
+
+pub use payment::PaymentFacts;
 
 /// What a store's methods return: they may wait for a disk or a database.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -143,8 +146,14 @@ pub trait Store: Send + Sync + 'static {
     fn record(&self, deed: Deed) -> Pending<'_, Result<u64, StoreError>>;
 
     /// What operators did, newest first, at most `limit` entries, beginning before the number
-    /// `after`.
-    fn audit(&self, after: Option<u64>, limit: usize) -> Pending<'_, Result<Audit, StoreError>>;
+    /// `after`; with `event`, only to one of its deliveries. May give fewer entries than there are
+    /// and still a cursor, when it had to look at very many.
+    fn audit(
+        &self,
+        event: Option<EventId>,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Pending<'_, Result<Audit, StoreError>>;
 
     /// True when nothing of this lane is leased until it is resumed.
     fn paused(&self, lane: &LaneName) -> bool;
@@ -184,6 +193,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Figures for metrics and readiness; cheap.
     fn stats(&self) -> Stats;
+
+    /// What is owed and dead of one lane; cheap.
+    fn lane_stats(&self, lane: &LaneName) -> LaneStats;
 
     /// Makes everything durable and stops. Calls after it give [`StoreError::Closed`].
     fn close(&self) -> Pending<'_, Result<(), StoreError>>;
@@ -328,6 +340,7 @@ pub struct StoredEvent {
     /// The first event with the same idempotency or business key and another content. Set by the
     /// store.
     pub conflict_of: Option<EventId>,
+    pub payment: Option<PaymentFacts>,
 }
 
 /// What became of an offered event.
@@ -484,16 +497,26 @@ pub enum DeedKind {
     Resume,
     RedriveMany,
     DiscardMany,
+    /// Somebody saw an event without masks.
+    Unmask,
+    /// Somebody took an event's bytes.
+    ReadBody,
+    Reload,
+    SignIn,
 }
 
 impl DeedKind {
-    pub const ALL: [DeedKind; 6] = [
+    pub const ALL: [DeedKind; 10] = [
         DeedKind::Redrive,
         DeedKind::Discard,
         DeedKind::Pause,
         DeedKind::Resume,
         DeedKind::RedriveMany,
         DeedKind::DiscardMany,
+        DeedKind::Unmask,
+        DeedKind::ReadBody,
+        DeedKind::Reload,
+        DeedKind::SignIn,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -504,6 +527,10 @@ impl DeedKind {
             DeedKind::Resume => "resume",
             DeedKind::RedriveMany => "redrive_many",
             DeedKind::DiscardMany => "discard_many",
+            DeedKind::Unmask => "unmask",
+            DeedKind::ReadBody => "read_body",
+            DeedKind::Reload => "reload",
+            DeedKind::SignIn => "sign_in",
         }
     }
 }
@@ -577,15 +604,51 @@ pub enum Operated {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     pub source: Option<SourceName>,
+    /// Name of the provider file, exactly.
+    pub provider: Option<String>,
     pub destination: Option<DestinationName>,
     pub state: Option<State>,
     pub event_type: Option<String>,
     /// The provider's event id, exactly.
     pub event_key: Option<String>,
+    /// The merchant's order number, exactly.
+    pub order: Option<String>,
+    /// The row's reason, exactly.
+    pub reason: Option<String>,
+    /// A part of id, key, type, order, transaction or reason, whatever the case. Every row must be
+    /// read for it, so one call looks at fewer.
+    pub text: Option<String>,
     /// Received at this moment or later.
     pub from: Option<Timestamp>,
     /// Received before this moment.
     pub to: Option<Timestamp>,
+}
+
+impl Filter {
+    /// Rows must be read to know which fit.
+    pub(in crate::inbox::store) fn reads(&self) -> bool {
+        let texts = [
+            &self.provider,
+            &self.event_type,
+            &self.event_key,
+            &self.order,
+            &self.reason,
+            &self.text,
+        ];
+        texts.iter().any(|text| text.is_some())
+    }
+
+    /// What only the texts of a row can say.
+    pub(in crate::inbox::store) fn fits_texts(&self, row: &Row) -> bool {
+        let fits = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|w| w == is);
+        let order = || row.payment.as_ref().and_then(|p| p.order.as_deref());
+        fits(&self.provider, &row.provider)
+            && fits(&self.event_type, &row.event_type)
+            && fits(&self.event_key, &row.event_key)
+            && fits(&self.reason, &row.reason)
+            && (self.order.as_deref()).is_none_or(|wanted| order() == Some(payment::cut(wanted)))
+            && self.text.as_ref().is_none_or(|text| row.says(text))
+    }
 }
 
 /// One delivery in a list.
@@ -607,6 +670,24 @@ pub struct Row {
     pub reason: String,
     pub conflict: bool,
     pub body_bytes: u32,
+    pub payment: Option<PaymentFacts>,
+}
+
+impl Row {
+    /// One of its texts has this in it, whatever the case.
+    fn says(&self, part: &str) -> bool {
+        let part = part.to_lowercase();
+        let has = |text: &str| text.to_lowercase().contains(&part);
+        let paid = |text: fn(&PaymentFacts) -> Option<&String>| {
+            (self.payment.as_ref().and_then(text)).is_some_and(|text| has(text))
+        };
+        has(&self.event_key)
+            || has(&self.event_type)
+            || has(&self.reason)
+            || has(&self.id.to_string())
+            || paid(|p| p.order.as_ref())
+            || paid(|p| p.transaction.as_ref())
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -637,6 +718,14 @@ pub struct Stats {
     pub accepting: bool,
     /// True once the store can never accept again in this process (a sync failed).
     pub failed: bool,
+}
+
+/// Of one lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneStats {
+    pub owed: u64,
+    pub dead: u64,
+    pub oldest_owed: Option<Timestamp>,
 }
 
 /// Why the store could not do it.

@@ -162,6 +162,7 @@ impl Model {
             reason: k.reason.clone(),
             conflict: k.event.conflict_of.is_some(),
             body_bytes: k.event.body.len() as u32,
+            payment: k.event.payment.clone(),
         });
         let mut rows: Vec<Row> = rows
             .filter(|row| {
@@ -179,6 +180,17 @@ impl Model {
                         .event_key
                         .as_ref()
                         .is_none_or(|k| *k == row.event_key)
+                    && filter.order.as_ref().is_none_or(|order| {
+                        let paid = row.payment.as_ref();
+                        paid.and_then(|paid| paid.order.as_ref()) == Some(order)
+                    })
+                    && filter.reason.as_ref().is_none_or(|r| *r == row.reason)
+                    && filter.text.as_ref().is_none_or(|t| {
+                        row.event_key.contains(t)
+                            || row.event_type.contains(t)
+                            || row.reason.contains(t)
+                            || row.id.to_string().contains(t)
+                    })
                     && filter.from.is_none_or(|from| row.received_at >= from)
                     && filter.to.is_none_or(|to| row.received_at < to)
             })
@@ -400,7 +412,7 @@ impl Life {
         let mut found = Vec::new();
         let mut after = None;
         loop {
-            let page = store.audit(after, 7).await.unwrap();
+            let page = store.audit(None, after, 7).await.unwrap();
             assert!(page.entries.len() <= 7);
             found.extend(page.entries);
             after = page.next;
@@ -627,6 +639,15 @@ impl Life {
         }
         if self.pick(4) == 0 {
             filter.event_key = Some(format!("k{}", self.pick(60)));
+        }
+        if self.pick(5) == 0 {
+            filter.order = Some(format!("A-k{}", self.pick(60)));
+        }
+        if self.pick(5) == 0 {
+            filter.reason = Some(["no", "gone", ""][self.pick(3)].into());
+        }
+        if self.pick(5) == 0 {
+            filter.text = Some(["k1", "fun", "on"][self.pick(3)].into());
         }
         if self.pick(4) == 0 {
             filter.from = Some(at(self.random.next_u64() % 3000));
