@@ -35,6 +35,22 @@ impl Problem {
         )
     }
 
+    pub fn not_applicable(why: impl Into<String>) -> Self {
+        Problem::new(StatusCode::CONFLICT, "not_applicable", why)
+    }
+
+    pub fn no_such_source(why: impl Into<String>) -> Self {
+        Problem::new(StatusCode::NOT_FOUND, "no_such_source", why)
+    }
+
+    pub fn no_such_job() -> Self {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "no_such_job",
+            "there is no such job, or no longer",
+        )
+    }
+
     pub fn no_such_event() -> Self {
         Problem::new(
             StatusCode::NOT_FOUND,

@@ -10,7 +10,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use crate::admin::{State, health, router};
+use crate::admin::{State, health, router, sources, stream};
 use crate::inbox::store::{self, Filter};
 use crate::listener::io::{Screen, ScreenedIo};
 use crate::message::SourceName;
@@ -21,6 +21,8 @@ const CONNECTIONS: usize = 64;
 /// For a head, and for a write that makes no progress: who neither asks nor listens gives its
 /// place to who does.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Whether a step of the history is over.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 const GAUGES_EVERY: Duration = Duration::from_secs(10);
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
@@ -40,11 +42,14 @@ pub fn run(listener: std::net::TcpListener, state: State, stop: watch::Receiver<
         // Without it nothing expires and the disk fills: its end is the end of this thread, which
         // the gateway notices.
         let housekeeping = tokio::task::spawn_local(housekeeping(state.clone()));
+        let told = state.clone();
+        let stream = tokio::task::spawn_local(async move { stream::run(&told).await });
         tokio::select! {
             ended = accept(listener, state, stop) => if let Err(error) = ended {
                 tracing::error!(%error, "the admin port ended");
             },
             _ = housekeeping => tracing::error!("the housekeeping ended"),
+            _ = stream => tracing::error!("the stream of news ended"),
         }
     });
 }
@@ -88,13 +93,19 @@ async fn accept(
 }
 
 async fn housekeeping(state: State) {
+    sources::remember(&state).await;
     let mut strays = BTreeSet::new();
+    let mut sample = tokio::time::interval(SAMPLE_EVERY);
     let mut gauges = tokio::time::interval(GAUGES_EVERY);
     let mut expire = tokio::time::interval(EXPIRE_EVERY);
     let mut look = tokio::time::interval(EXPIRE_EVERY);
     loop {
         tokio::select! {
             _ = gauges.tick() => health::refresh(&state),
+            _ = sample.tick() => {
+                let (now, figures) = (state.shared.clock.now(), &state.shared.metrics.figures);
+                state.history.sample(now, figures, |source| sources::gauges(&state, source));
+            }
             _ = look.tick() => strays = look_for_strays(&state, strays).await,
             _ = expire.tick() => match state.store.expire(state.shared.clock.now()).await {
                 Ok(expired) if expired.events > 0 => {

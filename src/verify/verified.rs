@@ -301,6 +301,45 @@ impl Verifier {
         Err(unready("it takes too many steps"))
     }
 
+    /// The same with the fetched keys that are there at `moment`. Nobody is asked for more.
+    pub fn judge_kept(
+        &self,
+        request: &RawRequest,
+        now: Timestamp,
+        moment: Timestamp,
+        known: &mut Known,
+    ) -> Result<Judgement, Rejection> {
+        for _ in 0..MOST_STEPS {
+            let want = match judge(&self.0.rule, &self.0.keys, request, now, known)? {
+                Step::Done(judgement) => return Ok(*judgement),
+                Step::Wanted(want) => want,
+            };
+            let cache = self.0.outside.as_ref().map(|outside| &outside.cache);
+            match (want, cache) {
+                (
+                    Want::Keys {
+                        name, again: false, ..
+                    },
+                    Some(cache),
+                ) => match cache.lookup(&name, moment) {
+                    Lookup::Fresh(keys) | Lookup::Stale(keys) => known.keys.push((name, keys)),
+                    Lookup::Failed(_) | Lookup::Absent => {
+                        return Err(unready(
+                            "its keys are not here, and are not fetched for this",
+                        ));
+                    }
+                },
+                (Want::Keys { .. }, _) => {
+                    return Err(unready("its key is not among those that are here"));
+                }
+                (Want::Confirmation { .. } | Want::Visit { .. }, _) => {
+                    return Err(unready("the provider is not asked again for this"));
+                }
+            }
+        }
+        Err(unready("it takes too many steps"))
+    }
+
     /// The verdict on a request for which nothing has to be asked.
     pub fn judge(&self, request: &RawRequest, now: Timestamp) -> Result<Judgement, Rejection> {
         self.judge_with(request, now, &mut |_| None)
