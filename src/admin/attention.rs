@@ -10,7 +10,7 @@ use crate::admin::sources::SourceJson;
 use crate::clock::Timestamp;
 use crate::inbox::store::Stats;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     Blocker,
@@ -18,7 +18,7 @@ pub enum Severity {
     Note,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Attention {
     pub severity: Severity,
     pub code: &'static str,

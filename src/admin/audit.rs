@@ -10,7 +10,7 @@ use crate::admin::problem::Problem;
 use crate::admin::token::Caller;
 use crate::inbox::store::{Deed, DeedKind, Row};
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditQuery {
     /// Only about this event, or one of its deliveries.
@@ -20,13 +20,13 @@ pub struct AuditQuery {
     limit: Option<usize>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct AuditPage {
     audit: Vec<DeedJson>,
     next: Option<u64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct DeedJson {
     number: u64,
     at: String,

@@ -9,7 +9,7 @@ use crate::admin::audit::{self, DeedJson};
 use crate::admin::auth::operator_only;
 use crate::admin::events::EventJson;
 use crate::admin::parameter::{self, Asked, event_id};
-use crate::admin::payload::{BodyJson, Nothing, plain, shown_headers};
+use crate::admin::payload::{BodyJson, Nothing, masked, plain, shown_headers};
 use crate::admin::problem::Problem;
 use crate::admin::token::{Caller, Role};
 use crate::inbox::store::{Attempt, DeedKind, StoredEvent};
@@ -20,7 +20,7 @@ use crate::verify::want::Known;
 /// Entries of the audit that are shown beside an event.
 const DEEDS: usize = 50;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventQuery {
     /// Without masks: an operator's alone, and in the audit.
@@ -28,7 +28,7 @@ pub struct EventQuery {
     unmask: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct EventDetail {
     #[serde(flatten)]
     event: EventJson,
@@ -48,7 +48,7 @@ pub struct EventDetail {
     deeds: Vec<DeedJson>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct AttemptJson {
     number: u32,
     started_at: String,
@@ -60,7 +60,7 @@ pub struct AttemptJson {
     response: Option<ResponseJson>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct ResponseJson {
     headers: Vec<(String, String)>,
     /// Its beginning, as text.
@@ -69,12 +69,12 @@ pub struct ResponseJson {
 }
 
 impl AttemptJson {
-    fn of(attempt: Attempt, role: Role) -> Self {
+    fn of(attempt: Attempt, role: Role, veil: fn(&str) -> String) -> Self {
         let response = attempt.response.filter(|_| role == Role::Operator);
         AttemptJson {
             response: response.map(|response| ResponseJson {
                 headers: response.headers,
-                body: plain(&String::from_utf8_lossy(&response.body)),
+                body: veil(&plain(&String::from_utf8_lossy(&response.body))),
                 cut: response.cut,
             }),
             number: attempt.number,
@@ -113,24 +113,27 @@ pub async fn event(
     if unmask {
         audit::looked(&state, &caller, DeedKind::Unmask, &row).await?;
     }
+    let veil: fn(&str) -> String = if unmask { str::to_owned } else { masked };
     let history = history.into_iter();
     Ok(Json(EventDetail {
         event: EventJson::from(row),
         deliveries,
         masked: !unmask,
         headers: shown_headers(&stored.headers),
-        body: BodyJson::of(&stored.headers, &stored.body),
+        body: BodyJson::of(&stored.headers, &stored.body, veil),
         peer: stored.peer.to_string(),
         method: stored.method,
-        target: plain(&stored.target),
+        target: veil(&plain(&stored.target)),
         verified: stored.verified,
         conflict_of: stored.conflict_of.map(|id| id.to_string()),
-        history: history.map(|a| AttemptJson::of(a, caller.role)).collect(),
+        history: history
+            .map(|a| AttemptJson::of(a, caller.role, veil))
+            .collect(),
         deeds: deeds.entries.into_iter().map(DeedJson::from).collect(),
     }))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Verification {
     /// `accepted` or `rejected`.
     verdict: &'static str,
@@ -161,7 +164,7 @@ pub async fn verification(
     let mut known = Known::default();
     let at = request.received_at;
     let verdict = verifier.judge_kept(&request, at, state.shared.clock.now(), &mut known);
-    let steps = trace::trace(&Subject {
+    let mut steps = trace::trace(&Subject {
         verifier,
         request: &request,
         now: at,
@@ -170,6 +173,9 @@ pub async fn verification(
         peer_known: true,
         full: false,
     });
+    for fact in steps.iter_mut().flat_map(|step| &mut step.facts) {
+        fact.value = masked(&plain(&fact.value));
+    }
     let replaced = verifier.rule().provider.query_back.as_ref();
     let note = if replaced.is_some_and(|query| query.authoritative) {
         "rules as they are now; the body is the answer of the provider, who was asked, and not what \

@@ -12,13 +12,13 @@ use crate::admin::payload::Nothing;
 use crate::admin::problem::Problem;
 use crate::settings::Settings;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct DoctorJson {
     /// Worst first.
     findings: Vec<Finding>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Finding {
     /// `blocker`, `warning` or `fine`.
     severity: &'static str,

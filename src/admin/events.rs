@@ -15,7 +15,7 @@ use crate::inbox::store::Row;
 use crate::message::EventId;
 
 /// What `/v1/events` may be asked. Text is compared exactly, but for `text`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventsQuery {
     source: Option<String>,
@@ -41,14 +41,14 @@ pub struct EventsQuery {
     limit: Option<usize>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct EventsPage {
     events: Vec<EventJson>,
     /// Give this as `cursor` for the next page; null at the end.
     next: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct EventJson {
     /// Of the delivery; that to `main` has the event's own.
     id: String,
@@ -123,7 +123,7 @@ pub async fn events(
     }))
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GroupsQuery {
     /// `reason`, `source` or `type`.
@@ -144,7 +144,7 @@ pub struct GroupsQuery {
     cursor: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct GroupsPage {
     /// The largest first.
     groups: Vec<GroupJson>,
@@ -154,7 +154,7 @@ pub struct GroupsPage {
     next: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct GroupJson {
     source: String,
     destination: String,
@@ -229,13 +229,13 @@ pub async fn groups(
     let mut after = parameter::cursor(query.cursor.as_deref())?;
     let mut groups: BTreeMap<Group, Tally> = BTreeMap::new();
     let mut looked = 0;
-    // Each page looks at a bounded number of rows, and so do they together.
     for _ in 0..COUNTED / PAGE {
         let page = state.store.list(&filter, after, PAGE).await?;
         looked += page.rows.len() as u64;
         page.rows.iter().for_each(|row| tally(&mut groups, by, row));
         after = page.next;
-        if after.is_none() || groups.len() > GROUPS {
+        // A short page: it has looked at all that one look goes over.
+        if after.is_none() || page.rows.len() < PAGE || groups.len() > GROUPS {
             break;
         }
     }

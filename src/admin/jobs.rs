@@ -50,7 +50,7 @@ impl Progress {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct JobJson {
     id: u64,
     what: &'static str,

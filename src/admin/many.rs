@@ -13,7 +13,8 @@ use crate::admin::State;
 use crate::admin::auth::operator_only;
 use crate::admin::jobs::{Job, JobJson};
 use crate::admin::operate::checked_reason;
-use crate::admin::parameter::{self, Picked, Said};
+use crate::admin::parameter::{self, Asked, Picked, Said};
+use crate::admin::payload::Nothing;
 use crate::admin::problem::Problem;
 use crate::admin::token::{Caller, Role};
 use crate::inbox::store::{Deed, DeedKind, Filter, Operation};
@@ -29,7 +30,7 @@ const RATE: u32 = 100;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Which deliveries, and what with them. `state` is needed, so that nobody means all by mistake.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Many {
     state: String,
@@ -75,14 +76,14 @@ impl Many {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Planned {
     count: u64,
     /// What it would take at the rate.
     seconds: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Begun {
     job: u64,
 }
@@ -208,22 +209,27 @@ async fn collect(state: &State, filter: &Filter) -> Result<Vec<EventId>, Problem
     Ok(ids)
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct JobsPage {
     /// Newest first.
     jobs: Vec<JobJson>,
 }
 
-pub async fn jobs(Extract(state): Extract<State>) -> Json<JobsPage> {
-    Json(JobsPage {
-        jobs: state.jobs.list(),
-    })
+pub async fn jobs(
+    Extract(state): Extract<State>,
+    asked: Asked<Nothing>,
+) -> Result<Json<JobsPage>, Problem> {
+    parameter::query(asked)?;
+    let jobs = state.jobs.list();
+    Ok(Json(JobsPage { jobs }))
 }
 
 pub async fn job(
     Extract(state): Extract<State>,
     Path(id): Path<String>,
+    asked: Asked<Nothing>,
 ) -> Result<Json<JobJson>, Problem> {
+    parameter::query(asked)?;
     let id = id.parse().map_err(|_| Problem::no_such_job())?;
     let job = state.jobs.get(id).ok_or_else(Problem::no_such_job)?;
     Ok(Json(job))

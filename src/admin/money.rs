@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::inbox::store::PaymentFacts;
 
 /// A payment as the API shows it; what the event does not say is null.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct PaymentJson {
     /// The merchant's own order number.
     pub order: Option<String>,

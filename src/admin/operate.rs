@@ -17,7 +17,7 @@ use crate::telemetry::field;
 use crate::telemetry::news::News;
 
 /// `?destination=NAME`: that one alone; else all of the source.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LaneQuery {
     destination: Option<String>,
@@ -26,7 +26,7 @@ pub struct LaneQuery {
     reason: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Paused {
     source: String,
     destination: Option<String>,
@@ -96,7 +96,7 @@ async fn pausing(
     }))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Done {
     id: String,
     state: &'static str,
@@ -111,7 +111,7 @@ pub async fn redrive(
     Ok((StatusCode::ACCEPTED, Json(done)))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reason {
     /// Why, for the audit and the row.

@@ -14,7 +14,7 @@ use crate::admin::payload::Nothing;
 use crate::admin::problem::Problem;
 use crate::telemetry::figures::{Count, Counts};
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Overview {
     version: &'static str,
     started_at: String,
@@ -34,14 +34,14 @@ pub struct Overview {
     attention: Vec<Attention>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct CertificateJson {
     not_after: String,
     subject: String,
 }
 
 /// The figures of the moment; rates and latencies are those of the last five minutes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Moment {
     owed: u64,
     oldest_owed_at: Option<String>,
@@ -52,7 +52,7 @@ pub struct Moment {
 }
 
 /// In a second.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Rates {
     accepted: f64,
     duplicate: f64,
@@ -63,7 +63,7 @@ pub struct Rates {
 }
 
 /// Null when there was nothing to measure.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Latency {
     p50_ms: Option<f64>,
     p99_ms: Option<f64>,

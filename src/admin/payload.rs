@@ -21,7 +21,7 @@ use crate::telemetry::field;
 /// So much of a body is shown.
 const SHOWN: usize = 64 << 10;
 
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct BodyJson {
     /// Its beginning.
     pub text: String,
@@ -34,7 +34,8 @@ pub struct BodyJson {
 }
 
 impl BodyJson {
-    pub fn of(headers: &Headers, body: &Bytes) -> Self {
+    /// `veil` is put over a text.
+    pub fn of(headers: &Headers, body: &Bytes, veil: impl Fn(&str) -> String) -> Self {
         let shown = body.get(..SHOWN).unwrap_or(body);
         let cut = shown.len() < body.len();
         let text = match std::str::from_utf8(shown) {
@@ -49,7 +50,7 @@ impl BodyJson {
         match text {
             Some(text) => BodyJson {
                 kind: kind(headers, text),
-                text: plain(text),
+                text: veil(&plain(text)),
                 cut,
                 encoding: "utf8",
             },
@@ -99,6 +100,38 @@ pub fn plain(text: &str) -> String {
     out
 }
 
+/// The same with numbers as long as a card's and with addresses of e-mail painted over.
+pub fn masked(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let number = rest.find(|c: char| !c.is_ascii_digit() && !matches!(c, ' ' | '-'));
+        let number = rest.get(..number.unwrap_or(rest.len())).unwrap_or_default();
+        let digits = number.bytes().filter(u8::is_ascii_digit).count();
+        let word = rest.find(|c: char| !c.is_alphanumeric() && !"@.+-_%".contains(c));
+        let word = rest.get(..word.unwrap_or(rest.len())).unwrap_or_default();
+        let taken = if first.is_ascii_digit() && (12..=19).contains(&digits) {
+            out.push_str("•••");
+            number.trim_end().len()
+        } else if word.contains('@') {
+            out.push_str("•••");
+            word.len()
+        } else if first.is_ascii_digit() && !number.is_empty() {
+            let plain = number.trim_end_matches([' ', '-']).len();
+            out.push_str(rest.get(..plain).unwrap_or_default());
+            plain
+        } else {
+            // A word that begins here was looked at whole.
+            let plain = word.find(|c: char| c.is_ascii_digit()).filter(|at| *at > 0);
+            let plain = plain.unwrap_or(word.len()).max(first.len_utf8());
+            out.push_str(rest.get(..plain).unwrap_or_default());
+            plain
+        };
+        rest = rest.get(taken..).unwrap_or_default();
+    }
+    out
+}
+
 /// Names in order of arrival; values of sensitive fields are masked.
 pub fn shown_headers(headers: &Headers) -> Vec<(String, String)> {
     let each = headers.iter().map(|(name, value)| {
@@ -130,7 +163,7 @@ fn sensitive(name: &str) -> bool {
     .any(|word| name.contains(word))
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
 
@@ -200,9 +233,9 @@ fn whole(stored: &StoredEvent) -> Bytes {
 mod tests {
     use super::*;
 
-    fn shown(kind: &str, body: &[u8]) -> BodyJson {
+    fn shown(kind: &'static str, body: &[u8]) -> BodyJson {
         let headers = [("content-type", kind)].into_iter().collect();
-        BodyJson::of(&headers, &Bytes::copy_from_slice(body))
+        BodyJson::of(&headers, &Bytes::copy_from_slice(body), str::to_owned)
     }
 
     #[test]
@@ -235,6 +268,23 @@ mod tests {
         let mut spoiled = body;
         spoiled[3] = 0xff;
         assert_eq!(shown("text/plain", &spoiled).encoding, "base64");
+    }
+
+    #[test]
+    fn cards_and_addresses_are_painted_over() {
+        let shown = [
+            (
+                "{\"card\":\"4242 4242 4242 4242\",\"n\":1250}",
+                "{\"card\":\"•••\",\"n\":1250}",
+            ),
+            ("4242424242424242", "•••"),
+            ("pay to jo.doe+x@example.org, now", "pay to •••, now"),
+            ("id_4242-4242-4242-4242 ok 12 34", "id_••• ok 12 34"),
+            ("ä€ 1763805600 é", "ä€ 1763805600 é"),
+        ];
+        for (text, expected) in shown {
+            assert_eq!(masked(text), expected);
+        }
     }
 
     #[test]

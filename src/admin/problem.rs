@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::inbox::store::StoreError;
 
 /// One problem. `type` is left out, which means `about:blank`: the title is that of the status.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Problem {
     pub status: u16,
     pub title: &'static str,

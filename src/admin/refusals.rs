@@ -15,7 +15,7 @@ use crate::admin::reasons;
 use crate::clock::Timestamp;
 use crate::refusals::Refused;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RefusalsQuery {
     source: Option<String>,
@@ -30,13 +30,13 @@ pub struct RefusalsQuery {
     limit: Option<usize>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct RefusalsPage {
     refusals: Vec<RefusalJson>,
     next: Option<u64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct RefusalJson {
     number: u64,
     at: String,
@@ -125,27 +125,27 @@ pub async fn refusals(
     }))
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct GroupsQuery {
+pub struct RefusalGroupsQuery {
     source: Option<String>,
     /// RFC 3339.
     from: Option<String>,
     to: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
-pub struct GroupsPage {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct RefusalGroupsPage {
     /// The largest first.
-    groups: Vec<GroupJson>,
+    groups: Vec<RefusalGroupJson>,
     /// How many are kept of all.
     kept: u64,
     /// How many there were since the start.
     seen: u64,
 }
 
-#[derive(Debug, Serialize)]
-pub struct GroupJson {
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct RefusalGroupJson {
     source: String,
     stage: &'static str,
     reason: &'static str,
@@ -169,8 +169,8 @@ struct Tally {
 
 pub async fn groups(
     Extract(state): Extract<State>,
-    asked: Asked<GroupsQuery>,
-) -> Result<Json<GroupsPage>, Problem> {
+    asked: Asked<RefusalGroupsQuery>,
+) -> Result<Json<RefusalGroupsPage>, Problem> {
     let query = parameter::query(asked)?;
     let wanted = Wanted {
         source: query.source,
@@ -195,9 +195,9 @@ pub async fn groups(
         tally.last = tally.last.max(refused.at);
         tally.peers.insert(refused.peer);
     }
-    let mut groups: Vec<GroupJson> = groups.into_iter().map(group).collect();
+    let mut groups: Vec<RefusalGroupJson> = groups.into_iter().map(group).collect();
     groups.sort_by_key(|group| std::cmp::Reverse(group.count));
-    Ok(Json(GroupsPage {
+    Ok(Json(RefusalGroupsPage {
         groups,
         kept: all.len() as u64,
         seen: kept.seen(),
@@ -206,10 +206,10 @@ pub async fn groups(
 
 fn group(
     ((source, stage, reason), tally): ((&str, &'static str, &'static str), Tally),
-) -> GroupJson {
+) -> RefusalGroupJson {
     let advice = reasons::advice(reason);
     let explain = advice.is_some_and(|advice| advice.explain) && !source.is_empty();
-    GroupJson {
+    RefusalGroupJson {
         source: source.to_owned(),
         stage,
         reason,

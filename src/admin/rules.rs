@@ -15,7 +15,7 @@ use crate::admin::token::Caller;
 use crate::inbox::store::{Deed, DeedKind};
 use crate::rule::{RuleFileDigest, RuleFileKind};
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct RulesJson {
     digest: String,
     loaded_at: String,
@@ -26,14 +26,14 @@ pub struct RulesJson {
     warnings: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct SourceFileJson {
     name: String,
     file: Option<String>,
     digest: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct ProviderFileJson {
     name: String,
     /// Null when no source uses it.
@@ -91,7 +91,7 @@ pub async fn rules(
     }))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct ReloadedJson {
     digest: String,
     /// The rules are others than before; keys and certificate were read anew either way.

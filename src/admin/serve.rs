@@ -42,7 +42,8 @@ pub fn run(listener: std::net::TcpListener, state: State, stop: watch::Receiver<
         // Without it nothing expires and the disk fills: its end is the end of this thread, which
         // the gateway notices.
         let housekeeping = tokio::task::spawn_local(housekeeping(state.clone()));
-        let told = state.clone();
+        let (told, known) = (state.clone(), state.clone());
+        tokio::task::spawn_local(async move { sources::remember(&known).await });
         let stream = tokio::task::spawn_local(async move { stream::run(&told).await });
         tokio::select! {
             ended = accept(listener, state, stop) => if let Err(error) = ended {
@@ -93,7 +94,6 @@ async fn accept(
 }
 
 async fn housekeeping(state: State) {
-    sources::remember(&state).await;
     let mut strays = BTreeSet::new();
     let mut sample = tokio::time::interval(SAMPLE_EVERY);
     let mut gauges = tokio::time::interval(GAUGES_EVERY);

@@ -21,13 +21,13 @@ use crate::telemetry::figures::{Count, SourceFigures};
 /// A key is said to end soon before that.
 pub const SOON: Duration = Duration::from_secs(21 * 86_400);
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct SourcesPage {
     sources: Vec<SourceJson>,
     rules_digest: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct SourceJson {
     pub name: String,
     provider: String,
@@ -58,7 +58,7 @@ pub struct SourceJson {
     pub destinations: Vec<DestinationJson>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct KeyJson {
     /// What the key is called; never the key.
     pub label: String,
@@ -70,7 +70,7 @@ pub struct KeyJson {
 }
 
 /// What the provider promises of itself.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct ContractJson {
     /// Pauses between its tries, where published.
     retries: String,
@@ -78,7 +78,7 @@ pub struct ContractJson {
     deadline_ms: Option<u64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct DestinationJson {
     pub name: String,
     forward: String,

@@ -12,7 +12,7 @@ use crate::admin::sources::gauges;
 use crate::message::SourceName;
 use crate::telemetry::figures::Count;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StatsQuery {
     /// `1h`, `24h` or `7d`.
@@ -20,7 +20,7 @@ pub struct StatsQuery {
     source: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct StatsJson {
     window: &'static str,
     step_seconds: u64,
@@ -32,7 +32,7 @@ pub struct StatsJson {
 
 /// One value a step, the oldest first. Null: the gateway did not run then, or there was nothing to
 /// measure. What is owed and dead is that at the end of the step.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct SeriesJson {
     accepted: Vec<Option<u32>>,
     duplicate: Vec<Option<u32>>,

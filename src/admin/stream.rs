@@ -277,17 +277,13 @@ pub async fn stream(
     asked: Asked<StreamQuery>,
 ) -> Result<Response, Problem> {
     let picked = Picked::of(parameter::query(asked)?)?;
-    if state.shared.metrics.news.watching() >= STREAMS {
-        return Err(too_many());
-    }
+    let news = &state.shared.metrics.news;
+    let watching = news.watch(STREAMS).ok_or_else(too_many)?;
     let (mut sender, body) = Channel::<Bytes, Infallible>::new(16);
     // Heard from here on: what happens before the task begins is not lost.
     let heard = state.stream.sender.subscribe();
     tokio::spawn(async move {
-        let news = state.shared.metrics.news.clone();
-        let Some(_watching) = news.watch(STREAMS) else {
-            return;
-        };
+        let _watching = watching;
         feed(&mut sender, heard, &picked, &Moment::of(&state)).await;
     });
     let headers = [

@@ -1,6 +1,7 @@
 //! What just happened, told to whoever watches. Small messages: the details are looked up by those
 //! who show them. While nobody watches, telling costs one look at a number.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::broadcast;
@@ -60,9 +61,9 @@ impl Default for Newsroom {
 
 /// Somebody watches for as long as this lives.
 #[derive(Debug)]
-pub struct Watching<'n>(&'n Newsroom);
+pub struct Watching(Arc<Newsroom>);
 
-impl Drop for Watching<'_> {
+impl Drop for Watching {
     fn drop(&mut self) {
         self.0.watching.fetch_sub(1, Ordering::Relaxed);
     }
@@ -78,11 +79,11 @@ impl Newsroom {
     }
 
     /// One more watcher; none above `most`.
-    pub fn watch(&self, most: usize) -> Option<Watching<'_>> {
+    pub fn watch(self: &Arc<Self>, most: usize) -> Option<Watching> {
         let order = Ordering::Relaxed;
         let more = |now: usize| (now < most).then_some(now + 1);
         let entered = self.watching.fetch_update(order, order, more);
-        entered.is_ok().then(|| Watching(self))
+        entered.is_ok().then(|| Watching(self.clone()))
     }
 
     pub fn watching(&self) -> usize {
@@ -101,7 +102,7 @@ mod tests {
 
     #[test]
     fn nothing_is_made_for_nobody() {
-        let room = Newsroom::default();
+        let room = Arc::new(Newsroom::default());
         let mut listener = room.listen();
         room.tell(|| unreachable!("nobody watches"));
         let watching = room.watch(1).unwrap();
