@@ -123,6 +123,12 @@ impl Jobs {
             .collect()
     }
 
+    pub fn running(&self) -> usize {
+        let table = self.table();
+        let running = table.values().filter(|p| *p.outcome() == "running");
+        running.count()
+    }
+
     pub fn get(&self, id: u64) -> Option<JobJson> {
         let table = self.table();
         table.get(&id).map(|progress| JobJson::of(id, progress))
@@ -162,10 +168,10 @@ async fn work(state: &State, job: &Job, progress: &Progress) -> &'static str {
     for chunk in job.ids.chunks(64) {
         let mut woken: BTreeSet<SourceName> = BTreeSet::new();
         for id in chunk {
+            sleep_until(next).await;
             if progress.stop.load(Ordering::SeqCst) {
                 return "stopped";
             }
-            sleep_until(next).await;
             next = next.max(Instant::now()) + pause;
             let now = state.shared.clock.now();
             let done = state.store.operate(*id, job.word.clone(), now, None).await;

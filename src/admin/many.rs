@@ -23,6 +23,9 @@ use crate::message::EventId;
 /// Deliveries of one job at most: their ids are in memory.
 const MOST: usize = 1_000_000;
 
+/// Jobs at once.
+const RUNNING: usize = 8;
+
 /// In any second, when the request does not say.
 const RATE: u32 = 100;
 
@@ -131,6 +134,10 @@ async fn operate(
     } else {
         Operation::Redrive
     };
+    if state.jobs.running() >= RUNNING {
+        let detail = format!("{RUNNING} jobs are under way: wait for one, or stop it");
+        return Err(too_many(detail));
+    }
     let ids = collect(&state, &filter).await?;
     if let Some(expected) = many.count.filter(|count| *count != ids.len() as u64) {
         let detail = format!("{} deliveries fit, not {expected}: plan anew", ids.len());

@@ -225,7 +225,7 @@ fn missed(count: u64) -> Option<Message> {
     message("lagged", None, None, &Missed { missed: count })
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StreamQuery {
     source: Option<String>,

@@ -205,6 +205,17 @@ fn dead_letters_are_grouped_redriven_and_discarded() {
         "it has ended"
     );
 
+    let slowly = json!({ "state": "dead", "rate": 1 });
+    let (_, begun) = ask(&gateway, "POST", "/v1/redrive", &slowly.to_string());
+    let job = format!("/v1/jobs/{}", begun["job"]);
+    let (code, stopping) = ask(&gateway, "POST", &format!("{job}/stop"), "");
+    assert_eq!((code, &stopping["id"]), (202, &begun["job"]), "{stopping}");
+    eventually("the job's end", || {
+        (gateway.get(&job)["outcome"] == "stopped").then_some(())
+    });
+    assert!(gateway.get(&job)["done"].as_u64().unwrap() < 3);
+    settled(&gateway, 3);
+
     let id = gateway.get("/v1/events?order=B-2")["events"][0]["id"].clone();
     let discard = format!("/v1/events/{}/discard", id.as_str().unwrap());
     for wrong in ["", "{}", r#"{"reason":" "}"#, r#"{"reason":"x","else":1}"#] {
