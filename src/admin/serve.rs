@@ -42,14 +42,15 @@ pub fn run(listener: std::net::TcpListener, state: State, stop: watch::Receiver<
         // Without it nothing expires and the disk fills: its end is the end of this thread, which
         // the gateway notices.
         let housekeeping = tokio::task::spawn_local(housekeeping(state.clone()));
-        let (told, known) = (state.clone(), state.clone());
-        tokio::task::spawn_local(async move { sources::remember(&known).await });
+        let sampling = tokio::task::spawn_local(sampling(state.clone()));
+        let told = state.clone();
         let stream = tokio::task::spawn_local(async move { stream::run(&told).await });
         tokio::select! {
             ended = accept(listener, state, stop) => if let Err(error) = ended {
                 tracing::error!(%error, "the admin port ended");
             },
             _ = housekeeping => tracing::error!("the housekeeping ended"),
+            _ = sampling => tracing::error!("the sampling ended"),
             _ = stream => tracing::error!("the stream of news ended"),
         }
     });
@@ -93,19 +94,35 @@ async fn accept(
     }
 }
 
+/// Keeps the history, and looks up in the store what it knows of sources that are new.
+async fn sampling(state: State) {
+    let mut sample = tokio::time::interval(SAMPLE_EVERY);
+    let mut known = None;
+    loop {
+        sample.tick().await;
+        let (now, figures) = (state.shared.clock.now(), &state.shared.metrics.figures);
+        let gauges = |source: Option<&SourceName>| sources::gauges(&state, source);
+        state.history.sample(now, figures, gauges);
+        let loaded = state.shared.loaded.load_full();
+        if !known
+            .as_ref()
+            .is_some_and(|known| Arc::ptr_eq(known, &loaded))
+        {
+            known = Some(loaded);
+            let state = state.clone();
+            tokio::task::spawn_local(async move { sources::remember(&state).await });
+        }
+    }
+}
+
 async fn housekeeping(state: State) {
     let mut strays = BTreeSet::new();
-    let mut sample = tokio::time::interval(SAMPLE_EVERY);
     let mut gauges = tokio::time::interval(GAUGES_EVERY);
     let mut expire = tokio::time::interval(EXPIRE_EVERY);
     let mut look = tokio::time::interval(EXPIRE_EVERY);
     loop {
         tokio::select! {
             _ = gauges.tick() => health::refresh(&state),
-            _ = sample.tick() => {
-                let (now, figures) = (state.shared.clock.now(), &state.shared.metrics.figures);
-                state.history.sample(now, figures, |source| sources::gauges(&state, source));
-            }
             _ = look.tick() => strays = look_for_strays(&state, strays).await,
             _ = expire.tick() => match state.store.expire(state.shared.clock.now()).await {
                 Ok(expired) if expired.events > 0 => {

@@ -320,6 +320,9 @@ const REMEMBERED: usize = 50;
 pub async fn remember(state: &State) {
     let figures = &state.shared.metrics.figures;
     for (name, figures) in figures.all() {
+        if figures.last_accepted().is_some() {
+            continue;
+        }
         let filter = crate::inbox::store::Filter {
             source: Some(name),
             ..Default::default()

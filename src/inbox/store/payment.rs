@@ -45,7 +45,7 @@ impl PaymentFacts {
         any.then_some(self)
     }
 
-    pub fn borrowed<'a>(&'a self) -> PaymentFacts<&'a str> {
+    pub fn borrowed(&self) -> PaymentFacts<&str> {
         fn text(text: &Option<String>) -> Option<&str> {
             text.as_deref()
         }

@@ -13,8 +13,9 @@ use crate::message::{DestinationName, EventId, SourceName};
 
 /// Rows that one call looks at, at most.
 const LOOK_MAX: usize = 20_000;
-/// Rows that one call reads from the journal and finds not to fit, at most.
-const READ_MAX: usize = 4_000;
+/// Rows that one call reads from the journal and finds not to fit, at most. Few in tests, so that
+/// they come to this end.
+const READ_MAX: usize = if cfg!(test) { 40 } else { 4_000 };
 /// Rows of a segment in memory that are looked at under one hold of the lock.
 const AT_ONCE: usize = 2_000;
 pub const LIST_MAX: usize = 500;

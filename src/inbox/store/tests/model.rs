@@ -665,8 +665,16 @@ impl Life {
                 break;
             }
         }
-        let counted = store.count(&filter, None).await.unwrap();
-        assert_eq!((counted.count, counted.next), (rows.len() as u64, None));
+        let (mut count, mut after) = (0, None);
+        loop {
+            let counted = store.count(&filter, after).await.unwrap();
+            count += counted.count;
+            after = counted.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(count, rows.len() as u64, "seed {}: {filter:?}", self.seed);
         assert_eq!(
             rows,
             self.model.rows(&filter),
