@@ -20,6 +20,8 @@ use crate::message::{Answer, EventId, SourceName};
 use crate::refusals::{Refusals, Refused};
 use crate::relay::Waker;
 use crate::rule::{AnswerMode, Rule, RuleSet};
+use crate::telemetry::figures::Count;
+use crate::telemetry::news::News;
 use crate::telemetry::{Metrics, SourceLabel, SourceReason, SourceVerdict, field};
 use crate::verify::{Rejection, Verdict, Verified, Verifier};
 
@@ -38,6 +40,18 @@ pub struct Shared {
     pub metrics: Metrics,
     pub refusals: Refusals,
     pub told: Told,
+    pub reloaded: ArcSwap<Reloaded>,
+}
+
+/// How the rules in force came to be, and how the last reload went.
+#[derive(Debug, Default)]
+pub struct Reloaded {
+    /// When the rules in force were taken.
+    pub at: Timestamp,
+    /// Why the last reload failed; none when it did not.
+    pub error: Option<String>,
+    /// What was remarked on the rules in force.
+    pub warnings: Vec<String>,
 }
 
 /// Which sources something was said of lately that is said once a minute.
@@ -108,6 +122,10 @@ impl Pipeline {
         };
         self.undecided(&verified);
         let rule = verified.rule().clone();
+        let figures = &self.shared.metrics.figures;
+        figures.on(Some(&rule.name), |source| {
+            source.sealed(verified.seal(), now);
+        });
         match self.shared.inbox.accept(verified).await {
             Ok(accepted) => self.answered(&rule, accepted, seen.began).await,
             Err(error) => Outcome::Overloaded(error),
@@ -163,7 +181,6 @@ impl Pipeline {
 
     /// One answer, one log line, one count.
     fn conclude(&self, rule: Option<&Arc<Rule>>, outcome: Outcome, seen: &Seen) -> Answer {
-        let source = rule.map_or(String::new(), |rule| rule.name.to_string());
         let (verdict, reason, event, detail) = match &outcome {
             Outcome::Accepted(accepted) | Outcome::Answered(accepted, _) => {
                 let verdict = match accepted.acceptance() {
@@ -188,27 +205,42 @@ impl Pipeline {
             (&outcome, rule)
         {
             match accepted.acceptance() {
-                Acceptance::New(_) | Acceptance::Conflict { .. } => self.waker.wake(&rule.name),
+                Acceptance::New(id) | Acceptance::Conflict { id, .. } => {
+                    self.waker.wake(&rule.name);
+                    let news = &self.shared.metrics.news;
+                    news.tell(|| News::Accepted { id });
+                }
                 Acceptance::Duplicate(_)
                 | Acceptance::Dropped { .. }
                 | Acceptance::Refused { .. } => {}
             }
         }
+        let count = count(&outcome);
         let answer = answer(rule, outcome);
-        self.note(source, verdict, reason, detail, seen);
+        self.note(rule, (verdict, count), reason, detail, seen);
         log(rule, verdict, reason, event, Some(&answer), seen);
         answer
     }
 
     fn note(
         &self,
-        source: String,
-        verdict: &'static str,
+        rule: Option<&Arc<Rule>>,
+        (verdict, count): (&'static str, Option<Count>),
         reason: &'static str,
         detail: String,
         seen: &Seen,
     ) {
         let metrics = &self.shared.metrics;
+        let took = seen.began.elapsed();
+        metrics.figures.on(rule.map(|rule| &rule.name), |source| {
+            if let Some(count) = count {
+                source.callback(count, took, self.shared.clock.now());
+            }
+            if verdict == "conflict" || reason.starts_with("conflict_") {
+                source.conflict();
+            }
+        });
+        let source = rule.map_or(String::new(), |rule| rule.name.to_string());
         metrics
             .callbacks
             .get_or_create(&SourceVerdict {
@@ -221,7 +253,7 @@ impl Pipeline {
             .get_or_create(&SourceLabel {
                 source: source.clone(),
             })
-            .observe(seen.began.elapsed().as_secs_f64());
+            .observe(took.as_secs_f64());
         if reason.is_empty() {
             return;
         }
@@ -232,7 +264,7 @@ impl Pipeline {
                 reason,
             })
             .inc();
-        self.shared.refusals.push(Refused {
+        let number = self.shared.refusals.push(Refused {
             number: 0,
             at: self.shared.clock.now(),
             source,
@@ -243,6 +275,7 @@ impl Pipeline {
             reason,
             detail,
         });
+        metrics.news.tell(|| News::Refused { number });
     }
 }
 
@@ -279,7 +312,8 @@ impl Handler for Pipeline {
             began: Instant::now(),
         };
         let answer = Answer::empty(malformed_status(why));
-        self.note(String::new(), "malformed", why.code(), String::new(), &seen);
+        let verdict = ("malformed", Some(Count::Refused));
+        self.note(None, verdict, why.code(), String::new(), &seen);
         log(None, "malformed", why.code(), None, Some(&answer), &seen);
         answer
     }
@@ -302,10 +336,25 @@ impl Drop for Waiting<'_> {
         }
         let (verdict, reason) = ("unheard", "connection_ended");
         let rule = self.rule.as_ref();
-        let source = rule.map_or(String::new(), |rule| rule.name.to_string());
         self.pipeline
-            .note(source, verdict, reason, String::new(), &self.seen);
+            .note(rule, (verdict, None), reason, String::new(), &self.seen);
         log(rule, verdict, reason, None, None, &self.seen);
+    }
+}
+
+/// None: nothing was decided about a callback.
+fn count(outcome: &Outcome) -> Option<Count> {
+    match outcome {
+        Outcome::Accepted(accepted) | Outcome::Answered(accepted, _) => {
+            Some(match accepted.acceptance() {
+                Acceptance::New(_) | Acceptance::Conflict { .. } => Count::Accepted,
+                Acceptance::Duplicate(_) | Acceptance::Dropped { .. } => Count::Duplicate,
+                Acceptance::Refused { .. } => Count::Rejected,
+            })
+        }
+        Outcome::Challenge(_) => None,
+        Outcome::Refused(_) | Outcome::Overloaded(_) => Some(Count::Refused),
+        Outcome::Rejected(_) => Some(Count::Rejected),
     }
 }
 

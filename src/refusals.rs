@@ -54,8 +54,8 @@ impl Refusals {
         }
     }
 
-    /// Adds one; its number is set here.
-    pub fn push(&self, mut refused: Refused) {
+    /// Adds one; its number is set here, and given back.
+    pub fn push(&self, mut refused: Refused) -> u64 {
         cut(&mut refused.path, PATH_MAX);
         cut(&mut refused.method, METHOD_MAX);
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,6 +65,20 @@ impl Refusals {
             ring.entries.pop_front();
         }
         ring.entries.push_back(refused);
+        ring.count
+    }
+
+    /// The one with this number, while it is kept.
+    pub fn get(&self, number: u64) -> Option<Refused> {
+        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = ring.entries.binary_search_by_key(&number, |r| r.number);
+        at.ok().and_then(|at| ring.entries.get(at)).cloned()
+    }
+
+    /// How many there were since the start.
+    pub fn seen(&self) -> u64 {
+        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        ring.count
     }
 
     /// Newest first, older than number `before`, at most `limit` that `keep` says yes to.

@@ -14,6 +14,9 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::message::{DestinationName, SourceName};
 
+pub mod figures;
+pub mod news;
+
 /// Names of log fields, so that every line says the same thing with the same word.
 pub mod field {
     pub const EVENT: &str = "event";
@@ -155,6 +158,10 @@ pub struct Metrics {
     pub destination_limit: Family<DestinationLabel, Gauge>,
     /// 0 closed, 1 one delivery is being tried, 2 open: it fails, and its deliveries wait.
     pub destination_breaker: Family<DestinationLabel, Gauge>,
+    /// For the admin port's history.
+    pub figures: Arc<figures::Figures>,
+    /// For whoever watches.
+    pub news: Arc<news::Newsroom>,
     registry: Arc<Registry>,
 }
 
@@ -190,6 +197,8 @@ impl Metrics {
             key_fetches: Family::default(),
             destination_limit: Family::default(),
             destination_breaker: Family::default(),
+            figures: Arc::default(),
+            news: Arc::default(),
             registry: Arc::new(Registry::default()),
         };
         // A counter that is there from the start shows its first increase.

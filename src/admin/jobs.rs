@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::admin::State;
 use crate::inbox::store::{Deed, Operated, Operation};
 use crate::message::{EventId, SourceName};
+use crate::telemetry::news::News;
 
 /// Jobs that are remembered after their end.
 const REMEMBERED: usize = 50;
@@ -34,6 +35,7 @@ pub struct Jobs {
 }
 
 struct Progress {
+    id: u64,
     deed: Deed,
     total: u64,
     looked: AtomicU64,
@@ -48,7 +50,7 @@ impl Progress {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct JobJson {
     id: u64,
     what: &'static str,
@@ -64,6 +66,22 @@ pub struct JobJson {
     outcome: &'static str,
 }
 
+impl JobJson {
+    fn of(id: u64, progress: &Progress) -> Self {
+        JobJson {
+            id,
+            what: progress.deed.kind.as_str(),
+            by: progress.deed.by.clone(),
+            begun_at: progress.deed.at.to_string(),
+            filter: progress.deed.detail.clone(),
+            total: progress.total,
+            looked: progress.looked.load(Ordering::SeqCst),
+            done: progress.done.load(Ordering::SeqCst),
+            outcome: *progress.outcome(),
+        }
+    }
+}
+
 impl Jobs {
     fn table(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Progress>>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
@@ -73,6 +91,7 @@ impl Jobs {
     pub fn begin(&self, state: &State, job: Job) -> u64 {
         let id = self.last.fetch_add(1, Ordering::SeqCst) + 1;
         let progress = Arc::new(Progress {
+            id,
             deed: job.deed.clone(),
             total: job.ids.len() as u64,
             looked: AtomicU64::new(0),
@@ -90,24 +109,29 @@ impl Jobs {
             table.remove(&oldest);
         }
         drop(table);
+        state.shared.metrics.news.tell(|| News::Job { id });
         tokio::spawn(run(state.clone(), job, progress));
         id
     }
 
+    /// Newest first.
     pub fn list(&self) -> Vec<JobJson> {
         let table = self.table();
-        let each = table.iter().rev().map(|(id, progress)| JobJson {
-            id: *id,
-            what: progress.deed.kind.as_str(),
-            by: progress.deed.by.clone(),
-            begun_at: progress.deed.at.to_string(),
-            filter: progress.deed.detail.clone(),
-            total: progress.total,
-            looked: progress.looked.load(Ordering::SeqCst),
-            done: progress.done.load(Ordering::SeqCst),
-            outcome: *progress.outcome(),
-        });
-        each.collect()
+        let newest = table.iter().rev();
+        newest
+            .map(|(id, progress)| JobJson::of(*id, progress))
+            .collect()
+    }
+
+    pub fn running(&self) -> usize {
+        let table = self.table();
+        let running = table.values().filter(|p| *p.outcome() == "running");
+        running.count()
+    }
+
+    pub fn get(&self, id: u64) -> Option<JobJson> {
+        let table = self.table();
+        table.get(&id).map(|progress| JobJson::of(id, progress))
     }
 
     /// False when there is none under way with this number.
@@ -133,18 +157,21 @@ async fn run(state: State, job: Job, progress: Arc<Progress>) {
         tracing::error!(error = %error, "the end of a job is not in the audit");
     }
     *progress.outcome() = outcome;
+    let id = progress.id;
+    state.shared.metrics.news.tell(|| News::Job { id });
 }
 
 async fn work(state: &State, job: &Job, progress: &Progress) -> &'static str {
+    let news = &state.shared.metrics.news;
     let pause = Duration::from_secs(1) / job.rate.max(1);
     let mut next = Instant::now();
     for chunk in job.ids.chunks(64) {
         let mut woken: BTreeSet<SourceName> = BTreeSet::new();
         for id in chunk {
+            sleep_until(next).await;
             if progress.stop.load(Ordering::SeqCst) {
                 return "stopped";
             }
-            sleep_until(next).await;
             next = next.max(Instant::now()) + pause;
             let now = state.shared.clock.now();
             let done = state.store.operate(*id, job.word.clone(), now, None).await;
@@ -158,10 +185,22 @@ async fn work(state: &State, job: &Job, progress: &Progress) -> &'static str {
                 Err(error) => return error.code(),
             }
             if let Ok(Some(row)) = state.store.row(*id).await {
+                let (stands, reason) = match &job.word {
+                    Operation::Redrive => ("owed", String::new()),
+                    Operation::Discard { reason } => ("discarded", reason.clone()),
+                };
+                news.tell(|| News::State {
+                    id: *id,
+                    source: row.source.clone(),
+                    state: stands,
+                    reason,
+                    by: job.deed.by.clone(),
+                });
                 woken.insert(row.source);
             }
         }
         woken.iter().for_each(|source| state.relay.wake(source));
+        news.tell(|| News::Job { id: progress.id });
     }
     "done"
 }

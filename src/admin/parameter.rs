@@ -1,13 +1,35 @@
 //! Parameters that several paths take.
 
+use axum::Json;
+use axum::extract::Query;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+
 use crate::admin::problem::Problem;
 use crate::clock::Timestamp;
-use crate::inbox::store::State;
+use crate::inbox::store::{Filter, State};
+use crate::message::{DestinationName, EventId, SourceName};
 
 /// Rows of a page when the request does not say.
 const PAGE: usize = 50;
 /// Most rows of a page.
 const PAGE_MAX: usize = 500;
+/// Longest text that is looked for.
+const TEXT_MAX: usize = 200;
+
+pub type Asked<T> = Result<Query<T>, QueryRejection>;
+pub type Said<T> = Result<Json<T>, JsonRejection>;
+
+/// The query, or what is wrong with it.
+pub fn query<T>(asked: Asked<T>) -> Result<T, Problem> {
+    let Query(query) = asked.map_err(|e| Problem::bad_parameter("query", e.body_text()))?;
+    Ok(query)
+}
+
+/// The body, or what is wrong with it.
+pub fn body<T>(said: Said<T>) -> Result<T, Problem> {
+    let Json(body) = said.map_err(|e| Problem::bad_parameter("body", e.body_text()))?;
+    Ok(body)
+}
 
 pub fn state(text: &str) -> Result<State, Problem> {
     let found = State::ALL.into_iter().find(|state| state.as_str() == text);
@@ -31,5 +53,75 @@ pub fn limit(asked: Option<usize>) -> Result<usize, Problem> {
             "limit",
             format!("{other} is not from 1 to {PAGE_MAX}"),
         )),
+    }
+}
+
+pub fn event_id(name: &str, text: &str) -> Result<EventId, Problem> {
+    text.parse().map_err(|e| Problem::bad_parameter(name, e))
+}
+
+pub fn cursor(text: Option<&str>) -> Result<Option<EventId>, Problem> {
+    text.map(|text| event_id("cursor", text)).transpose()
+}
+
+/// What picks deliveries, as the paths take it. Texts are compared exactly, but for `text`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Picked<'a> {
+    pub source: Option<&'a String>,
+    pub provider: Option<&'a String>,
+    pub destination: Option<&'a String>,
+    pub state: Option<&'a String>,
+    pub kind: Option<&'a String>,
+    pub key: Option<&'a String>,
+    pub order: Option<&'a String>,
+    pub text: Option<&'a String>,
+    pub reason: Option<&'a String>,
+    pub from: Option<&'a String>,
+    pub to: Option<&'a String>,
+}
+
+impl Picked<'_> {
+    pub fn filter(&self) -> Result<Filter, Problem> {
+        if self
+            .text
+            .is_some_and(|text| text.is_empty() || text.len() > TEXT_MAX)
+        {
+            let why = format!("from 1 to {TEXT_MAX} bytes");
+            return Err(Problem::bad_parameter("text", why));
+        }
+        Ok(Filter {
+            source: self.source.map(|name| SourceName::new(name)),
+            provider: self.provider.cloned(),
+            destination: self.destination.map(|name| DestinationName::new(name)),
+            state: self.state.map(|text| state(text)).transpose()?,
+            event_type: self.kind.cloned(),
+            event_key: self.key.cloned(),
+            order: self.order.cloned(),
+            reason: self.reason.cloned(),
+            text: self.text.cloned(),
+            from: moment("from", self.from)?,
+            to: moment("to", self.to)?,
+        })
+    }
+
+    /// For the audit and the list of jobs.
+    pub fn told(&self) -> String {
+        let parts = [
+            ("state", self.state),
+            ("source", self.source),
+            ("provider", self.provider),
+            ("destination", self.destination),
+            ("type", self.kind),
+            ("key", self.key),
+            ("order", self.order),
+            ("text", self.text),
+            ("error", self.reason),
+            ("from", self.from),
+            ("to", self.to),
+        ];
+        let told = parts
+            .iter()
+            .filter_map(|(name, value)| Some(format!("{name}={}", (*value)?)));
+        told.collect::<Vec<String>>().join(" ")
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::inbox::store::StoreError;
 
 /// One problem. `type` is left out, which means `about:blank`: the title is that of the status.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, schemars::JsonSchema)]
 pub struct Problem {
     pub status: u16,
     pub title: &'static str,
@@ -32,6 +32,22 @@ impl Problem {
             StatusCode::BAD_REQUEST,
             "bad_parameter",
             format!("{name}: {why}"),
+        )
+    }
+
+    pub fn not_applicable(why: impl Into<String>) -> Self {
+        Problem::new(StatusCode::CONFLICT, "not_applicable", why)
+    }
+
+    pub fn no_such_source(why: impl Into<String>) -> Self {
+        Problem::new(StatusCode::NOT_FOUND, "no_such_source", why)
+    }
+
+    pub fn no_such_job() -> Self {
+        Problem::new(
+            StatusCode::NOT_FOUND,
+            "no_such_job",
+            "there is no such job, or no longer",
         )
     }
 

@@ -10,7 +10,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use crate::admin::{State, health, router};
+use crate::admin::{State, health, router, sources, stream};
 use crate::inbox::store::{self, Filter};
 use crate::listener::io::{Screen, ScreenedIo};
 use crate::message::SourceName;
@@ -21,6 +21,8 @@ const CONNECTIONS: usize = 64;
 /// For a head, and for a write that makes no progress: who neither asks nor listens gives its
 /// place to who does.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Whether a step of the history is over.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 const GAUGES_EVERY: Duration = Duration::from_secs(10);
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
@@ -40,11 +42,16 @@ pub fn run(listener: std::net::TcpListener, state: State, stop: watch::Receiver<
         // Without it nothing expires and the disk fills: its end is the end of this thread, which
         // the gateway notices.
         let housekeeping = tokio::task::spawn_local(housekeeping(state.clone()));
+        let sampling = tokio::task::spawn_local(sampling(state.clone()));
+        let told = state.clone();
+        let stream = tokio::task::spawn_local(async move { stream::run(&told).await });
         tokio::select! {
             ended = accept(listener, state, stop) => if let Err(error) = ended {
                 tracing::error!(%error, "the admin port ended");
             },
             _ = housekeeping => tracing::error!("the housekeeping ended"),
+            _ = sampling => tracing::error!("the sampling ended"),
+            _ = stream => tracing::error!("the stream of news ended"),
         }
     });
 }
@@ -84,6 +91,27 @@ async fn accept(
             let io = ScreenedIo::new(stream, Screen::Off, PATIENCE, PATIENCE);
             let _ = builder.serve_connection(TokioIo::new(io), service).await;
         });
+    }
+}
+
+/// Keeps the history, and looks up in the store what it knows of sources that are new.
+async fn sampling(state: State) {
+    let mut sample = tokio::time::interval(SAMPLE_EVERY);
+    let mut known = None;
+    loop {
+        sample.tick().await;
+        let (now, figures) = (state.shared.clock.now(), &state.shared.metrics.figures);
+        let gauges = |source: Option<&SourceName>| sources::gauges(&state, source);
+        state.history.sample(now, figures, gauges);
+        let loaded = state.shared.loaded.load_full();
+        if !known
+            .as_ref()
+            .is_some_and(|known| Arc::ptr_eq(known, &loaded))
+        {
+            known = Some(loaded);
+            let state = state.clone();
+            tokio::task::spawn_local(async move { sources::remember(&state).await });
+        }
     }
 }
 

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use crate::inbox::store::{
-    Acceptance, BusinessClaim, Claim, EventVersion, NewEvent, OnConflict, Plan, PlannedDelivery,
-    PlannedOrder, Store, StoreError, StoredEvent,
+    Acceptance, BusinessClaim, Claim, EventVersion, NewEvent, OnConflict, PaymentFacts, Plan,
+    PlannedDelivery, PlannedOrder, Store, StoreError, StoredEvent,
 };
 use crate::message::EventId;
 use crate::rule;
 use crate::verify::Verified;
+use crate::verify::payment::Payment;
 
 /// The inbox: verified events go in, and are durable when it says so.
 #[derive(Clone)]
@@ -51,7 +52,7 @@ impl Inbox {
 }
 
 fn new_event(verified: Verified) -> NewEvent {
-    let (request, rule, identity, plan, seal) = verified.into_parts();
+    let (request, rule, identity, plan, seal, payment) = verified.into_parts();
     let claim = Claim {
         key: identity.key,
         body: identity.content,
@@ -92,6 +93,19 @@ fn new_event(verified: Verified) -> NewEvent {
         event_type: identity.kind,
         verified: seal,
         conflict_of: None,
+        payment: payment.and_then(facts),
     };
     NewEvent::new(event, claim, plan)
+}
+
+fn facts(payment: Payment) -> Option<PaymentFacts> {
+    PaymentFacts {
+        order: payment.order,
+        transaction: payment.transaction,
+        minor: payment.unit == Some("minor"),
+        amount: payment.amount,
+        currency: payment.currency,
+        status: payment.status.map(|status| status.name().to_owned()),
+    }
+    .kept()
 }

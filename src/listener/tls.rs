@@ -203,6 +203,10 @@ impl CurrentIdentity {
     pub fn not_after(&self) -> Timestamp {
         self.0.load().not_after
     }
+
+    pub fn subject(&self) -> String {
+        self.0.load().subject.clone()
+    }
 }
 
 impl ResolvesServerCert for CurrentIdentity {

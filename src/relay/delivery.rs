@@ -9,7 +9,7 @@ use http::StatusCode;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::Timestamp;
-use crate::inbox::store::{Attempt, Lease, Next, Response, StoreError, StoredEvent};
+use crate::inbox::store::{Attempt, Lease, Next, Response, State, StoreError, StoredEvent};
 use crate::message::{EventId, LaneName, SourceName};
 use crate::relay::client::{Answered, KEPT_MAX, Transport};
 use crate::relay::error::AttemptError;
@@ -19,6 +19,7 @@ use crate::relay::retry::{self, Outcome};
 use crate::relay::{Active, Relay, Unwritten, request};
 use crate::rule::AnswerMode;
 use crate::rule::relay::Overtaken;
+use crate::telemetry::news::News;
 use crate::telemetry::{DestinationLabel, DestinationVerdict, field};
 
 /// How much longer than its attempt a lease lasts: time to read the event and to write down what
@@ -122,7 +123,25 @@ impl Delivery {
                 .map(|answered| self.kept(answered.response)),
         };
         let next = self.settle(attempt.clone(), next).await?;
+        self.tell(&attempt, code(outcome), &next);
         Some((next, attempt))
+    }
+
+    fn tell(&self, attempt: &Attempt, error: &'static str, next: &Next) {
+        self.relay.metrics.news.tell(|| News::Attempt {
+            id: self.lease.id,
+            source: self.source().clone(),
+            destination: self.active.route.to.name.clone(),
+            number: attempt.number,
+            status: attempt.status,
+            error,
+            took_ms: u64::try_from(attempt.took.as_millis()).unwrap_or(u64::MAX),
+            state: match next {
+                Next::Delivered => State::Delivered.as_str(),
+                Next::Retry { .. } => State::Owed.as_str(),
+                Next::Dead { .. } => State::Dead.as_str(),
+            },
+        });
     }
 
     /// So much of an answer as is written down: all that the provider may hear, where it hears it.
@@ -166,13 +185,22 @@ impl Delivery {
     async fn supersede(&self, by: EventId) {
         let lease = self.lease.clone();
         match self.relay.store.supersede(lease, by).await {
-            Ok(()) => tracing::info!(
-                { field::EVENT } = %self.lease.id,
-                { field::SOURCE } = %self.source(),
-                { field::DESTINATION } = %self.active.route.to.name,
-                { field::VERDICT } = "superseded",
-                "not sent: {by} is later"
-            ),
+            Ok(()) => {
+                self.relay.metrics.news.tell(|| News::State {
+                    id: self.lease.id,
+                    source: self.source().clone(),
+                    state: State::Superseded.as_str(),
+                    reason: by.to_string(),
+                    by: String::new(),
+                });
+                tracing::info!(
+                    { field::EVENT } = %self.lease.id,
+                    { field::SOURCE } = %self.source(),
+                    { field::DESTINATION } = %self.active.route.to.name,
+                    { field::VERDICT } = "superseded",
+                    "not sent: {by} is later"
+                );
+            }
             // Its lease runs out, and it is looked at again.
             Err(error) => self.store_failed("that it was overtaken is not written down", &error),
         }
@@ -283,6 +311,11 @@ impl Delivery {
             Next::Dead { .. } => "dead",
         };
         let metrics = &self.relay.metrics;
+        let error = code(outcome);
+        metrics.figures.on(Some(self.source()), |source| {
+            source.attempt(error.is_empty(), tried.took);
+        });
+        self.active.lane.ended(error, self.relay.clock.now());
         metrics
             .attempt
             .get_or_create(&label)

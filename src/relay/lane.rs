@@ -28,6 +28,7 @@ use crate::telemetry::{DestinationLabel, Metrics, field};
 pub struct Lane {
     name: LaneName,
     gate: Mutex<Gate>,
+    last: Mutex<Last>,
     limit: Gauge,
     breaker: Gauge,
 }
@@ -37,6 +38,26 @@ struct Gate {
     throttle: Throttle,
     /// Someone wanted more permits than there were.
     wanted: bool,
+}
+
+/// How the last attempts went, since this process began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Last {
+    pub delivered_at: Option<Timestamp>,
+    pub failed_at: Option<Timestamp>,
+    /// Stable code of the last failure; empty before the first.
+    pub error: &'static str,
+}
+
+/// What an operator sees of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Attempts under way, of at most so many.
+    pub under_way: usize,
+    pub limit: usize,
+    /// 0 closed, 1 one delivery is tried, 2 open.
+    pub breaker: i64,
+    pub last: Last,
 }
 
 /// Permits, or how long to wait for one.
@@ -58,6 +79,7 @@ impl Lane {
         Lane {
             name,
             gate: Mutex::default(),
+            last: Mutex::default(),
             limit: metrics.destination_limit.get_or_create(&label).clone(),
             breaker: metrics.destination_breaker.get_or_create(&label).clone(),
         }
@@ -69,6 +91,28 @@ impl Lane {
         let mut gate = self.gate();
         gate.throttle.set(to, wall);
         self.show(&gate.throttle);
+    }
+
+    /// An attempt ended; `error` is empty when it was taken.
+    pub fn ended(&self, error: &'static str, now: Timestamp) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if error.is_empty() {
+            last.delivered_at = Some(now);
+        } else {
+            last.failed_at = Some(now);
+            last.error = error;
+        }
+    }
+
+    pub fn view(&self) -> View {
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let gate = self.gate();
+        View {
+            under_way: gate.throttle.used(),
+            limit: gate.throttle.limit(),
+            breaker: gate.throttle.breaker().gauge(),
+            last,
+        }
     }
 
     /// Permits that are out.

@@ -26,7 +26,7 @@ use crate::message::{LaneName, SourceName};
 use crate::random::Random;
 use crate::relay::answers::Answers;
 use crate::relay::client::{HttpClient, Transport};
-use crate::relay::lane::{Lane, Signals};
+use crate::relay::lane::{Lane, Signals, View};
 use crate::relay::target::Target;
 use crate::rule::{Destination, Rule};
 use crate::secret::Secret;
@@ -215,7 +215,12 @@ impl Relay {
 
     /// Attempts of this lane under way on all cores; none for one that is not there.
     pub fn under_way(&self, lane: &LaneName) -> Option<usize> {
-        self.table.load().get(lane).map(|active| active.lane.used())
+        self.view(lane).map(|view| view.under_way)
+    }
+
+    /// How a lane is doing over all cores; none for one that is not there.
+    pub fn view(&self, lane: &LaneName) -> Option<View> {
+        self.table.load().get(lane).map(|active| active.lane.view())
     }
 
     /// The store writes what is settled, as far as is known.

@@ -48,6 +48,26 @@ pub struct RuleSet {
     pub rules: Vec<Arc<Rule>>,
     /// SHA-256 over the names and texts of all files that made this set.
     pub digest: [u8; 32],
+    /// These files, those of providers only where they are used or written by the operator.
+    pub files: Vec<RuleFileDigest>,
+}
+
+/// A file that made a set of rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleFileDigest {
+    pub kind: RuleFileKind,
+    /// Without `.toml`.
+    pub name: String,
+    /// None: built in.
+    pub path: Option<PathBuf>,
+    /// SHA-256 of its text.
+    pub digest: [u8; 32],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleFileKind {
+    Source,
+    Provider,
 }
 
 /// A source: one provider bound to a path, keys and one or more destinations.

@@ -26,7 +26,7 @@ use crate::rule::Destination;
 use crate::rule::diagnostic::Diagnostic;
 use crate::secret::SecretRef;
 use crate::settings::Settings;
-use crate::telemetry::{Metrics, ResultLabel};
+use crate::telemetry::Metrics;
 use crate::verify::Outside;
 
 mod core;
@@ -34,12 +34,14 @@ mod fault;
 mod prepare;
 #[cfg(test)]
 mod simulation;
+mod reload;
 
 pub use self::core::raise_file_limit;
 pub use fault::Fault;
 pub use prepare::{Prepared, certificate_paths, prepare};
 
 use self::core::{Core, Part, listening};
+use self::reload::Reloader;
 
 /// What a gateway is given besides its settings.
 pub struct Surroundings {
@@ -52,27 +54,19 @@ pub struct Surroundings {
 
 /// A running gateway.
 pub struct Gateway {
-    settings: Settings,
-    settings_file: Option<PathBuf>,
+    reloader: Arc<Reloader>,
     shared: Arc<pipeline::Shared>,
     relay: Arc<Relay>,
     store: Arc<Embedded>,
-    identity: Arc<CurrentIdentity>,
-    certificate: CertificatePaths,
-    clock: Arc<dyn Clock>,
     public: SocketAddr,
     admin: SocketAddr,
     token_file: Option<PathBuf>,
     draining: Arc<AtomicBool>,
-    /// Kept across reloads, with the keys that were fetched.
-    outside: Outside,
     stop: watch::Sender<bool>,
     stop_admin: watch::Sender<bool>,
     broken: watch::Sender<Option<&'static str>>,
     cores: Vec<JoinHandle<()>>,
     admin_thread: Option<JoinHandle<()>>,
-    /// One reload at a time; and the key files for which the last one failed.
-    reloading: std::sync::Mutex<Vec<PathBuf>>,
 }
 
 /// The embedded store as the settings want it.
@@ -156,7 +150,13 @@ impl Gateway {
             metrics: metrics.clone(),
             refusals: Refusals::new(1000),
             told: pipeline::Told::default(),
+            reloaded: ArcSwap::from_pointee(pipeline::Reloaded {
+                at: clock.now(),
+                error: None,
+                warnings: prepared.warnings.iter().map(ToString::to_string).collect(),
+            }),
         });
+        reload::watch_over(&metrics, &shared.loaded.load().rules);
 
         let threads = settings
             .listen
@@ -192,36 +192,50 @@ impl Gateway {
         let draining = Arc::new(AtomicBool::new(false));
         let listening = Arc::new(listening(&settings, tls, metrics, files));
         let token_file = tokens.file().map(PathBuf::from);
+        let reloader = Arc::new(Reloader {
+            settings: settings.clone(),
+            settings_file,
+            shared: shared.clone(),
+            relay: relay.clone(),
+            identity: identity.clone(),
+            certificate,
+            clock: clock.clone(),
+            outside,
+            missed: std::sync::Mutex::default(),
+        });
+        let reload = reloader.clone();
         let admin_state = admin::State {
+            settings: Arc::new(settings),
+            reload: Arc::new(move || {
+                let done = reload.reload();
+                done.map(|_| ()).map_err(|faults| reload::said(&faults))
+            }),
+            history: Arc::new(admin::history::History::new(clock.now())),
+            stream: Arc::default(),
+            started_at: clock.now(),
             shared: shared.clone(),
             store: store.clone(),
             relay: relay.clone(),
             jobs: Default::default(),
             tokens: Arc::new(tokens),
             draining: draining.clone(),
-            certificate: identity.clone(),
+            certificate: identity,
             address: admin_address,
         };
         let mut gateway = Gateway {
-            settings,
-            settings_file,
+            reloader,
             shared,
             relay,
             store,
-            identity,
-            certificate,
-            clock,
             public,
             admin: admin_address,
             token_file,
-            outside,
             draining,
             stop,
             stop_admin,
             broken,
             cores: Vec::new(),
             admin_thread: None,
-            reloading: std::sync::Mutex::default(),
         };
         gateway
             .run(listeners, listening, admin_listener, admin_state)
@@ -242,7 +256,7 @@ impl Gateway {
                 relay: self.relay.clone(),
                 listening: listening.clone(),
                 stop: self.stop.subscribe(),
-                drain: self.settings.limits.drain_timeout,
+                drain: self.settings().limits.drain_timeout,
             };
             let thread = std::thread::Builder::new().name(format!("core-{number}"));
             let part = self.part("a core", &self.stop);
@@ -286,7 +300,7 @@ impl Gateway {
     }
 
     pub fn settings(&self) -> &Settings {
-        &self.settings
+        &self.reloader.settings
     }
 
     /// Where the admin token lies, when it is one that we made.
@@ -299,7 +313,8 @@ impl Gateway {
     }
 
     pub fn certificate(&self) -> (&CertificatePaths, crate::clock::Timestamp) {
-        (&self.certificate, self.identity.not_after())
+        let reloader = &self.reloader;
+        (&reloader.certificate, reloader.identity.not_after())
     }
 
     /// The rules in force.
@@ -314,75 +329,21 @@ impl Gateway {
     /// Reads rules, keys and certificate anew and exchanges them all at once; on any fault the old
     /// ones stay. Requests under way finish with what they began with.
     pub fn reload(&self) -> Result<Vec<Diagnostic>, Vec<Fault>> {
-        let mut missed = self.reloading();
-        let result = self.try_reload();
-        let faults = result.as_ref().err();
-        *missed = faults
-            .into_iter()
-            .flatten()
-            .filter_map(Fault::key_file)
-            .collect();
-        drop(missed);
-        let label = ResultLabel {
-            result: if result.is_ok() { "done" } else { "failed" },
-        };
-        self.shared.metrics.reloads.get_or_create(&label).inc();
-        result
-    }
-
-    fn reloading(&self) -> std::sync::MutexGuard<'_, Vec<PathBuf>> {
-        self.reloading
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    fn try_reload(&self) -> Result<Vec<Diagnostic>, Vec<Fault>> {
-        let mut faults = Vec::new();
-        let before = self.shared.loaded.load();
-        let outside = Some(&self.outside);
-        let prepared = prepare(&self.settings, &self.shared.metrics, Some(&before), outside)
-            .map_err(|found| faults.extend(found))
-            .ok();
-        let identity = Identity::load(&self.certificate, self.clock.now())
-            .map_err(|error| faults.push(Fault::Tls(error)))
-            .ok();
-        if let Err(found) = self.check_settings() {
-            faults.extend(found.into_iter().map(Fault::from));
-        }
-        let (Some(prepared), Some(identity), true) = (prepared, identity, faults.is_empty()) else {
-            return Err(faults);
-        };
-        let expiry = i64::try_from(identity.not_after.as_secs()).unwrap_or(i64::MAX);
-        self.shared.metrics.certificate_expiry.set(expiry);
-        self.identity.replace(identity);
-        self.relay.set_routes(prepared.routes);
-        self.shared.loaded.store(Arc::new(prepared.loaded));
-        Ok(prepared.warnings)
-    }
-
-    /// The settings themselves take effect on the next start; a change is said, not swallowed.
-    fn check_settings(&self) -> Result<(), Vec<Diagnostic>> {
-        let Some(file) = &self.settings_file else {
-            return Ok(());
-        };
-        let (settings, _) = Settings::load(Some(file))?;
-        if settings != self.settings {
-            tracing::warn!(file = %file.display(), "the settings changed: they take effect on the next start");
-        }
-        Ok(())
+        self.reloader.reload()
     }
 
     /// Everything whose change asks for a reload: rule files, key files, certificate, settings.
     pub fn watched(&self) -> Vec<PathBuf> {
+        let reloader = &self.reloader;
         let mut paths = vec![
-            self.settings.rules.clone(),
-            self.settings.rules.join("providers"),
-            self.certificate.cert.clone(),
-            self.certificate.key.clone(),
+            reloader.settings.rules.clone(),
+            reloader.settings.rules.join("providers"),
+            reloader.certificate.cert.clone(),
+            reloader.certificate.key.clone(),
         ];
-        paths.extend(self.settings_file.clone());
+        paths.extend(reloader.settings_file.clone());
         // Keys of rules that are not in force, since these files were missing or wrong.
-        paths.extend(self.reloading().iter().cloned());
+        paths.extend(reloader.missed().iter().cloned());
         for rule in &self.loaded().rules.rules {
             let secrets = rule
                 .keys

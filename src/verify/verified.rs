@@ -75,6 +75,16 @@ pub struct Verified {
     payment: Option<Payment>,
 }
 
+/// What [`Verified::into_parts`] gives: the request, the rule, and what was found by it.
+pub type Parts = (
+    RawRequest,
+    Arc<Rule>,
+    Identity,
+    EventPlan,
+    String,
+    Option<Payment>,
+);
+
 /// One message, one signature, one key.
 #[derive(Debug)]
 pub struct Primitive<'k> {
@@ -285,6 +295,45 @@ impl Verifier {
                 }
                 Want::Visit { request } => {
                     known.visited = visited(&answers(&request).ok_or_else(nobody)?)?;
+                }
+            }
+        }
+        Err(unready("it takes too many steps"))
+    }
+
+    /// The same with the fetched keys that are there at `moment`. Nobody is asked for more.
+    pub fn judge_kept(
+        &self,
+        request: &RawRequest,
+        now: Timestamp,
+        moment: Timestamp,
+        known: &mut Known,
+    ) -> Result<Judgement, Rejection> {
+        for _ in 0..MOST_STEPS {
+            let want = match judge(&self.0.rule, &self.0.keys, request, now, known)? {
+                Step::Done(judgement) => return Ok(*judgement),
+                Step::Wanted(want) => want,
+            };
+            let cache = self.0.outside.as_ref().map(|outside| &outside.cache);
+            match (want, cache) {
+                (
+                    Want::Keys {
+                        name, again: false, ..
+                    },
+                    Some(cache),
+                ) => match cache.lookup(&name, moment) {
+                    Lookup::Fresh(keys) | Lookup::Stale(keys) => known.keys.push((name, keys)),
+                    Lookup::Failed(_) | Lookup::Absent => {
+                        return Err(unready(
+                            "its keys are not here, and are not fetched for this",
+                        ));
+                    }
+                },
+                (Want::Keys { .. }, _) => {
+                    return Err(unready("its key is not among those that are here"));
+                }
+                (Want::Confirmation { .. } | Want::Visit { .. }, _) => {
+                    return Err(unready("the provider is not asked again for this"));
                 }
             }
         }
@@ -581,7 +630,15 @@ impl Verified {
         self.payment.as_ref()
     }
 
-    pub fn into_parts(self) -> (RawRequest, Arc<Rule>, Identity, EventPlan, String) {
-        (self.request, self.rule, self.identity, self.plan, self.seal)
+    pub fn into_parts(self) -> Parts {
+        let Verified {
+            request,
+            rule,
+            identity,
+            plan,
+            seal,
+            payment,
+        } = self;
+        (request, rule, identity, plan, seal, payment)
     }
 }

@@ -11,6 +11,7 @@
 mod harness;
 
 mod admin;
+mod api;
 mod authoritative;
 mod catalogue;
 mod challenges;

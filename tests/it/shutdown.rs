@@ -86,7 +86,8 @@ fn a_stuck_application_does_not_hold_up_the_end() {
 
 fn app_is_busy(gateway: &crate::harness::Gateway) {
     eventually("an attempt under way", || {
-        (gateway.get("/v1/sources")["sources"][0]["under_way"] == 1).then_some(())
+        (gateway.get("/v1/sources")["sources"][0]["destinations"][0]["under_way"] == 1)
+            .then_some(())
     });
 }
 

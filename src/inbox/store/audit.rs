@@ -32,16 +32,26 @@ pub enum DeedKind {
     Resume,
     RedriveMany,
     DiscardMany,
+    /// Somebody saw an event without masks.
+    Unmask,
+    /// Somebody took an event's bytes.
+    ReadBody,
+    Reload,
+    SignIn,
 }
 
 impl DeedKind {
-    pub const ALL: [DeedKind; 6] = [
+    pub const ALL: [DeedKind; 10] = [
         DeedKind::Redrive,
         DeedKind::Discard,
         DeedKind::Pause,
         DeedKind::Resume,
         DeedKind::RedriveMany,
         DeedKind::DiscardMany,
+        DeedKind::Unmask,
+        DeedKind::ReadBody,
+        DeedKind::Reload,
+        DeedKind::SignIn,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -52,6 +62,10 @@ impl DeedKind {
             DeedKind::Resume => "resume",
             DeedKind::RedriveMany => "redrive_many",
             DeedKind::DiscardMany => "discard_many",
+            DeedKind::Unmask => "unmask",
+            DeedKind::ReadBody => "read_body",
+            DeedKind::Reload => "reload",
+            DeedKind::SignIn => "sign_in",
         }
     }
 }

@@ -12,7 +12,7 @@ use super::record::{
 };
 use crate::clock::Timestamp;
 
-pub const ROWS: usize = 48;
+pub const ROWS: usize = 46;
 pub const CLAIMS: usize = 140;
 pub const BLOCKS: usize = 300;
 pub const REFS: usize = 900;
@@ -135,7 +135,7 @@ fn checksum(key: &[u8], value: &[u8]) -> u32 {
 }
 
 pub fn encode_rows(rows: &[StoredRow]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(rows.len() * 66);
+    let mut out = Vec::with_capacity(rows.len() * 74);
     for StoredRow { row, open } in rows {
         let kind = record::state_code(row.stands.state) | if open.is_some() { 0x80 } else { 0 };
         out.push(kind);
@@ -143,6 +143,8 @@ pub fn encode_rows(rows: &[StoredRow]) -> Vec<u8> {
         put_u32(&mut out, row.lane);
         put_u32(&mut out, row.type_hash);
         put_u32(&mut out, row.key_hash);
+        put_u32(&mut out, row.provider_hash);
+        put_u32(&mut out, row.order_hash);
         put_u64(&mut out, row.received_at.as_millis());
         put_place(&mut out, row.stands.last);
         if let Some(open) = open {
@@ -167,6 +169,8 @@ pub fn decode_rows(bytes: &[u8]) -> Option<Vec<StoredRow>> {
             lane: r.u32()?,
             type_hash: r.u32()?,
             key_hash: r.u32()?,
+            provider_hash: r.u32()?,
+            order_hash: r.u32()?,
             received_at: Timestamp::from_millis(r.u64()?),
             stands: Stands {
                 state: record::state_of(kind & 0x7f)?,
@@ -362,6 +366,8 @@ mod tests {
                 lane: 2,
                 type_hash: 3,
                 key_hash: 4,
+                provider_hash: 5,
+                order_hash: 6,
                 received_at: Timestamp::from_secs(5),
                 stands: Stands {
                     state: State::Dead,

@@ -108,8 +108,13 @@ impl Store for Embedded {
         Box::pin(self.ask(move |reply| Command::Record(deed, reply)))
     }
 
-    fn audit(&self, after: Option<u64>, limit: usize) -> Pending<'_, Result<Audit, StoreError>> {
-        Box::pin(self.look(move |shared| shared.audit_page(after, limit)))
+    fn audit(
+        &self,
+        event: Option<EventId>,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Pending<'_, Result<Audit, StoreError>> {
+        Box::pin(self.look(move |shared| shared.audit_page(event, after, limit)))
     }
 
     fn paused(&self, lane: &LaneName) -> bool {
@@ -158,7 +163,7 @@ impl Store for Embedded {
     fn by_lane(&self) -> Vec<(LaneName, u64, u64)> {
         let lanes = self.shared.owed.by_lane().into_iter();
         lanes
-            .filter_map(|(n, has)| Some((self.shared.lanes.name(n)?, has.owed, has.dead)))
+            .filter_map(|(n, owed, dead)| Some((self.shared.lanes.name(n)?, owed, dead)))
             .collect()
     }
 
@@ -183,6 +188,13 @@ impl Store for Embedded {
             accepting: !failed && !flags.closed.load(Ordering::SeqCst) && shared.room.accepting(),
             failed,
         }
+    }
+
+    fn lane_stats(&self, lane: &LaneName) -> LaneStats {
+        let number = self.shared.lanes.known(lane);
+        number.map_or_else(LaneStats::default, |number| {
+            self.shared.owed.lane_figures(number)
+        })
     }
 
     fn close(&self) -> Pending<'_, Result<(), StoreError>> {

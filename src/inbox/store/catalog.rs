@@ -25,6 +25,9 @@ pub struct RowState {
     pub lane: u32,
     pub type_hash: u32,
     pub key_hash: u32,
+    pub provider_hash: u32,
+    /// Of the order number; 0 where there is none.
+    pub order_hash: u32,
     pub received_at: Timestamp,
     pub stands: Stands,
 }
@@ -43,6 +46,10 @@ impl RowState {
             lane,
             type_hash: text_hash(meta.event_type.as_ref()),
             key_hash: text_hash(meta.event_key.as_ref()),
+            provider_hash: text_hash(meta.provider.as_ref()),
+            order_hash: (meta.payment.as_ref())
+                .and_then(|payment| payment.order.as_ref())
+                .map_or(0, |order| text_hash(order.as_ref())),
             received_at: meta.received_at,
             stands: Stands { state, last: None },
         }

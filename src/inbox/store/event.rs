@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::PaymentFacts;
 use crate::clock::Timestamp;
 use crate::message::{DestinationName, EventId, Headers, SourceName};
 
@@ -115,6 +116,7 @@ pub struct StoredEvent {
     /// The first event with the same idempotency or business key and another content. Set by the
     /// store.
     pub conflict_of: Option<EventId>,
+    pub payment: Option<PaymentFacts>,
 }
 
 /// What became of an offered event.

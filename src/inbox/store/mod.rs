@@ -15,6 +15,7 @@ pub mod audit;
 pub mod listing;
 pub mod fault;
 pub mod disk;
+pub mod payment;
 pub mod record;
 pub mod segment;
 pub mod claims;
@@ -68,7 +69,8 @@ pub use event::{
     PlannedOrder, StoredEvent, Unstored,
 };
 pub use fault::{StoreError, Unavailable};
-pub use listing::{Counted, Expired, Filter, Page, Row, Stats};
+pub use listing::{Counted, Expired, Filter, LaneStats, Page, Row, Stats};
+pub use payment::PaymentFacts;
 
 /// What a store's methods return: they may wait for a disk or a database.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -176,8 +178,14 @@ pub trait Store: Send + Sync + 'static {
     fn record(&self, deed: Deed) -> Pending<'_, Result<u64, StoreError>>;
 
     /// What operators did, newest first, at most `limit` entries, beginning before the number
-    /// `after`.
-    fn audit(&self, after: Option<u64>, limit: usize) -> Pending<'_, Result<Audit, StoreError>>;
+    /// `after`; with `event`, only to one of its deliveries. May give fewer entries than there are
+    /// and still a cursor, when it had to look at very many.
+    fn audit(
+        &self,
+        event: Option<EventId>,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Pending<'_, Result<Audit, StoreError>>;
 
     /// True when nothing of this lane is leased until it is resumed.
     fn paused(&self, lane: &LaneName) -> bool;
@@ -221,6 +229,9 @@ pub trait Store: Send + Sync + 'static {
     /// How many deliveries each lane owes and how many are dead, of every lane that has or lately had
     /// any, in no order; cheap.
     fn by_lane(&self) -> Vec<(LaneName, u64, u64)>;
+
+    /// What is owed and dead of one lane; cheap.
+    fn lane_stats(&self, lane: &LaneName) -> LaneStats;
 
     /// Makes everything durable and stops. Calls after it give [`StoreError::Closed`].
     fn close(&self) -> Pending<'_, Result<(), StoreError>>;

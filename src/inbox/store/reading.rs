@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::catalog::{RowState, Rows, Stands, is_open, text_hash};
+use super::payment;
 use super::record::{self, Kind, Place, Step};
 use super::segment::{FrameRead, MetaRead};
 use super::shared::{Shared, reading};
@@ -12,6 +13,9 @@ use crate::message::{DestinationName, EventId, SourceName};
 
 /// Rows that one call looks at, at most.
 const LOOK_MAX: usize = 20_000;
+/// Rows that one call reads from the journal and finds not to fit, at most. Few in tests, so that
+/// they come to this end.
+const READ_MAX: usize = if cfg!(test) { 40 } else { 4_000 };
 /// Rows of a segment in memory that are looked at under one hold of the lock.
 const AT_ONCE: usize = 2_000;
 pub const LIST_MAX: usize = 500;
@@ -141,6 +145,7 @@ impl Shared {
             reason: step.map(|step| step.reason).unwrap_or_default(),
             conflict: conflict_of.is_some(),
             body_bytes: meta.body_bytes,
+            payment: meta.payment,
         }))
     }
 
@@ -192,6 +197,7 @@ impl Shared {
         };
         let mut rows = Vec::new();
         let mut next = None;
+        let mut read = 0;
         if limit == 0 {
             return Ok(Page::default());
         }
@@ -200,7 +206,14 @@ impl Shared {
                 let Some(row) = self.show(segment, &found)? else {
                     continue;
                 };
-                if !exact(filter, &row) {
+                if !filter.fits_texts(&row) {
+                    read += 1;
+                    if read >= READ_MAX {
+                        return Ok(Page {
+                            rows,
+                            next: Some(row.id),
+                        });
+                    }
                     continue;
                 }
                 if rows.len() == limit {
@@ -236,14 +249,23 @@ impl Shared {
             looked: 0,
         };
         let mut counted = Counted::default();
-        let texts = filter.event_type.is_some() || filter.event_key.is_some();
+        let mut read = 0;
         while let Some(chunk) = scan.chunk(&wanted)? {
-            if !texts {
+            if !filter.reads() {
                 counted.count += chunk.len() as u64;
             }
-            for (segment, found) in chunk.iter().filter(|_| texts) {
+            for (segment, found) in chunk.iter().filter(|_| filter.reads()) {
                 let row = self.show(*segment, found)?;
-                counted.count += u64::from(row.is_some_and(|row| exact(filter, &row)));
+                counted.count += u64::from(row.is_some_and(|row| filter.fits_texts(&row)));
+                read += 1;
+                if read >= READ_MAX {
+                    let place = Place {
+                        segment: *segment,
+                        offset: found.offset,
+                    };
+                    counted.next = Some(place.with_tag(0));
+                    return Ok(counted);
+                }
             }
             if scan.looked >= COUNT_MAX {
                 counted.next = scan.at.map(|place| place.with_tag(0));
@@ -253,15 +275,22 @@ impl Shared {
         Ok(counted)
     }
 
-    pub fn audit_page(&self, after: Option<u64>, limit: usize) -> Result<Audit, StoreError> {
+    pub fn audit_page(
+        &self,
+        event: Option<EventId>,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Audit, StoreError> {
         let limit = limit.clamp(1, LIST_MAX);
-        let mut audit = Audit::default();
-        for (n, (number, place)) in self.words.page(after, limit).into_iter().enumerate() {
-            if n == limit {
-                // There is one more: the next page begins after the last of this.
-                audit.next = audit.entries.last().map(|(number, _)| *number);
-                break;
-            }
+        let (places, next) = match event {
+            Some(event) => self.words.page_of(event, after, limit),
+            None => self.words.page(after, limit),
+        };
+        let mut audit = Audit {
+            next,
+            ..Audit::default()
+        };
+        for (number, place) in places {
             // One that was carried forward meanwhile is found at its new place the next time.
             if let Some(word) = self.word(place)?.filter(|word| word.number == number) {
                 audit.entries.push((number, word.deed));
@@ -292,18 +321,14 @@ impl Shared {
 /// Rows that one call counts, at most.
 const COUNT_MAX: usize = 200_000;
 
-/// What the hashes of a row leave open.
-fn exact(filter: &Filter, row: &Row) -> bool {
-    let fits = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|w| w == is);
-    fits(&filter.event_type, &row.event_type) && fits(&filter.event_key, &row.event_key)
-}
-
 struct Wanted<'a> {
     filter: &'a Filter,
     /// Numbers of lanes; none: all.
     lanes: Option<BTreeSet<u32>>,
     type_hash: Option<u32>,
     key_hash: Option<u32>,
+    provider_hash: Option<u32>,
+    order_hash: Option<u32>,
 }
 
 impl<'a> Wanted<'a> {
@@ -324,6 +349,8 @@ impl<'a> Wanted<'a> {
             lanes,
             type_hash: filter.event_type.as_deref().map(text_hash),
             key_hash: filter.event_key.as_deref().map(text_hash),
+            provider_hash: filter.provider.as_deref().map(text_hash),
+            order_hash: filter.order.as_deref().map(payment::cut).map(text_hash),
         })
     }
 }
@@ -339,6 +366,8 @@ impl Wanted<'_> {
                 .is_none_or(|state| state == row.stands.state)
             && self.type_hash.is_none_or(|hash| hash == row.type_hash)
             && self.key_hash.is_none_or(|hash| hash == row.key_hash)
+            && (self.provider_hash).is_none_or(|hash| hash == row.provider_hash)
+            && self.order_hash.is_none_or(|hash| hash == row.order_hash)
             && self.filter.from.is_none_or(|from| row.received_at >= from)
             && self.filter.to.is_none_or(|to| row.received_at < to)
     }

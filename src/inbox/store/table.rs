@@ -22,20 +22,24 @@ pub(super) struct Table {
     pub(super) due: Vec<Due>,
     pub(super) orders: Orders,
     pub(super) leases: HashMap<Place, Granted>,
-    /// How many of the owed are so since when.
-    pub(super) since: BTreeMap<Timestamp, u32>,
-    pub(super) owed: usize,
-    pub(super) dead: usize,
-    /// By number of the lane: how many of both it has.
-    pub(super) by_lane: HashMap<u32, Figures>,
+    /// By number of the lane.
+    pub(super) figures: Vec<Figures>,
     pub(super) next_grant: u64,
 }
 
-/// How many of a lane's deliveries are open.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    pub owed: u64,
-    pub dead: u64,
+/// What is open of a lane.
+#[derive(Default)]
+pub(super) struct Figures {
+    pub(super) owed: usize,
+    pub(super) dead: usize,
+    /// How many of the owed are so since when.
+    pub(super) since: BTreeMap<Timestamp, u32>,
+}
+
+impl Figures {
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        self.since.first_key_value().map(|(since, _)| *since)
+    }
 }
 
 /// What a lane owes, by when it can be given out. Apart: what was never tried, and what was.
@@ -173,7 +177,7 @@ impl Table {
     pub(super) fn count(&mut self, open: &Open) {
         match open.delivery.state {
             State::Owed => {
-                self.owe(open.lane, open.delivery.since);
+                self.owe(open);
                 match open.order {
                     None => self.wait(open),
                     Some(order) => {
@@ -183,7 +187,7 @@ impl Table {
                 }
             }
             State::Dead => {
-                self.dies(open.lane);
+                self.dead(open.lane, 1);
                 // One that holds stays in the order, and is never due.
                 if let Some(order) = open.order.filter(|order| order.hold) {
                     self.orders.enter(open.lane, open.place, order);
@@ -238,8 +242,8 @@ impl Table {
     /// A member is about to stand otherwise: out of the order of dueness and the figures.
     pub(super) fn unturn(&mut self, old: &Open) {
         match old.delivery.state {
-            State::Owed => self.owe_no_more(old.lane, old.delivery.since),
-            _ => self.dies_no_more(old.lane),
+            State::Owed => self.owe_no_more(old),
+            _ => self.dead(old.lane, -1),
         }
         if old.delivery.state == State::Owed
             && old
@@ -255,12 +259,12 @@ impl Table {
         let Some(order) = open.order else { return };
         match open.delivery.state {
             State::Owed => {
-                self.owe(open.lane, open.delivery.since);
+                self.owe(open);
                 if self.orders.current(open.lane, order) == Some(open.place) {
                     self.wait(open);
                 }
             }
-            _ => self.dies(open.lane),
+            _ => self.dead(open.lane, 1),
         }
         self.turn(open.lane, order);
     }
@@ -278,14 +282,14 @@ impl Table {
     pub(super) fn uncount(&mut self, open: &Open) {
         match open.delivery.state {
             State::Owed => {
-                self.owe_no_more(open.lane, open.delivery.since);
+                self.owe_no_more(open);
                 match open.order {
                     None => self.unwait(open),
                     Some(order) => self.step_out(open, order),
                 }
             }
             State::Dead => {
-                self.dies_no_more(open.lane);
+                self.dead(open.lane, -1);
                 if let Some(order) = open.order.filter(|order| order.hold) {
                     self.step_out(open, order);
                 }
@@ -353,30 +357,39 @@ impl Table {
         }
     }
 
-    pub(super) fn owe(&mut self, lane: u32, since: Timestamp) {
-        self.owed += 1;
-        self.by_lane.entry(lane).or_default().owed += 1;
-        *self.since.entry(since).or_default() += 1;
+    /// Lanes come from configuration: there are few of them.
+    fn figures(&mut self, lane: u32) -> Option<&mut Figures> {
+        let lane = lane as usize;
+        if self.figures.len() <= lane {
+            self.figures.resize_with(lane + 1, Figures::default);
+        }
+        self.figures.get_mut(lane)
     }
 
-    pub(super) fn owe_no_more(&mut self, lane: u32, since: Timestamp) {
-        self.owed -= 1;
-        self.by_lane.entry(lane).or_default().owed -= 1;
-        if let Some(count) = self.since.get_mut(&since) {
+    fn owe(&mut self, open: &Open) {
+        if let Some(figures) = self.figures(open.lane) {
+            figures.owed += 1;
+            *figures.since.entry(open.delivery.since).or_default() += 1;
+        }
+    }
+
+    fn owe_no_more(&mut self, open: &Open) {
+        let since = open.delivery.since;
+        let Some(figures) = self.figures(open.lane) else {
+            return;
+        };
+        figures.owed -= 1;
+        if let Some(count) = figures.since.get_mut(&since) {
             *count -= 1;
             if *count == 0 {
-                self.since.remove(&since);
+                figures.since.remove(&since);
             }
         }
     }
 
-    pub(super) fn dies(&mut self, lane: u32) {
-        self.dead += 1;
-        self.by_lane.entry(lane).or_default().dead += 1;
-    }
-
-    pub(super) fn dies_no_more(&mut self, lane: u32) {
-        self.dead -= 1;
-        self.by_lane.entry(lane).or_default().dead -= 1;
+    fn dead(&mut self, lane: u32, by: isize) {
+        if let Some(figures) = self.figures(lane) {
+            figures.dead = figures.dead.saturating_add_signed(by);
+        }
     }
 }

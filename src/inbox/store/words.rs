@@ -6,15 +6,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::record::{Place, Word};
 use super::{AUDIT_KEEP, Deed, DeedKind};
 use crate::clock::Timestamp;
-use crate::message::{DestinationName, LaneName, SourceName};
+use crate::message::{DestinationName, EventId, LaneName, SourceName};
 
 #[derive(Default)]
 pub struct Words(Mutex<Table>);
 
 #[derive(Default)]
 struct Table {
-    /// By number: where, and from when.
-    entries: BTreeMap<u64, (Place, Timestamp)>,
+    /// By number: where, from when, and about which event.
+    entries: BTreeMap<u64, (Place, Timestamp, Option<EventId>)>,
     /// What is paused, and by which entry. Without a destination: the whole source.
     paused: HashMap<(SourceName, Option<DestinationName>), u64>,
     /// By source and destination: the last entry about its pauses, so that one that is read again, or out of
@@ -38,7 +38,8 @@ impl Words {
         let mut table = self.lock();
         let Word { number, deed } = word;
         table.last = table.last.max(*number);
-        table.entries.insert(*number, (place, deed.at));
+        let about = deed.event.map(EventId::event);
+        table.entries.insert(*number, (place, deed.at, about));
         if let Some(source) = &deed.source {
             table.hear(*number, deed, source);
         }
@@ -66,20 +67,50 @@ impl Words {
         self.lock().paused.get(&key).copied()
     }
 
-    /// Where entries stand that are older than `after`, newest first, one more than `limit`.
-    pub fn page(&self, after: Option<u64>, limit: usize) -> Vec<(u64, Place)> {
+    /// Where entries stand that are older than `after`, newest first, and where the next page begins.
+    pub fn page(&self, after: Option<u64>, limit: usize) -> (Vec<(u64, Place)>, Option<u64>) {
         let table = self.lock();
         let entries = table.entries.range(..after.unwrap_or(u64::MAX));
-        let newest = entries.rev().take(limit.saturating_add(1));
-        newest
-            .map(|(number, (place, _))| (*number, *place))
-            .collect()
+        let mut newest = entries.rev().map(|(number, (place, ..))| (*number, *place));
+        let page: Vec<_> = newest.by_ref().take(limit).collect();
+        let next = page.last().map(|(number, _)| *number);
+        let more = newest.next().is_some();
+        (page, next.filter(|_| more))
+    }
+
+    /// As `page`, of those about one event. Looks at so many entries at a time.
+    pub fn page_of(
+        &self,
+        event: EventId,
+        after: Option<u64>,
+        limit: usize,
+    ) -> (Vec<(u64, Place)>, Option<u64>) {
+        const LOOK_MAX: usize = 20_000;
+        let table = self.lock();
+        let mut page = Vec::new();
+        let entries = table.entries.range(..after.unwrap_or(u64::MAX)).rev();
+        let mut last = None;
+        for (looked, (number, (place, _, about))) in entries.enumerate() {
+            if looked == LOOK_MAX || page.len() == limit {
+                return (page, last);
+            }
+            last = Some(*number);
+            if *about == Some(event.event()) {
+                page.push((*number, *place));
+            }
+        }
+        (page, None)
+    }
+
+    /// Where every entry stands.
+    pub fn all(&self) -> Vec<(u64, Place)> {
+        self.page(None, usize::MAX).0
     }
 
     /// Offsets of the entries that stand in a segment.
     pub fn within(&self, segment: u32) -> Vec<u32> {
         let table = self.lock();
-        let places = table.entries.values().map(|(place, _)| place);
+        let places = table.entries.values().map(|(place, ..)| place);
         let within = places.filter(|place| place.segment == segment);
         let mut offsets: Vec<u32> = within.map(|place| place.offset).collect();
         offsets.sort_unstable();
@@ -92,7 +123,7 @@ impl Words {
         let mut table = self.lock();
         let Table { entries, heard, .. } = &mut *table;
         let mut leaving = Vec::new();
-        entries.retain(|number, (place, at)| {
+        entries.retain(|number, (place, at, _)| {
             if segments.binary_search(&place.segment).is_err() {
                 return true;
             }
@@ -113,7 +144,11 @@ impl Table {
             DeedKind::Redrive
             | DeedKind::Discard
             | DeedKind::RedriveMany
-            | DeedKind::DiscardMany => return,
+            | DeedKind::DiscardMany
+            | DeedKind::Unmask
+            | DeedKind::ReadBody
+            | DeedKind::Reload
+            | DeedKind::SignIn => return,
         }
         let key = (source.clone(), deed.destination.clone());
         let heard = self.heard.entry(key.clone()).or_default();

@@ -162,6 +162,7 @@ pub fn event(source: &str) -> StoredEvent {
         event_type: "paid".into(),
         verified: "hmac-sha256 keys[0]".into(),
         conflict_of: None,
+        payment: None,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::rule::provider::Provider;
 use crate::rule::reader::Problems;
 use crate::rule::template::Selector;
 use crate::rule::text::nearest;
-use crate::rule::{RuleSet, catalogue, shape};
+use crate::rule::{RuleFileDigest, RuleFileKind, RuleSet, catalogue, shape};
 
 mod lint;
 mod answer;
@@ -38,12 +38,15 @@ pub fn compile(files: RuleFiles) -> Result<(RuleSet, Vec<Diagnostic>), Vec<Diagn
     let mut shelf = Shelf::default();
     let mut remarks = Vec::new();
     let mut digest = Sha256::new();
+    let mut digests = Vec::new();
     for file in &files.providers {
+        digests.push(digest_of(RuleFileKind::Provider, file));
         take_in(&mut digest, b"provider", &file.name, &file.text);
         remarks.extend(shelf.add(file));
     }
     let mut sources = Vec::new();
     for file in &files.sources {
+        digests.push(digest_of(RuleFileKind::Source, file));
         take_in(&mut digest, b"source", &file.name, &file.text);
         let path = file.path.display().to_string();
         let problems = Problems::new(path, Arc::clone(&file.text), shape::source);
@@ -53,6 +56,12 @@ pub fn compile(files: RuleFiles) -> Result<(RuleSet, Vec<Diagnostic>), Vec<Diagn
     // The built-in files that were used are part of what this set says.
     for (name, text) in &shelf.used {
         take_in(&mut digest, b"built-in", name, text);
+        digests.push(RuleFileDigest {
+            kind: RuleFileKind::Provider,
+            name: (*name).to_owned(),
+            path: None,
+            digest: Sha256::digest(text.as_bytes()).into(),
+        });
     }
     let mut paths: BTreeMap<&str, &RuleFile> = BTreeMap::new();
     for (file, problems, compiled) in &sources {
@@ -82,9 +91,19 @@ pub fn compile(files: RuleFiles) -> Result<(RuleSet, Vec<Diagnostic>), Vec<Diagn
         RuleSet {
             rules,
             digest: digest.finalize().into(),
+            files: digests,
         },
         remarks,
     ))
+}
+
+fn digest_of(kind: RuleFileKind, file: &RuleFile) -> RuleFileDigest {
+    RuleFileDigest {
+        kind,
+        name: file.name.clone(),
+        path: Some(file.path.clone()),
+        digest: Sha256::digest(file.text.as_bytes()).into(),
+    }
 }
 
 /// Compiles one provider file.

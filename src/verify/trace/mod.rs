@@ -22,7 +22,7 @@ mod written;
 pub use written::{SECRET, shown};
 use written::{sha256, written};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     Passed,
@@ -31,14 +31,14 @@ pub enum Outcome {
     Noted,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Step {
     pub name: String,
     pub outcome: Outcome,
     pub facts: Vec<Fact>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
 pub struct Fact {
     pub name: String,
     pub value: String,

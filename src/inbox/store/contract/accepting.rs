@@ -22,6 +22,7 @@ pub(crate) async fn accepted_comes_back_byte_for_byte((store, _keep): Bench) {
         reason: String::new(),
         conflict: false,
         body_bytes: expected.body.len() as u32,
+        payment: expected.payment.clone(),
     };
     assert_eq!(shown, row);
     assert_eq!(store.stats().owed, 1);

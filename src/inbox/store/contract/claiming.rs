@@ -173,7 +173,7 @@ fn deed(kind: DeedKind, destination: Option<&str>) -> Deed {
 }
 
 pub(crate) async fn what_operators_do_is_in_the_audit((store, _keep): Bench) {
-    assert_eq!(store.audit(None, 9).await, Ok(Audit::default()));
+    assert_eq!(store.audit(None, None, 9).await, Ok(Audit::default()));
     let id = new_id(&*store, event("a", "1", at(0))).await;
     let by = || Some("operator[1]".to_owned());
     let discard = Operation::Discard {
@@ -190,9 +190,28 @@ pub(crate) async fn what_operators_do_is_in_the_audit((store, _keep): Bench) {
     let number = store.record(deed(DeedKind::RedriveMany, None)).await;
     assert_eq!(number, Ok(4));
 
-    let page = store.audit(None, 2).await.unwrap();
+    let page = store.audit(None, None, 2).await.unwrap();
     assert_eq!(page.next, Some(3));
-    let rest = store.audit(page.next, 9).await.unwrap();
+    let other = new_id(&*store, event("b", "1", at(0))).await;
+    assert_eq!(
+        store.audit(Some(other), None, 9).await,
+        Ok(Audit::default())
+    );
+    let mut about = Vec::new();
+    let mut after = None;
+    loop {
+        let page = store
+            .audit(Some(id.of_delivery(1)), after, 2)
+            .await
+            .unwrap();
+        about.extend(page.entries.into_iter().map(|(number, _)| number));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(about, [3, 2, 1]);
+    let rest = store.audit(None, page.next, 9).await.unwrap();
     assert_eq!(rest.next, None);
     let all: Vec<(u64, Deed)> = page.entries.into_iter().chain(rest.entries).collect();
     let told: Vec<_> = all

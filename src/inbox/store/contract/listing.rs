@@ -75,6 +75,34 @@ pub(crate) async fn the_list_is_newest_first_and_filters((store, _keep): Bench) 
         ["k5", "k4", "k3"]
     );
 
+    let order = of(|f| f.order = Some("A-k3".into()));
+    assert_eq!(keys(&*store, &order).await, ["k3"]);
+    assert_eq!(store.count(&order, None).await.unwrap().count, 1);
+    assert_eq!(
+        keys(&*store, &of(|f| f.order = Some("a-k3".into()))).await,
+        [""; 0]
+    );
+    let stripe = of(|f| f.provider = Some("stripe".into()));
+    assert_eq!(keys(&*store, &stripe).await.len(), 11);
+    let nobody = of(|f| f.provider = Some("nobody".into()));
+    assert_eq!(keys(&*store, &nobody).await, [""; 0]);
+    // The transaction is `ch_K3`.
+    for text in ["ch_k3", "CH_K3", "a-K3"] {
+        let filter = Filter {
+            text: Some(text.into()),
+            ..Filter::default()
+        };
+        assert_eq!(keys(&*store, &filter).await, ["k3"], "{text}");
+    }
+    assert_eq!(
+        keys(&*store, &of(|f| f.text = Some("REFUND".into())))
+            .await
+            .len(),
+        5
+    );
+    assert_eq!(store.lane_stats(&lane()).owed, 6);
+    assert_eq!(store.lane_stats(&lane()).oldest_owed, Some(at(0)));
+
     let lease = lease_one(&*store, at(0)).await;
     store
         .settle(lease, attempt(1, Some(200), ""), Next::Delivered)
@@ -103,6 +131,22 @@ pub(crate) async fn the_list_is_newest_first_and_filters((store, _keep): Bench) 
         keys(&*store, &of(|f| f.state = Some(State::Discarded))).await,
         [""; 0]
     );
+    assert_eq!(
+        keys(&*store, &of(|f| f.reason = Some("gone".into()))).await,
+        ["k2"]
+    );
+    assert_eq!(
+        keys(&*store, &of(|f| f.text = Some("Gon".into()))).await,
+        ["k2"]
+    );
+    let figures = LaneStats {
+        owed: 4,
+        dead: 1,
+        oldest_owed: Some(at(4)),
+    };
+    assert_eq!(store.lane_stats(&lane()), figures);
+    let nowhere = LaneName::main(&SourceName::new("nobody"));
+    assert_eq!(store.lane_stats(&nowhere), LaneStats::default());
     let owed = of(|f| (f.state, f.source) = (Some(State::Owed), Some(source())));
     assert_eq!(keys(&*store, &owed).await, ["k10", "k8", "k6", "k4"]);
 }

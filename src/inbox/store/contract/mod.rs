@@ -77,6 +77,12 @@ pub(crate) fn event_of(
         event_type: event_type.into(),
         verified: "hmac-sha256 keys[0]".into(),
         conflict_of: None,
+        payment: PaymentFacts {
+            order: Some(format!("A-{key}")),
+            transaction: Some(format!("ch_{}", key.to_uppercase())),
+            ..PaymentFacts::default()
+        }
+        .kept(),
     };
     let claim = Claim {
         key: format!("{source}\0{key}").into_bytes(),

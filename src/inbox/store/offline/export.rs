@@ -144,7 +144,7 @@ impl Embedded {
         sums: &mut Sha256,
         exported: &mut Exported,
     ) -> Result<(), ExportError> {
-        let mut places = self.shared.words.page(None, usize::MAX);
+        let mut places = self.shared.words.all();
         places.reverse();
         for (number, place) in places {
             let word = self.shared.word(place).map_err(ExportError::Reading)?;

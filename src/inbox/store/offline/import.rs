@@ -231,7 +231,7 @@ impl<'a> Importer<'a> {
         spoken_of: HashSet<EventId>,
     ) -> Result<Importer<'a>, StoreError> {
         let mut deeds = Vec::new();
-        for (_, place) in store.shared.words.page(None, usize::MAX) {
+        for (_, place) in store.shared.words.all() {
             deeds.extend(store.shared.word(place)?.map(|word| word.deed));
         }
         Ok(Importer {

@@ -10,9 +10,9 @@ use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
 use crate::inbox::store::{
-    Acceptance, Attempt, Audit, Claim, Counted, Deed, Expired, Filter, Lease, NewEvent, Next,
-    OnConflict, Operated, Operation, Page, Pending, Picked, Plan, Row, Stats, Store, StoreError,
-    StoredEvent,
+    Acceptance, Attempt, Audit, Claim, Counted, Deed, Expired, Filter, LaneStats, Lease, NewEvent,
+    Next, OnConflict, Operated, Operation, Page, Pending, Picked, Plan, Row, Stats, Store,
+    StoreError, StoredEvent,
 };
 use crate::message::{EventId, LaneName};
 
@@ -148,8 +148,13 @@ impl Store for PlainStore {
         self.answer(None, move |inner| Ok(inner.record(deed)))
     }
 
-    fn audit(&self, after: Option<u64>, limit: usize) -> Pending<'_, Result<Audit, StoreError>> {
-        self.answer(None, move |inner| Ok(inner.audit(after, limit)))
+    fn audit(
+        &self,
+        event: Option<EventId>,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Pending<'_, Result<Audit, StoreError>> {
+        self.answer(None, move |inner| Ok(inner.audit(event, after, limit)))
     }
 
     fn paused(&self, lane: &LaneName) -> bool {
@@ -201,6 +206,10 @@ impl Store for PlainStore {
         self.inner().stats()
     }
 
+    fn lane_stats(&self, lane: &LaneName) -> LaneStats {
+        self.inner().lane_stats(lane)
+    }
+
     fn close(&self) -> Pending<'_, Result<(), StoreError>> {
         self.answer(None, |inner| {
             inner.closed = true;
@@ -248,6 +257,7 @@ mod tests {
             event_type: "paid".into(),
             verified: "hmac-sha256 keys[0]".into(),
             conflict_of: None,
+            payment: None,
         }
     }
 

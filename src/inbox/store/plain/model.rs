@@ -9,8 +9,8 @@ use crate::clock::Timestamp;
 use crate::inbox::store::plain::Op;
 use crate::inbox::store::{
     Acceptance, Attempt, Audit, Claim, Counted, Deed, DeedKind, EventVersion, Expired, Filter,
-    Lease, NewEvent, Next, OnConflict, Operated, Operation, Page, Picked, PlannedOrder, Row, State,
-    Stats, StoreError, StoredEvent,
+    LaneStats, Lease, NewEvent, Next, OnConflict, Operated, Operation, Page, PaymentFacts, Picked,
+    PlannedOrder, Row, State, Stats, StoreError, StoredEvent,
 };
 use crate::message::{DELIVERIES, DestinationName, EventId, LaneName, SourceName};
 
@@ -120,6 +120,7 @@ impl Inner {
             },
             conflict: event.conflict_of.is_some(),
             body_bytes: event.body.len() as u32,
+            payment: event.payment.clone(),
         })
     }
 
@@ -463,11 +464,14 @@ impl Inner {
         self.deeds.len() as u64
     }
 
-    pub(super) fn audit(&self, after: Option<u64>, limit: usize) -> Audit {
+    pub(super) fn audit(&self, event: Option<EventId>, after: Option<u64>, limit: usize) -> Audit {
         let before = after.map_or(usize::MAX, |after| after as usize - 1);
         let mut entries: Vec<(u64, Deed)> = (1..)
             .zip(&self.deeds)
             .take(before)
+            .filter(|(_, deed)| {
+                event.is_none_or(|event| deed.event.is_some_and(|of| of.event() == event.event()))
+            })
             .map(|(number, deed)| (number, deed.clone()))
             .collect();
         entries.reverse();
@@ -556,6 +560,18 @@ impl Inner {
             .collect()
     }
 
+    pub(super) fn lane_stats(&self, lane: &LaneName) -> LaneStats {
+        let of = |state: State| {
+            let entries = self.entries.values();
+            entries.filter(move |entry| entry.state == state && entry.lane == *lane)
+        };
+        LaneStats {
+            owed: of(State::Owed).count() as u64,
+            dead: of(State::Dead).count() as u64,
+            oldest_owed: of(State::Owed).map(|entry| entry.since).min(),
+        }
+    }
+
     pub(super) fn stats(&self) -> Stats {
         let of = |state: State| {
             self.entries
@@ -581,11 +597,34 @@ fn fits(filter: &Filter, row: &Row) -> bool {
     fn is<T: PartialEq>(wanted: &Option<T>, is: &T) -> bool {
         wanted.as_ref().is_none_or(|wanted| wanted == is)
     }
+    let paid = |text: fn(&PaymentFacts) -> &Option<String>| {
+        row.payment.as_ref().and_then(|p| text(p).as_ref())
+    };
     is::<SourceName>(&filter.source, &row.source)
         && is::<DestinationName>(&filter.destination, &row.destination)
         && is(&filter.state, &row.state)
         && is(&filter.event_type, &row.event_type)
         && is(&filter.event_key, &row.event_key)
+        && is(&filter.provider, &row.provider)
+        && is(&filter.reason, &row.reason)
+        && filter
+            .order
+            .as_ref()
+            .is_none_or(|order| paid(|p| &p.order) == Some(order))
+        && filter.text.as_ref().is_none_or(|text| {
+            let text = text.to_ascii_lowercase();
+            [
+                Some(&row.event_key),
+                Some(&row.event_type),
+                Some(&row.reason),
+                Some(&row.id.to_string()),
+                paid(|p| &p.order),
+                paid(|p| &p.transaction),
+            ]
+            .iter()
+            .flatten()
+            .any(|is| is.to_ascii_lowercase().contains(&text))
+        })
         && filter.from.is_none_or(|from| from <= row.received_at)
         && filter.to.is_none_or(|to| row.received_at < to)
 }

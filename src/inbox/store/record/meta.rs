@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::{Order, Reader, put_bytes, put_u32, put_u64, state_code, state_of};
 use crate::clock::Timestamp;
+use crate::inbox::store::payment::{self, PaymentFacts};
 use crate::inbox::store::{State, StoredEvent};
 use crate::message::{DELIVERIES, DestinationName, EventId, Headers, SourceName};
 
@@ -73,6 +74,7 @@ pub struct Meta<T = String> {
     pub deliveries: Vec<Planned>,
     pub business: Option<ClaimHashes>,
     pub version: Option<Version>,
+    pub payment: Option<PaymentFacts<T>>,
 }
 
 /// What the store adds to an event on its way into the journal.
@@ -109,6 +111,7 @@ impl<'a> Meta<&'a str> {
             event_key: &event.event_key,
             event_type: &event.event_type,
             verified: &event.verified,
+            payment: event.payment.as_ref().map(PaymentFacts::borrowed),
         })
     }
 }
@@ -129,7 +132,9 @@ impl<T: AsRef<str>> Meta<T> {
     /// More bytes than it takes.
     fn at_most(&self) -> usize {
         let deliveries = self.deliveries.iter().map(|d| d.destination.len() + 32);
-        256 + self.texts().iter().map(|t| t.len() + 4).sum::<usize>() + deliveries.sum::<usize>()
+        let payment = self.payment.as_ref().map_or(1, PaymentFacts::span);
+        let texts = self.texts().iter().map(|t| t.len() + 4).sum::<usize>();
+        256 + texts + payment + deliveries.sum::<usize>()
     }
 
     fn encode(&self, out: &mut Vec<u8>) -> Option<()> {
@@ -172,6 +177,7 @@ impl<T: AsRef<str>> Meta<T> {
             put_u64(out, version.key);
             out.extend_from_slice(&version.stamp.to_le_bytes());
         }
+        payment::put(out, self.payment.as_ref());
         Some(())
     }
 }
@@ -207,6 +213,7 @@ impl<'a, T: From<&'a str>> Meta<T> {
             deliveries: Vec::new(),
             business: None,
             version: None,
+            payment: None,
         };
         if version == OLD {
             meta.deliveries.push(Planned::main());
@@ -235,6 +242,7 @@ impl<'a, T: From<&'a str>> Meta<T> {
                 stamp: i128::from_le_bytes(r.array()?),
             });
         }
+        meta.payment = payment::take(&mut r)?;
         Some(meta)
     }
 
@@ -336,6 +344,7 @@ pub fn decode_accepted(
         event_type: meta.event_type.clone(),
         verified: meta.verified.clone(),
         conflict_of,
+        payment: meta.payment.clone(),
     };
     Some((meta, event))
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::inbox::store::{Attempt, Deed, DeedKind, Response, State};
+use crate::inbox::store::{Attempt, Deed, DeedKind, PaymentFacts, Response, State};
 use crate::message::{DestinationName, Headers, SourceName};
 
 fn meta() -> Meta {
@@ -50,6 +50,11 @@ fn meta() -> Meta {
         version: Some(Version {
             key: 5,
             stamp: -6_000_000_000_000_000_000_000,
+        }),
+        payment: Some(PaymentFacts {
+            order: Some("A-1".into()),
+            amount: Some("12.50".into()),
+            ..PaymentFacts::default()
         }),
     }
 }
@@ -189,15 +194,7 @@ proptest! {
 
 #[test]
 fn words_come_back() {
-    let kinds = [
-        DeedKind::Redrive,
-        DeedKind::Discard,
-        DeedKind::Pause,
-        DeedKind::Resume,
-        DeedKind::RedriveMany,
-        DeedKind::DiscardMany,
-    ];
-    for kind in kinds {
+    for kind in DeedKind::ALL {
         let word = Word {
             number: 7,
             deed: Deed {

@@ -92,6 +92,10 @@ fn kind_code(kind: DeedKind) -> u8 {
         DeedKind::Resume => 4,
         DeedKind::RedriveMany => 5,
         DeedKind::DiscardMany => 6,
+        DeedKind::Unmask => 7,
+        DeedKind::ReadBody => 8,
+        DeedKind::Reload => 9,
+        DeedKind::SignIn => 10,
     }
 }
 
@@ -103,6 +107,10 @@ fn kind_of(code: u8) -> Option<DeedKind> {
         4 => Some(DeedKind::Resume),
         5 => Some(DeedKind::RedriveMany),
         6 => Some(DeedKind::DiscardMany),
+        7 => Some(DeedKind::Unmask),
+        8 => Some(DeedKind::ReadBody),
+        9 => Some(DeedKind::Reload),
+        10 => Some(DeedKind::SignIn),
         _ => None,
     }
 }

@@ -319,7 +319,7 @@ impl Known {
     async fn check_deeds(&mut self, store: &Embedded, what: &str) {
         let (mut found, mut after) = (Vec::new(), None);
         loop {
-            let page = store.audit(after, 50).await.unwrap();
+            let page = store.audit(None, after, 50).await.unwrap();
             found.extend(page.entries.into_iter().map(|(_, deed)| deed));
             after = page.next;
             if after.is_none() {

@@ -315,6 +315,7 @@ fn import(n: u64, received_at: Timestamp, keep: Duration, delivered: bool) -> Im
         event_type: "t".into(),
         verified: "hmac-sha256 keys[0]".into(),
         conflict_of: None,
+        payment: None,
         claim: Claimed {
             key: hash(),
             key_and_body: hash(),

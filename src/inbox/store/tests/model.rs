@@ -166,6 +166,7 @@ impl Model {
             reason: k.reason.clone(),
             conflict: k.event.conflict_of.is_some(),
             body_bytes: k.event.body.len() as u32,
+            payment: k.event.payment.clone(),
         });
         let mut rows: Vec<Row> = rows
             .filter(|row| {
@@ -183,6 +184,17 @@ impl Model {
                         .event_key
                         .as_ref()
                         .is_none_or(|k| *k == row.event_key)
+                    && filter.order.as_ref().is_none_or(|order| {
+                        let paid = row.payment.as_ref();
+                        paid.and_then(|paid| paid.order.as_ref()) == Some(order)
+                    })
+                    && filter.reason.as_ref().is_none_or(|r| *r == row.reason)
+                    && filter.text.as_ref().is_none_or(|t| {
+                        row.event_key.contains(t)
+                            || row.event_type.contains(t)
+                            || row.reason.contains(t)
+                            || row.id.to_string().contains(t)
+                    })
                     && filter.from.is_none_or(|from| row.received_at >= from)
                     && filter.to.is_none_or(|to| row.received_at < to)
             })
@@ -407,7 +419,7 @@ impl Life {
         let mut found = Vec::new();
         let mut after = None;
         loop {
-            let page = store.audit(after, 7).await.unwrap();
+            let page = store.audit(None, after, 7).await.unwrap();
             assert!(page.entries.len() <= 7);
             found.extend(page.entries);
             after = page.next;
@@ -635,6 +647,15 @@ impl Life {
         if self.pick(4) == 0 {
             filter.event_key = Some(format!("k{}", self.pick(60)));
         }
+        if self.pick(5) == 0 {
+            filter.order = Some(format!("A-k{}", self.pick(60)));
+        }
+        if self.pick(5) == 0 {
+            filter.reason = Some(["no", "gone", ""][self.pick(3)].into());
+        }
+        if self.pick(5) == 0 {
+            filter.text = Some(["k1", "fun", "on"][self.pick(3)].into());
+        }
         if self.pick(4) == 0 {
             filter.from = Some(at(self.random.next_u64() % 3000));
             filter.to = Some(at(self.random.next_u64() % 9000));
@@ -651,8 +672,16 @@ impl Life {
                 break;
             }
         }
-        let counted = store.count(&filter, None).await.unwrap();
-        assert_eq!((counted.count, counted.next), (rows.len() as u64, None));
+        let (mut count, mut after) = (0, None);
+        loop {
+            let counted = store.count(&filter, after).await.unwrap();
+            count += counted.count;
+            after = counted.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(count, rows.len() as u64, "seed {}: {filter:?}", self.seed);
         assert_eq!(
             rows,
             self.model.rows(&filter),

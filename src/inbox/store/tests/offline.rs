@@ -316,7 +316,7 @@ impl Ids {
 async fn audit(store: &Embedded) -> Vec<(u64, Deed)> {
     let (mut entries, mut after) = (Vec::new(), None);
     loop {
-        let page = store.audit(after, 100).await.unwrap();
+        let page = store.audit(None, after, 100).await.unwrap();
         entries.extend(page.entries);
         after = page.next;
         if after.is_none() {

@@ -13,7 +13,7 @@ use crate::inbox::store::load::LoadedDelivery;
 use crate::inbox::store::record::{
     Added, ClaimHashes, Conflicts, Meta, Order, Planned, Step, Version,
 };
-use crate::inbox::store::{State, StoredEvent};
+use crate::inbox::store::{PaymentFacts, State, StoredEvent};
 use crate::message::{DELIVERIES, EventId, Headers, SourceName};
 
 /// An event, its claims, its deliveries and what happened to them. Times are milliseconds since
@@ -42,6 +42,8 @@ pub struct Event {
     pub business: Option<Claimed>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Versioned>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment: Option<PaymentLine>,
     /// From one to eight, in their order.
     pub deliveries: Vec<DeliveryLine>,
 }
@@ -56,6 +58,25 @@ pub struct Claimed {
     /// The key was taken by another content.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub conflict: bool,
+}
+
+/// What the event says of a payment; what it does not say is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PaymentLine {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<String>,
+    /// The amount counts the smallest unit of its currency.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub minor: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
 }
 
 /// What the event is about, and where it stands among those about the same.
@@ -138,6 +159,7 @@ impl Event {
                 key: HEXLOWER.encode(&version.key.to_be_bytes()),
                 stamp: version.stamp.to_string(),
             }),
+            payment: event.payment.as_ref().map(PaymentLine::new),
             deliveries: deliveries
                 .map(|(planned, steps)| DeliveryLine::new(planned, steps))
                 .collect(),
@@ -168,6 +190,7 @@ impl Event {
             event_type: self.event_type.clone(),
             verified: self.verified.clone(),
             conflict_of: id("conflict_of", self.conflict_of.as_deref())?,
+            payment: self.payment.as_ref().and_then(PaymentLine::facts),
         })
     }
 
@@ -233,6 +256,40 @@ impl Claimed {
             key: hex("key", &self.key)?,
             key_and_body: hex("key_and_body", &self.key_and_body)?,
         })
+    }
+}
+
+impl PaymentLine {
+    fn new(facts: &PaymentFacts) -> PaymentLine {
+        let PaymentFacts {
+            order,
+            transaction,
+            amount,
+            minor,
+            currency,
+            status,
+        } = facts.clone();
+        PaymentLine {
+            order,
+            transaction,
+            amount,
+            minor,
+            currency,
+            status,
+        }
+    }
+
+    fn facts(&self) -> Option<PaymentFacts> {
+        let line = self.clone();
+        PaymentFacts {
+            order: line.order,
+            transaction: line.transaction,
+            amount: line.amount,
+            minor: line.minor,
+            currency: line.currency,
+            status: line.status,
+        }
+        .kept()
     }
 }
 

@@ -23,7 +23,7 @@ mod step;
 mod tests;
 
 pub use deed::DeedLine;
-pub use event::{Claimed, DeliveryLine, Event, Field, OrderLine, Text, Versioned};
+pub use event::{Claimed, DeliveryLine, Event, Field, OrderLine, PaymentLine, Text, Versioned};
 pub use step::{AttemptLine, ResponseLine, StepLine};
 
 pub const FORMAT: u32 = 1;

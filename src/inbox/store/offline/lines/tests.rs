@@ -13,7 +13,7 @@ use crate::inbox::store::load::LoadedDelivery;
 use crate::inbox::store::record::{
     Added, ClaimHashes, Conflicts, Delivery, Happened, Meta, Order, Planned, Step, Version, Word,
 };
-use crate::inbox::store::{Attempt, Deed, DeedKind, Response, State, StoredEvent};
+use crate::inbox::store::{Attempt, Deed, DeedKind, PaymentFacts, Response, State, StoredEvent};
 use crate::message::{DestinationName, SourceName};
 
 fn text() -> impl Strategy<Value = String> {
@@ -129,6 +129,25 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn any_payment()(
+        texts in vec(option::of(text()), 5),
+        minor: bool,
+    ) -> Option<PaymentFacts> {
+        let mut texts = texts.into_iter();
+        let mut text = || texts.next().flatten();
+        let facts = PaymentFacts {
+            order: text(),
+            transaction: text(),
+            amount: text(),
+            minor,
+            currency: text(),
+            status: text(),
+        };
+        facts.kept()
+    }
+}
+
+prop_compose! {
     fn any_stored()(
         source in plain(),
         texts in vec(text(), 6),
@@ -137,6 +156,7 @@ prop_compose! {
         headers in vec((bytes(), bytes()), 0..4),
         body in bytes(),
         conflict_of in option::of(any_id()),
+        payment in any_payment(),
     ) -> StoredEvent {
         let mut texts = texts.into_iter();
         let mut text = || texts.next().unwrap();
@@ -153,6 +173,7 @@ prop_compose! {
             event_type: text(),
             verified: text(),
             conflict_of,
+            payment,
         }
     }
 }

@@ -1,0 +1,221 @@
+//! What wants somebody's attention, worst first.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::admin::State;
+use crate::admin::problem::Problem;
+use crate::admin::sources::SourceJson;
+use crate::clock::Timestamp;
+use crate::inbox::store::Stats;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Blocker,
+    Warning,
+    Note,
+}
+
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+pub struct Attention {
+    pub severity: Severity,
+    pub code: &'static str,
+    pub source: Option<String>,
+    pub destination: Option<String>,
+    pub count: Option<u64>,
+    pub since: Option<String>,
+    pub until: Option<String>,
+    /// One English sentence.
+    pub detail: String,
+}
+
+impl Attention {
+    fn new(severity: Severity, code: &'static str, detail: impl Into<String>) -> Self {
+        Attention {
+            severity,
+            code,
+            source: None,
+            destination: None,
+            count: None,
+            since: None,
+            until: None,
+            detail: detail.into(),
+        }
+    }
+
+    fn at(self, source: &str, destination: Option<&str>) -> Self {
+        Attention {
+            source: Some(source.to_owned()),
+            destination: destination.map(str::to_owned),
+            ..self
+        }
+    }
+
+    fn count(self, count: u64) -> Self {
+        Attention {
+            count: Some(count),
+            ..self
+        }
+    }
+
+    fn since(self, since: Option<String>) -> Self {
+        Attention { since, ..self }
+    }
+
+    fn until(self, until: Option<String>) -> Self {
+        Attention { until, ..self }
+    }
+}
+
+/// Something that is owed for longer wants a look.
+const OLD: Duration = Duration::from_secs(3600);
+/// The public port's certificate ends soon, or very soon.
+const SOON: Duration = Duration::from_secs(21 * 86_400);
+const VERY_SOON: Duration = Duration::from_secs(3 * 86_400);
+
+pub async fn attention(state: &State) -> Result<Vec<Attention>, Problem> {
+    let now = state.shared.clock.now();
+    let stats = state.store.stats();
+    let mut found = Vec::new();
+    found.extend(store(state, &stats, now));
+    found.extend(certificate(state.certificate.not_after(), now));
+    if let Some(error) = &state.shared.reloaded.load().error {
+        let first = error.lines().next().unwrap_or_default();
+        found.push(Attention::new(
+            Severity::Blocker,
+            "reload_failed",
+            format!("The last reload failed, and the rules from before stay in force: {first}"),
+        ));
+    }
+    let loaded = state.shared.loaded.load_full();
+    for rule in &loaded.rules.rules {
+        let source = SourceJson::of(state, &loaded, rule).await?;
+        let figures = state.shared.metrics.figures.of(&rule.name);
+        let quiet = figures.and_then(|figures| figures.quiet_from());
+        of_source(&source, quiet.is_some_and(|from| from <= now), &mut found);
+    }
+    found.sort_by_key(|found| found.severity);
+    Ok(found)
+}
+
+fn store(state: &State, stats: &Stats, now: Timestamp) -> Vec<Attention> {
+    let mut found = Vec::new();
+    let free = super::overview::disk_free(state);
+    let low_water = state.settings.inbox.low_water;
+    if free.is_some_and(|free| free < low_water) {
+        let detail =
+            "The disk is below `inbox.low_water`: nothing is accepted until space returns.";
+        found.push(Attention::new(Severity::Blocker, "disk_low", detail));
+    } else if !stats.accepting {
+        let detail = match stats.failed {
+            true => "The store failed and accepts nothing: the process must be restarted.",
+            false => "No event can be accepted at present; the log says why.",
+        };
+        found.push(Attention::new(Severity::Blocker, "not_accepting", detail));
+    } else if free.is_some_and(|free| free < low_water.saturating_mul(2)) {
+        let detail = "The disk is near `inbox.low_water`, below which nothing is accepted.";
+        found.push(Attention::new(Severity::Warning, "disk_low", detail));
+    }
+    if stats.dead > 0 {
+        let detail = format!(
+            "{} dead letters wait for a word: redrive or discard.",
+            stats.dead
+        );
+        let dead = Attention::new(Severity::Warning, "dead_letters", detail);
+        found.push(dead.count(stats.dead));
+    }
+    if let Some(oldest) = stats.oldest_owed
+        && now.since(oldest) > OLD
+    {
+        let owed = humantime::format_duration(Duration::from_secs(now.since(oldest).as_secs()));
+        let detail = format!("The oldest delivery has been owed for {owed}.");
+        let oldest = Attention::new(Severity::Warning, "oldest_owed", detail)
+            .since(Some(oldest.to_string()))
+            .count(stats.owed);
+        found.push(oldest);
+    }
+    found
+}
+
+fn certificate(not_after: Timestamp, now: Timestamp) -> Option<Attention> {
+    let left = not_after.since(now);
+    let severity = match left {
+        left if left < VERY_SOON => Severity::Blocker,
+        left if left < SOON => Severity::Warning,
+        _ => return None,
+    };
+    let detail = match left.as_secs() / 86_400 {
+        0 => "The certificate of the public port ends within a day.".to_owned(),
+        days => format!("The certificate of the public port ends in {days} days."),
+    };
+    let until = Some(not_after.to_string());
+    Some(Attention::new(severity, "certificate", detail).until(until))
+}
+
+fn of_source(source: &SourceJson, quiet: bool, found: &mut Vec<Attention>) {
+    let name = source.name.as_str();
+    for to in &source.destinations {
+        let at = |severity, code, detail: String| {
+            Attention::new(severity, code, detail).at(name, Some(&to.name))
+        };
+        if to.paused {
+            let detail = format!(
+                "Nothing is sent to {} of {name} until it is resumed.",
+                to.name
+            );
+            found.push(at(Severity::Warning, "paused", detail));
+        }
+        if to.breaker != "closed" {
+            let detail = format!("{} of {name} fails: its deliveries wait.", to.name);
+            let open = at(Severity::Warning, "breaker_open", detail);
+            found.push(open.since(to.oldest_owed_at.clone()));
+        }
+    }
+    if quiet {
+        let detail = format!("{name} has been silent for much longer than usual.");
+        let since = source.last_accepted_at.clone();
+        let quiet = Attention::new(Severity::Warning, "quiet_source", detail);
+        found.push(quiet.at(name, None).since(since));
+    }
+    if source.rejected_1h > 0 && source.rejected_share >= Some(0.05) {
+        let share = source.rejected_share.unwrap_or_default() * 100.0;
+        let detail = format!("{share:.0} % of what came to {name} in the last hour was rejected.");
+        let severity = match source.health {
+            "failing" => Severity::Warning,
+            _ => Severity::Note,
+        };
+        let rejections = Attention::new(severity, "rejections", detail);
+        found.push(rejections.at(name, None).count(source.rejected_1h));
+    }
+    if source.conflicts_1h > 0 {
+        let detail = format!("{name} sent events with a known key and another content.");
+        let conflicts = Attention::new(Severity::Note, "conflicts", detail);
+        found.push(conflicts.at(name, None).count(source.conflicts_1h));
+    }
+    for key in &source.keys {
+        let (severity, code, detail) = match key.state {
+            "expired" => {
+                let detail = format!("{} of {name} is past its `not_after`.", key.label);
+                (Severity::Note, "key_expiry", detail)
+            }
+            "expiring" => {
+                let detail = format!("{} of {name} ends soon.", key.label);
+                (Severity::Warning, "key_expiry", detail)
+            }
+            // Of several keys, after the source has been heard: a rotation that was never finished.
+            "unused" if source.keys.len() > 1 && source.keys.iter().any(|k| k.state == "used") => {
+                let detail = format!("{} of {name} was not used since the start.", key.label);
+                (Severity::Note, "unused_key", detail)
+            }
+            _ => continue,
+        };
+        let until = key.not_after.clone();
+        found.push(
+            Attention::new(severity, code, detail)
+                .at(name, None)
+                .until(until),
+        );
+    }
+}

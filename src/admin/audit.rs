@@ -1,0 +1,98 @@
+//! What operators did: the list of it, and how a handler writes it down.
+
+use axum::Json;
+use axum::extract::State as Extract;
+use serde::{Deserialize, Serialize};
+
+use crate::admin::State;
+use crate::admin::parameter::{self, Asked, limit};
+use crate::admin::problem::Problem;
+use crate::admin::token::Caller;
+use crate::inbox::store::{Deed, DeedKind, Row};
+
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuditQuery {
+    /// Only about this event, or one of its deliveries.
+    event: Option<String>,
+    /// The `next` of the page before.
+    cursor: Option<u64>,
+    limit: Option<usize>,
+}
+
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct AuditPage {
+    audit: Vec<DeedJson>,
+    next: Option<u64>,
+}
+
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct DeedJson {
+    number: u64,
+    at: String,
+    by: String,
+    what: &'static str,
+    source: Option<String>,
+    destination: Option<String>,
+    event: Option<String>,
+    detail: String,
+    count: u64,
+    outcome: String,
+}
+
+impl From<(u64, Deed)> for DeedJson {
+    fn from((number, deed): (u64, Deed)) -> Self {
+        DeedJson {
+            number,
+            at: deed.at.to_string(),
+            by: deed.by,
+            what: deed.kind.as_str(),
+            source: deed.source.map(|source| source.to_string()),
+            destination: deed.destination.map(|to| to.to_string()),
+            event: deed.event.map(|id| id.to_string()),
+            detail: deed.detail,
+            count: deed.count,
+            outcome: deed.outcome,
+        }
+    }
+}
+
+pub async fn audit(
+    Extract(state): Extract<State>,
+    asked: Asked<AuditQuery>,
+) -> Result<Json<AuditPage>, Problem> {
+    let query = parameter::query(asked)?;
+    let event = query.event.as_deref();
+    let event = event
+        .map(|id| parameter::event_id("event", id))
+        .transpose()?;
+    let limit = limit(query.limit)?;
+    let page = state.store.audit(event, query.cursor, limit).await?;
+    Ok(Json(AuditPage {
+        audit: page.entries.into_iter().map(DeedJson::from).collect(),
+        next: page.next,
+    }))
+}
+
+/// Writes down that somebody looks at an event. Before he sees it: what is not written down is not
+/// shown.
+pub async fn looked(
+    state: &State,
+    caller: &Caller,
+    kind: DeedKind,
+    row: &Row,
+) -> Result<(), Problem> {
+    let deed = Deed {
+        at: state.shared.clock.now(),
+        by: caller.label.clone(),
+        kind,
+        source: Some(row.source.clone()),
+        destination: None,
+        event: Some(row.id),
+        detail: String::new(),
+        count: 1,
+        outcome: "done".to_owned(),
+    };
+    state.store.record(deed).await?;
+    Ok(())
+}

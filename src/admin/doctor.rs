@@ -1,0 +1,170 @@
+//! `/v1/doctor`: what the running gateway can say of itself. What only can be seen from outside, the
+//! command line adds.
+
+use axum::Json;
+use axum::extract::State as Extract;
+use serde::Serialize;
+
+use crate::admin::State;
+use crate::admin::attention::{Attention, Severity, attention};
+use crate::admin::parameter::{self, Asked};
+use crate::admin::payload::Nothing;
+use crate::admin::problem::Problem;
+use crate::settings::Settings;
+
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct DoctorJson {
+    /// Worst first.
+    findings: Vec<Finding>,
+}
+
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct Finding {
+    /// `blocker`, `warning` or `fine`.
+    severity: &'static str,
+    code: &'static str,
+    subject: String,
+    detail: String,
+    mend: Option<String>,
+}
+
+fn fine(code: &'static str, subject: &str, detail: impl Into<String>) -> Finding {
+    Finding {
+        severity: "fine",
+        code,
+        subject: subject.to_owned(),
+        detail: detail.into(),
+        mend: None,
+    }
+}
+
+fn warning(code: &'static str, subject: &str, detail: &str, mend: &str) -> Finding {
+    Finding {
+        severity: "warning",
+        code,
+        subject: subject.to_owned(),
+        detail: detail.to_owned(),
+        mend: Some(mend.to_owned()),
+    }
+}
+
+/// What to do about it.
+fn mend(code: &str) -> Option<&'static str> {
+    match code {
+        "dead_letters" => {
+            Some("Look at `callseal events --state dead`; redrive what may go, discard the rest.")
+        }
+        "oldest_owed" => Some("Look at its destination: does it answer, and with what?"),
+        "paused" => Some("Resume it when the application is ready."),
+        "breaker_open" => {
+            Some("Look at the application; it is tried by itself, and nothing is lost.")
+        }
+        "quiet_source" => {
+            Some("Look at the provider's own log of callbacks: does it still have this address?")
+        }
+        "rejections" => Some("Look at the refusals: each reason says its likely cause."),
+        "certificate" => Some("Renew it; the new files are taken without a restart."),
+        "disk_low" => Some("Give the disk room, or lower `keep` of large sources."),
+        "not_accepting" => Some("Look at the log and at the disk."),
+        "key_expiry" => Some("Finish the rotation at the provider, then take the old key out."),
+        "reload_failed" => Some("`callseal check` shows every fault with its place."),
+        "conflicts" => Some("Compare the two events; `conflict_of` names the first."),
+        "unused_key" => Some("Take it out if the provider no longer signs with it."),
+        _ => None,
+    }
+}
+
+impl From<Attention> for Finding {
+    fn from(found: Attention) -> Self {
+        let subject = match (&found.source, &found.destination) {
+            (Some(source), Some(to)) => format!("{source}/{to}"),
+            (Some(source), None) => source.clone(),
+            (None, _) => "gateway".to_owned(),
+        };
+        Finding {
+            severity: match found.severity {
+                Severity::Blocker => "blocker",
+                Severity::Warning | Severity::Note => "warning",
+            },
+            code: found.code,
+            subject,
+            detail: found.detail,
+            mend: mend(found.code).map(str::to_owned),
+        }
+    }
+}
+
+pub async fn doctor(
+    Extract(state): Extract<State>,
+    asked: Asked<Nothing>,
+) -> Result<Json<DoctorJson>, Problem> {
+    parameter::query(asked)?;
+    let found = attention(&state).await?;
+    let has = |code: &str| found.iter().any(|found| found.code == code);
+    let mut all = Vec::new();
+    let stats = state.store.stats();
+    if !has("not_accepting") && !has("disk_low") {
+        let detail = "Events are accepted, and there is room for them.";
+        all.push(fine("store", "gateway", detail));
+    }
+    if !has("certificate") {
+        let detail = format!("Good until {}.", state.certificate.not_after());
+        all.push(fine("certificate", "gateway", detail));
+    }
+    if !has("dead_letters") {
+        all.push(fine(
+            "dead_letters",
+            "gateway",
+            "There are no dead letters.",
+        ));
+    }
+    if !has("oldest_owed") {
+        let detail = format!("{} deliveries are owed, none for long.", stats.owed);
+        all.push(fine("oldest_owed", "gateway", detail));
+    }
+    let loaded = state.shared.loaded.load_full();
+    let reloaded = state.shared.reloaded.load_full();
+    if !has("reload_failed") {
+        let count = loaded.rules.rules.len();
+        let detail = format!("{count} sources, in force since {}.", reloaded.at);
+        all.push(fine("rules", "gateway", detail));
+    }
+    if loaded.rules.rules.is_empty() {
+        let mend = "`callseal init PROVIDER --forward URL` writes one.";
+        all.push(warning(
+            "no_sources",
+            "gateway",
+            "There is no source: every callback hears 404.",
+            mend,
+        ));
+    }
+    all.extend(settings(&state.settings));
+    for rule in &loaded.rules.rules {
+        if rule.provider.unverified_reason.is_some() {
+            let detail = "Nothing shows who sent its events.";
+            let mend = "Choose a provider that signs, or let only the provider's addresses in.";
+            all.push(warning("unverified", rule.name.as_str(), detail, mend));
+        }
+    }
+    for remark in &reloaded.warnings {
+        let mend = "`callseal check` shows the place.";
+        all.push(warning("rule_warning", "rules", remark, mend));
+    }
+    all.extend(found.into_iter().map(Finding::from));
+    let rank = |severity| ["blocker", "warning"].iter().position(|s| *s == severity);
+    all.sort_by_key(|finding| rank(finding.severity).unwrap_or(2));
+    Ok(Json(DoctorJson { findings: all }))
+}
+
+fn settings(settings: &Settings) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if settings.listen.tls.is_none() {
+        found.push(warning(
+            "development_certificate",
+            "gateway",
+            "The certificate of the public port was made for development: providers do not trust it.",
+            "Set `[listen] tls`, or put something that speaks TLS before the gateway.",
+        ));
+    }
+    found
+}

@@ -1,0 +1,287 @@
+//! `/v1/events` and `/v1/groups`: what was accepted, delivery by delivery, and what it has in common.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State as Extract;
+use serde::{Deserialize, Serialize};
+
+use crate::admin::State;
+use crate::admin::money::PaymentJson;
+use crate::admin::parameter::{self, Asked, Picked, limit};
+use crate::admin::problem::Problem;
+use crate::clock::Timestamp;
+use crate::inbox::store::Row;
+use crate::message::EventId;
+
+/// What `/v1/events` may be asked. Text is compared exactly, but for `text`.
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EventsQuery {
+    source: Option<String>,
+    provider: Option<String>,
+    destination: Option<String>,
+    /// `owed`, `delivered`, `dead`, `discarded`, `filtered`, `superseded`.
+    state: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// The provider's own event id.
+    key: Option<String>,
+    /// The merchant's order number.
+    order: Option<String>,
+    /// A part of id, key, type, order, transaction or reason, whatever the case.
+    text: Option<String>,
+    /// The row's reason.
+    reason: Option<String>,
+    /// RFC 3339.
+    from: Option<String>,
+    to: Option<String>,
+    /// The `next` of the page before.
+    cursor: Option<String>,
+    limit: Option<usize>,
+}
+
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct EventsPage {
+    events: Vec<EventJson>,
+    /// Give this as `cursor` for the next page; null at the end.
+    next: Option<String>,
+}
+
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct EventJson {
+    /// Of the delivery; that to `main` has the event's own.
+    id: String,
+    /// Of the event.
+    event: String,
+    source: String,
+    destination: String,
+    provider: String,
+    key: String,
+    #[serde(rename = "type")]
+    kind: String,
+    received_at: String,
+    pub state: &'static str,
+    attempts: u32,
+    /// When the next attempt is due, while owed.
+    due: Option<String>,
+    /// Why it is dead or discarded, or what the last attempt failed with.
+    reason: String,
+    /// True when an event with the same key and another body was accepted before.
+    conflict: bool,
+    body_bytes: u32,
+    payment: Option<PaymentJson>,
+}
+
+impl From<Row> for EventJson {
+    fn from(row: Row) -> Self {
+        EventJson {
+            id: row.id.to_string(),
+            event: row.id.event().to_string(),
+            destination: row.destination.to_string(),
+            source: row.source.to_string(),
+            provider: row.provider,
+            key: row.event_key,
+            kind: row.event_type,
+            received_at: row.received_at.to_string(),
+            state: row.state.as_str(),
+            attempts: row.attempts,
+            due: row.due.map(|due| due.to_string()),
+            reason: row.reason,
+            conflict: row.conflict,
+            body_bytes: row.body_bytes,
+            payment: row.payment.map(PaymentJson::from),
+        }
+    }
+}
+
+pub async fn events(
+    Extract(state): Extract<State>,
+    asked: Asked<EventsQuery>,
+) -> Result<Json<EventsPage>, Problem> {
+    let query = parameter::query(asked)?;
+    let picked = Picked {
+        source: query.source.as_ref(),
+        provider: query.provider.as_ref(),
+        destination: query.destination.as_ref(),
+        state: query.state.as_ref(),
+        kind: query.kind.as_ref(),
+        key: query.key.as_ref(),
+        order: query.order.as_ref(),
+        text: query.text.as_ref(),
+        reason: query.reason.as_ref(),
+        from: query.from.as_ref(),
+        to: query.to.as_ref(),
+    };
+    let after = parameter::cursor(query.cursor.as_deref())?;
+    let filter = picked.filter()?;
+    let page = state.store.list(&filter, after, limit(query.limit)?);
+    let page = page.await?;
+    Ok(Json(EventsPage {
+        events: page.rows.into_iter().map(EventJson::from).collect(),
+        next: page.next.map(|id| id.to_string()),
+    }))
+}
+
+#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GroupsQuery {
+    /// `reason`, `source` or `type`.
+    by: Option<String>,
+    source: Option<String>,
+    provider: Option<String>,
+    destination: Option<String>,
+    /// `dead` when it is not given.
+    state: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    key: Option<String>,
+    order: Option<String>,
+    text: Option<String>,
+    reason: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+    cursor: Option<String>,
+}
+
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct GroupsPage {
+    /// The largest first.
+    groups: Vec<GroupJson>,
+    /// Deliveries that fitted and were counted in this answer.
+    looked: u64,
+    /// There are more: the caller adds up.
+    next: Option<String>,
+}
+
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct GroupJson {
+    source: String,
+    destination: String,
+    /// Empty unless grouped by it.
+    reason: String,
+    /// Null unless grouped by it.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    count: u64,
+    oldest_at: String,
+    newest_at: String,
+    /// One of them: the newest.
+    example: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Reason,
+    Source,
+    Type,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Group {
+    source: String,
+    destination: String,
+    reason: String,
+    kind: Option<String>,
+}
+
+#[derive(Debug)]
+struct Tally {
+    count: u64,
+    oldest: Timestamp,
+    newest: Timestamp,
+    example: EventId,
+}
+
+/// Rows that one answer counts; and groups, which strangers can make many of by types.
+const COUNTED: usize = 20_000;
+const GROUPS: usize = 1_000;
+const PAGE: usize = 500;
+
+pub async fn groups(
+    Extract(state): Extract<State>,
+    asked: Asked<GroupsQuery>,
+) -> Result<Json<GroupsPage>, Problem> {
+    let query = parameter::query(asked)?;
+    let by = match query.by.as_deref() {
+        None | Some("reason") => By::Reason,
+        Some("source") => By::Source,
+        Some("type") => By::Type,
+        Some(_) => {
+            return Err(Problem::bad_parameter("by", "one of reason, source, type"));
+        }
+    };
+    let dead = "dead".to_owned();
+    let picked = Picked {
+        source: query.source.as_ref(),
+        provider: query.provider.as_ref(),
+        destination: query.destination.as_ref(),
+        state: query.state.as_ref().or(Some(&dead)),
+        kind: query.kind.as_ref(),
+        key: query.key.as_ref(),
+        order: query.order.as_ref(),
+        text: query.text.as_ref(),
+        reason: query.reason.as_ref(),
+        from: query.from.as_ref(),
+        to: query.to.as_ref(),
+    };
+    let filter = picked.filter()?;
+    let mut after = parameter::cursor(query.cursor.as_deref())?;
+    let mut groups: BTreeMap<Group, Tally> = BTreeMap::new();
+    let mut looked = 0;
+    for _ in 0..COUNTED / PAGE {
+        let page = state.store.list(&filter, after, PAGE).await?;
+        looked += page.rows.len() as u64;
+        page.rows.iter().for_each(|row| tally(&mut groups, by, row));
+        after = page.next;
+        // A short page: it has looked at all that one look goes over.
+        if after.is_none() || page.rows.len() < PAGE || groups.len() > GROUPS {
+            break;
+        }
+    }
+    let mut groups: Vec<GroupJson> = groups.into_iter().map(GroupJson::of).collect();
+    groups.sort_by_key(|group| std::cmp::Reverse(group.count));
+    Ok(Json(GroupsPage {
+        groups,
+        looked,
+        next: after.map(|id| id.to_string()),
+    }))
+}
+
+fn tally(groups: &mut BTreeMap<Group, Tally>, by: By, row: &Row) {
+    let group = Group {
+        source: row.source.to_string(),
+        destination: row.destination.to_string(),
+        reason: match by {
+            By::Reason => row.reason.clone(),
+            By::Source | By::Type => String::new(),
+        },
+        kind: (by == By::Type).then(|| row.event_type.clone()),
+    };
+    let at = row.received_at;
+    // Newest first: the first of a group is its newest.
+    let tally = groups.entry(group).or_insert_with(|| Tally {
+        count: 0,
+        oldest: at,
+        newest: at,
+        example: row.id,
+    });
+    tally.count += 1;
+    tally.oldest = tally.oldest.min(at);
+    tally.newest = tally.newest.max(at);
+}
+
+impl GroupJson {
+    fn of((group, tally): (Group, Tally)) -> Self {
+        GroupJson {
+            source: group.source,
+            destination: group.destination,
+            reason: group.reason,
+            kind: group.kind,
+            count: tally.count,
+            oldest_at: tally.oldest.to_string(),
+            newest_at: tally.newest.to_string(),
+            example: tally.example.to_string(),
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Many deliveries at a time, by a filter that first says how many; and the jobs that do it.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Extension, Path, State as Extract};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::admin::State;
+use crate::admin::auth::operator_only;
+use crate::admin::jobs::{Job, JobJson};
+use crate::admin::operate::checked_reason;
+use crate::admin::parameter::{self, Asked, Picked, Said};
+use crate::admin::payload::Nothing;
+use crate::admin::problem::Problem;
+use crate::admin::token::{Caller, Role};
+use crate::inbox::store::{Deed, DeedKind, Filter, Operation};
+use crate::message::EventId;
+
+/// Deliveries of one job at most: their ids are in memory.
+const MOST: usize = 1_000_000;
+
+/// Jobs at once.
+const RUNNING: usize = 8;
+
+/// In any second, when the request does not say.
+const RATE: u32 = 100;
+
+/// So long it is counted and looked for at most.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Which deliveries, and what with them. `state` is needed, so that nobody means all by mistake.
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Many {
+    state: String,
+    source: Option<String>,
+    provider: Option<String>,
+    destination: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    key: Option<String>,
+    order: Option<String>,
+    text: Option<String>,
+    /// The row's reason, exactly.
+    error: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+    /// Only say how many.
+    #[serde(default)]
+    plan: bool,
+    /// As the plan said: the job is refused when it is no longer so many.
+    count: Option<u64>,
+    /// Deliveries in a second.
+    rate: Option<u32>,
+    /// For a discard: why.
+    #[serde(default)]
+    reason: String,
+}
+
+impl Many {
+    fn picked(&self) -> Picked<'_> {
+        Picked {
+            source: self.source.as_ref(),
+            provider: self.provider.as_ref(),
+            destination: self.destination.as_ref(),
+            state: Some(&self.state),
+            kind: self.kind.as_ref(),
+            key: self.key.as_ref(),
+            order: self.order.as_ref(),
+            text: self.text.as_ref(),
+            reason: self.error.as_ref(),
+            from: self.from.as_ref(),
+            to: self.to.as_ref(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct Planned {
+    count: u64,
+    /// What it would take at the rate.
+    seconds: u64,
+}
+
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct Begun {
+    job: u64,
+}
+
+pub async fn redrive(
+    state: Extract<State>,
+    caller: Extension<Caller>,
+    many: Said<Many>,
+) -> Result<Response, Problem> {
+    operate(state, caller, many, DeedKind::RedriveMany).await
+}
+
+pub async fn discard(
+    state: Extract<State>,
+    caller: Extension<Caller>,
+    many: Said<Many>,
+) -> Result<Response, Problem> {
+    operate(state, caller, many, DeedKind::DiscardMany).await
+}
+
+async fn operate(
+    Extract(state): Extract<State>,
+    Extension(caller): Extension<Caller>,
+    many: Said<Many>,
+    kind: DeedKind,
+) -> Result<Response, Problem> {
+    operator_only(caller.role)?;
+    let many = parameter::body(many)?;
+    let filter = many.picked().filter()?;
+    let rate = many.rate.unwrap_or(RATE);
+    if !(1..=10_000).contains(&rate) {
+        let why = "from 1 to 10000 in a second";
+        return Err(Problem::bad_parameter("rate", why));
+    }
+    if many.plan {
+        let count = count(&state, &filter).await?;
+        let seconds = count.div_ceil(u64::from(rate));
+        return Ok(Json(Planned { count, seconds }).into_response());
+    }
+    let mut told = many.picked().told();
+    let word = if kind == DeedKind::DiscardMany {
+        let reason = checked_reason(many.reason)?;
+        told.push_str(&format!(" reason={reason}"));
+        Operation::Discard { reason }
+    } else {
+        Operation::Redrive
+    };
+    if state.jobs.running() >= RUNNING {
+        let detail = format!("{RUNNING} jobs are under way: wait for one, or stop it");
+        return Err(too_many(detail));
+    }
+    let ids = collect(&state, &filter).await?;
+    if let Some(expected) = many.count.filter(|count| *count != ids.len() as u64) {
+        let detail = format!("{} deliveries fit, not {expected}: plan anew", ids.len());
+        return Err(Problem::new(StatusCode::CONFLICT, "count_differs", detail));
+    }
+    let deed = Deed {
+        at: state.shared.clock.now(),
+        by: caller.label,
+        kind,
+        source: filter.source.clone(),
+        destination: filter.destination.clone(),
+        event: None,
+        detail: told,
+        count: ids.len() as u64,
+        outcome: "begun".to_owned(),
+    };
+    // Written down before anything is done.
+    state.store.record(deed.clone()).await?;
+    let job = Job {
+        deed,
+        word,
+        ids,
+        rate,
+    };
+    let job = state.jobs.begin(&state, job);
+    Ok((StatusCode::ACCEPTED, Json(Begun { job })).into_response())
+}
+
+fn too_many(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::CONFLICT, "too_many", detail)
+}
+
+fn too_slow(since: Instant) -> Result<(), Problem> {
+    match since.elapsed() > PATIENCE {
+        true => Err(too_many(
+            "looking for them takes too long: narrow the filter",
+        )),
+        false => Ok(()),
+    }
+}
+
+async fn count(state: &State, filter: &Filter) -> Result<u64, Problem> {
+    let (mut count, mut after) = (0, None);
+    let began = Instant::now();
+    loop {
+        let counted = state.store.count(filter, after).await?;
+        count += counted.count;
+        after = counted.next;
+        if after.is_none() {
+            return Ok(count);
+        }
+        too_slow(began)?;
+    }
+}
+
+/// Oldest first, so that what is in order goes out in order.
+async fn collect(state: &State, filter: &Filter) -> Result<Vec<EventId>, Problem> {
+    let mut ids: Vec<EventId> = Vec::new();
+    let mut after = None;
+    let began = Instant::now();
+    loop {
+        let page = state.store.list(filter, after, 500).await?;
+        ids.extend(page.rows.iter().map(|row| row.id));
+        if ids.len() > MOST {
+            return Err(too_many(format!(
+                "more than {MOST} deliveries fit: narrow the filter"
+            )));
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+        too_slow(began)?;
+    }
+    ids.reverse();
+    Ok(ids)
+}
+
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct JobsPage {
+    /// Newest first.
+    jobs: Vec<JobJson>,
+}
+
+pub async fn jobs(
+    Extract(state): Extract<State>,
+    asked: Asked<Nothing>,
+) -> Result<Json<JobsPage>, Problem> {
+    parameter::query(asked)?;
+    let jobs = state.jobs.list();
+    Ok(Json(JobsPage { jobs }))
+}
+
+pub async fn job(
+    Extract(state): Extract<State>,
+    Path(id): Path<String>,
+    asked: Asked<Nothing>,
+) -> Result<Json<JobJson>, Problem> {
+    parameter::query(asked)?;
+    let id = id.parse().map_err(|_| Problem::no_such_job())?;
+    let job = state.jobs.get(id).ok_or_else(Problem::no_such_job)?;
+    Ok(Json(job))
+}
+
+pub async fn stop(
+    Extract(state): Extract<State>,
+    Extension(role): Extension<Role>,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Json<JobJson>), Problem> {
+    operator_only(role)?;
+    let id = id.parse().map_err(|_| Problem::no_such_job())?;
+    if !state.jobs.stop(id) {
+        return Err(Problem::no_such_job());
+    }
+    let job = state.jobs.get(id).ok_or_else(Problem::no_such_job)?;
+    Ok((StatusCode::ACCEPTED, Json(job)))
+}

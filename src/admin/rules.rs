@@ -1,0 +1,139 @@
+//! `/v1/rules` and `/v1/reload`: what is in force, and from which files.
+
+use axum::Json;
+use axum::extract::{Extension, State as Extract};
+use axum::http::StatusCode;
+use data_encoding::HEXLOWER;
+use serde::Serialize;
+
+use crate::admin::State;
+use crate::admin::auth::operator_only;
+use crate::admin::parameter::{self, Asked};
+use crate::admin::payload::Nothing;
+use crate::admin::problem::Problem;
+use crate::admin::token::Caller;
+use crate::inbox::store::{Deed, DeedKind};
+use crate::rule::{RuleFileDigest, RuleFileKind};
+
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct RulesJson {
+    digest: String,
+    loaded_at: String,
+    /// Why the last reload failed; the rules here are those from before.
+    reload_error: Option<String>,
+    sources: Vec<SourceFileJson>,
+    providers: Vec<ProviderFileJson>,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct SourceFileJson {
+    name: String,
+    file: Option<String>,
+    digest: Option<String>,
+}
+
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct ProviderFileJson {
+    name: String,
+    /// Null when no source uses it.
+    title: Option<String>,
+    /// Null: built in.
+    file: Option<String>,
+    digest: String,
+    used_by: Vec<String>,
+}
+
+fn shown(file: &RuleFileDigest) -> (Option<String>, String) {
+    let path = file.path.as_ref().map(|path| path.display().to_string());
+    (path, HEXLOWER.encode(&file.digest))
+}
+
+pub async fn rules(
+    Extract(state): Extract<State>,
+    asked: Asked<Nothing>,
+) -> Result<Json<RulesJson>, Problem> {
+    parameter::query(asked)?;
+    let loaded = state.shared.loaded.load_full();
+    let reloaded = state.shared.reloaded.load_full();
+    let set = &loaded.rules;
+    let of = |kind| set.files.iter().filter(move |file| file.kind == kind);
+    let sources = set.rules.iter().map(|rule| {
+        let file = of(RuleFileKind::Source).find(|file| file.name == rule.name.as_str());
+        let (file, digest) = file.map(shown).unzip();
+        SourceFileJson {
+            name: rule.name.to_string(),
+            file: file.flatten(),
+            digest,
+        }
+    });
+    let providers = of(RuleFileKind::Provider).map(|found| {
+        let users = set.rules.iter();
+        let users: Vec<_> = users
+            .filter(|rule| rule.provider.name == found.name)
+            .collect();
+        let (file, digest) = shown(found);
+        ProviderFileJson {
+            name: found.name.clone(),
+            title: users.first().map(|rule| rule.provider.title.clone()),
+            file,
+            digest,
+            used_by: users.iter().map(|rule| rule.name.to_string()).collect(),
+        }
+    });
+    Ok(Json(RulesJson {
+        digest: HEXLOWER.encode(&set.digest),
+        loaded_at: reloaded.at.to_string(),
+        reload_error: reloaded.error.clone(),
+        sources: sources.collect(),
+        providers: providers.collect(),
+        warnings: reloaded.warnings.clone(),
+    }))
+}
+
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct ReloadedJson {
+    digest: String,
+    /// The rules are others than before; keys and certificate were read anew either way.
+    changed: bool,
+}
+
+/// The same as SIGHUP: rules, keys and certificate, all or nothing.
+pub async fn reload(
+    Extract(state): Extract<State>,
+    Extension(caller): Extension<Caller>,
+    asked: Asked<Nothing>,
+) -> Result<Json<ReloadedJson>, Problem> {
+    operator_only(caller.role)?;
+    parameter::query(asked)?;
+    let before = state.shared.loaded.load().rules.digest;
+    let reload = state.reload.clone();
+    // Files are read, and all of it is compiled: not on the thread that serves.
+    let done = tokio::task::spawn_blocking(move || reload()).await;
+    let done = done.unwrap_or_else(|_| Err("the reload ended by itself".to_owned()));
+    let digest = state.shared.loaded.load().rules.digest;
+    let deed = Deed {
+        at: state.shared.clock.now(),
+        by: caller.label.clone(),
+        kind: DeedKind::Reload,
+        source: None,
+        destination: None,
+        event: None,
+        detail: HEXLOWER.encode(&digest),
+        count: state.shared.loaded.load().rules.rules.len() as u64,
+        outcome: if done.is_ok() { "done" } else { "failed" }.to_owned(),
+    };
+    state.store.record(deed).await?;
+    tracing::info!(
+        by = caller.label,
+        done = done.is_ok(),
+        "a reload by an operator"
+    );
+    match done {
+        Ok(()) => Ok(Json(ReloadedJson {
+            digest: HEXLOWER.encode(&digest),
+            changed: digest != before,
+        })),
+        Err(said) => Err(Problem::new(StatusCode::CONFLICT, "reload_failed", said)),
+    }
+}

@@ -1,0 +1,122 @@
+//! Exchanging rules, keys and certificate while callbacks arrive: all or nothing.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::clock::Clock;
+use crate::listener::tls::{CertificatePaths, CurrentIdentity, Identity};
+use crate::pipeline::{self, Reloaded};
+use crate::relay::Relay;
+use crate::rule::RuleSet;
+use crate::rule::diagnostic::Diagnostic;
+use crate::service::{Fault, prepare};
+use crate::settings::Settings;
+use crate::telemetry::{Metrics, ResultLabel};
+use crate::verify::Outside;
+
+/// What a reload needs: a signal, a changed file and the admin port ask for one.
+pub struct Reloader {
+    pub settings: Settings,
+    pub settings_file: Option<PathBuf>,
+    pub shared: Arc<pipeline::Shared>,
+    pub relay: Arc<Relay>,
+    pub identity: Arc<CurrentIdentity>,
+    pub certificate: CertificatePaths,
+    pub clock: Arc<dyn Clock>,
+    /// Kept across reloads, with the keys that were fetched.
+    pub outside: Outside,
+    /// One reload at a time; and the key files for which the last one failed.
+    pub missed: Mutex<Vec<PathBuf>>,
+}
+
+impl Reloader {
+    /// Reads rules, keys and certificate anew and exchanges them all at once; on any fault the old
+    /// ones stay. Requests under way finish with what they began with.
+    pub fn reload(&self) -> Result<Vec<Diagnostic>, Vec<Fault>> {
+        let mut missed = self.missed();
+        let result = self.try_reload();
+        let faults = result.as_ref().err();
+        *missed = faults
+            .into_iter()
+            .flatten()
+            .filter_map(Fault::key_file)
+            .collect();
+        let label = ResultLabel {
+            result: if result.is_ok() { "done" } else { "failed" },
+        };
+        let before = self.shared.reloaded.load();
+        let reloaded = match &result {
+            Ok(warnings) => Reloaded {
+                at: self.clock.now(),
+                error: None,
+                warnings: warnings.iter().map(ToString::to_string).collect(),
+            },
+            Err(faults) => Reloaded {
+                at: before.at,
+                error: Some(said(faults)),
+                warnings: before.warnings.clone(),
+            },
+        };
+        self.shared.reloaded.store(Arc::new(reloaded));
+        self.shared.metrics.reloads.get_or_create(&label).inc();
+        drop(missed);
+        result
+    }
+
+    /// Key files for which the last reload failed.
+    pub fn missed(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_reload(&self) -> Result<Vec<Diagnostic>, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let before = self.shared.loaded.load();
+        let outside = Some(&self.outside);
+        let prepared = prepare(&self.settings, &self.shared.metrics, Some(&before), outside)
+            .map_err(|found| faults.extend(found))
+            .ok();
+        let identity = Identity::load(&self.certificate, self.clock.now())
+            .map_err(|error| faults.push(Fault::Tls(error)))
+            .ok();
+        if let Err(found) = self.check_settings() {
+            faults.extend(found.into_iter().map(Fault::from));
+        }
+        let (Some(prepared), Some(identity), true) = (prepared, identity, faults.is_empty()) else {
+            return Err(faults);
+        };
+        let expiry = i64::try_from(identity.not_after.as_secs()).unwrap_or(i64::MAX);
+        self.shared.metrics.certificate_expiry.set(expiry);
+        self.identity.replace(identity);
+        self.relay.set_routes(prepared.routes);
+        watch_over(&self.shared.metrics, &prepared.loaded.rules);
+        self.shared.loaded.store(Arc::new(prepared.loaded));
+        Ok(prepared.warnings)
+    }
+
+    /// The settings themselves take effect on the next start; a change is said, not swallowed.
+    fn check_settings(&self) -> Result<(), Vec<Diagnostic>> {
+        let Some(file) = &self.settings_file else {
+            return Ok(());
+        };
+        let (settings, _) = Settings::load(Some(file))?;
+        if settings != self.settings {
+            tracing::warn!(file = %file.display(), "the settings changed: they take effect on the next start");
+        }
+        Ok(())
+    }
+}
+
+/// All faults, one a line.
+pub fn said(faults: &[Fault]) -> String {
+    let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+/// From now on figures are kept of these sources.
+pub fn watch_over(metrics: &Metrics, rules: &RuleSet) {
+    let labels = |rule: &crate::rule::Rule| rule.keys.iter().map(|k| k.label.clone()).collect();
+    let sources = rules.rules.iter();
+    metrics
+        .figures
+        .set(sources.map(|rule| (rule.name.clone(), labels(rule))));
+}
