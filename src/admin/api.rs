@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Extension, Path, Query, State as Extract};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::State;
@@ -17,7 +18,7 @@ use crate::refusals::Refused;
 use crate::telemetry::field;
 
 /// What `/v1/events` may be asked. Text is compared exactly.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventsQuery {
     source: Option<String>,
@@ -36,14 +37,14 @@ pub struct EventsQuery {
     limit: Option<usize>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct EventsPage {
     events: Vec<EventJson>,
     /// Give this as `cursor` for the next page; null at the end.
     next: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct EventJson {
     /// Of the delivery; that to `main` has the event's own.
     id: String,
@@ -88,7 +89,7 @@ impl From<Row> for EventJson {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct EventDetail {
     #[serde(flatten)]
     event: EventJson,
@@ -104,7 +105,7 @@ pub struct EventDetail {
     deliveries: Vec<EventJson>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct AttemptJson {
     number: u32,
     started_at: String,
@@ -116,7 +117,7 @@ pub struct AttemptJson {
     response: Option<ResponseJson>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ResponseJson {
     headers: Vec<(String, String)>,
     /// Its beginning, as text.
@@ -263,7 +264,7 @@ pub async fn body(
     Ok((headers, stored.body).into_response())
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Redriven {
     id: String,
     state: &'static str,
@@ -305,7 +306,7 @@ pub async fn redrive(
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct SourceJson {
     name: String,
     provider: String,
@@ -320,7 +321,7 @@ pub struct SourceJson {
     under_way: usize,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct DestinationJson {
     name: String,
     forward: String,
@@ -371,7 +372,7 @@ pub async fn sources(Extract(state): Extract<State>) -> Result<Json<serde_json::
     ))
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RefusalsQuery {
     source: Option<String>,
@@ -381,7 +382,7 @@ pub struct RefusalsQuery {
     limit: Option<usize>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct RefusalJson {
     number: u64,
     at: String,

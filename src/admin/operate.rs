@@ -4,6 +4,7 @@
 use axum::Json;
 use axum::extract::{Extension, Path, Query, State as Extract};
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::State;
@@ -22,7 +23,7 @@ const MOST: usize = 1_000_000;
 const RATE: u32 = 100;
 
 /// `?destination=NAME`: that one alone; else all of the source.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LaneQuery {
     destination: Option<String>,
@@ -31,7 +32,7 @@ pub struct LaneQuery {
     reason: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Paused {
     source: String,
     destination: Option<String>,
@@ -101,7 +102,7 @@ async fn pausing(
     }))
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditQuery {
     /// The `next` of the page before.
@@ -109,7 +110,7 @@ pub struct AuditQuery {
     limit: Option<usize>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct DeedJson {
     number: u64,
     at: String,
@@ -148,7 +149,7 @@ pub async fn audit(
 }
 
 /// Which deliveries, and what with them. `state` is needed, so that nobody means all by mistake.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Many {
     state: String,

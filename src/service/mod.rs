@@ -11,6 +11,9 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::admin;
+use crate::admin::auth::Door;
+use crate::admin::bind::Bound;
+use crate::admin::tls::CurrentTls;
 use crate::clock::Clock;
 use crate::inbox::accept::Inbox;
 use crate::inbox::store::embedded::{Embedded, EmbeddedConfig};
@@ -25,7 +28,7 @@ use crate::remote::{HttpsAsk, KeyCache};
 use crate::rule::Destination;
 use crate::rule::diagnostic::Diagnostic;
 use crate::secret::SecretRef;
-use crate::settings::Settings;
+use crate::settings::{Admin, AdminAddress, Settings};
 use crate::telemetry::{Metrics, ResultLabel};
 use crate::verify::Outside;
 
@@ -35,7 +38,7 @@ mod prepare;
 
 pub use self::core::raise_file_limit;
 pub use fault::Fault;
-pub use prepare::{Prepared, certificate_paths, prepare};
+pub use prepare::{Entry, Prepared, certificate_paths, prepare};
 
 use self::core::{Core, Part, listening};
 
@@ -59,7 +62,8 @@ pub struct Gateway {
     certificate: CertificatePaths,
     clock: Arc<dyn Clock>,
     public: SocketAddr,
-    admin: SocketAddr,
+    admin: AdminAddress,
+    door: Arc<Door>,
     token_file: Option<PathBuf>,
     draining: Arc<AtomicBool>,
     /// Kept across reloads, with the keys that were fetched.
@@ -117,11 +121,11 @@ impl Gateway {
             .and_then(|paths| Ok((Identity::load(&paths, clock.now())?, paths)))
             .map_err(|error| faults.push(Fault::Tls(error)))
             .ok();
-        let tokens = admin::token::Tokens::load(&settings, random.as_ref())
-            .map_err(|error| faults.push(Fault::Token(error)))
+        let entry = Entry::load(&settings.admin, &settings, clock.now(), random.as_ref())
+            .map_err(|found| faults.extend(found))
             .ok();
-        let (Some(prepared), Some((identity, certificate)), Some(tokens), Some(outside)) =
-            (prepared, identity, tokens, outside)
+        let (Some(prepared), Some((identity, certificate)), Some(entry), Some(outside)) =
+            (prepared, identity, entry, outside)
         else {
             return Err(faults);
         };
@@ -129,7 +133,7 @@ impl Gateway {
             .certificate_expiry
             .set(i64::try_from(identity.not_after.as_secs()).unwrap_or(i64::MAX));
         let identity = CurrentIdentity::new(identity);
-        let tls = tls::server_config(identity.clone(), settings.listen.http2)
+        let tls = tls::server_config(identity.clone(), settings.listen.http2, None)
             .map_err(|e| vec![Fault::Tls(e)])?;
 
         let files = raise_file_limit();
@@ -145,7 +149,12 @@ impl Gateway {
         let files = files.saturating_sub(store.report().segments as usize);
         let store = Arc::new(store);
         let contract: Arc<dyn Store> = store.clone();
-        let relay = Relay::new(contract.clone(), clock.clone(), random, metrics.clone());
+        let relay = Relay::new(
+            contract.clone(),
+            clock.clone(),
+            random.clone(),
+            metrics.clone(),
+        );
         relay.set_routes(prepared.routes);
         let shared = Arc::new(pipeline::Shared {
             loaded: ArcSwap::from_pointee(prepared.loaded),
@@ -160,7 +169,7 @@ impl Gateway {
             .listen
             .threads
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
-        let bind_fault = |what, address| {
+        let bind_fault = |what, address: String| {
             move |cause| {
                 vec![Fault::Bind {
                     what,
@@ -169,36 +178,38 @@ impl Gateway {
                 }]
             }
         };
-        let admin_listener = std::net::TcpListener::bind(settings.admin.address)
-            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-            .map_err(bind_fault("admin", settings.admin.address))?;
-        let admin_address = admin_listener
-            .local_addr()
-            .map_err(bind_fault("admin", settings.admin.address))?;
-        let listeners = serve::bind(settings.listen.address, threads)
-            .map_err(bind_fault("public", settings.listen.address))?;
+        let (admin_socket, admin_address) = Bound::open(&settings.admin.address)
+            .map_err(bind_fault("admin", settings.admin.address.to_string()))?;
+        let listen = settings.listen.address;
+        let listeners =
+            serve::bind(listen, threads).map_err(bind_fault("public", listen.to_string()))?;
         let public = listeners
             .first()
-            .map_or(Ok(settings.listen.address), |listener| {
-                listener.local_addr()
-            })
-            .map_err(bind_fault("public", settings.listen.address))?;
+            .map_or(Ok(listen), |listener| listener.local_addr())
+            .map_err(bind_fault("public", listen.to_string()))?;
 
         let (stop, _) = watch::channel(false);
         let (stop_admin, _) = watch::channel(false);
         let (broken, _) = watch::channel(None);
         let draining = Arc::new(AtomicBool::new(false));
         let listening = Arc::new(listening(&settings, tls, metrics, files));
-        let token_file = tokens.file().map(PathBuf::from);
+        let token_file = entry.tokens.made().map(PathBuf::from);
+        let Entry { tokens, tls } = entry;
+        let door = Arc::new(Door::new(
+            &settings.admin,
+            &admin_address,
+            tokens,
+            tls.map(CurrentTls::new),
+            random,
+        ));
         let admin_state = admin::State {
             shared: shared.clone(),
             store: store.clone(),
             relay: relay.clone(),
             jobs: Default::default(),
-            tokens: Arc::new(tokens),
+            door: door.clone(),
             draining: draining.clone(),
             certificate: identity.clone(),
-            address: admin_address,
         };
         let mut gateway = Gateway {
             settings,
@@ -211,6 +222,7 @@ impl Gateway {
             clock,
             public,
             admin: admin_address,
+            door,
             token_file,
             outside,
             draining,
@@ -222,7 +234,7 @@ impl Gateway {
             reloading: std::sync::Mutex::default(),
         };
         gateway
-            .run(listeners, listening, admin_listener, admin_state)
+            .run(listeners, listening, admin_socket, admin_state)
             .map_err(|cause| vec![Fault::Thread { cause }])?;
         Ok((gateway, prepared.warnings))
     }
@@ -231,7 +243,7 @@ impl Gateway {
         &mut self,
         listeners: Vec<std::net::TcpListener>,
         listening: Arc<serve::Shared>,
-        admin_listener: std::net::TcpListener,
+        admin_socket: Bound,
         admin_state: admin::State,
     ) -> io::Result<()> {
         for (number, listener) in listeners.into_iter().enumerate() {
@@ -254,7 +266,7 @@ impl Gateway {
         let part = self.part("the admin port", &self.stop_admin);
         self.admin_thread = Some(thread.spawn(move || {
             let _part = part;
-            admin::serve::run(admin_listener, admin_state, stop);
+            admin::serve::run(admin_socket, admin_state, stop);
         })?);
         Ok(())
     }
@@ -279,8 +291,8 @@ impl Gateway {
     }
 
     /// The address of the admin port.
-    pub fn admin(&self) -> SocketAddr {
-        self.admin
+    pub fn admin(&self) -> &AdminAddress {
+        &self.admin
     }
 
     pub fn settings(&self) -> &Settings {
@@ -344,30 +356,48 @@ impl Gateway {
         let identity = Identity::load(&self.certificate, self.clock.now())
             .map_err(|error| faults.push(Fault::Tls(error)))
             .ok();
-        if let Err(found) = self.check_settings() {
-            faults.extend(found.into_iter().map(Fault::from));
-        }
-        let (Some(prepared), Some(identity), true) = (prepared, identity, faults.is_empty()) else {
+        let admin = self
+            .check_settings()
+            .map_err(|found| faults.extend(found.into_iter().map(Fault::from)))
+            .ok();
+        let entry = admin.and_then(|admin| {
+            let random = self.door.random.as_ref();
+            Entry::load(&admin, &self.settings, self.clock.now(), random)
+                .map_err(|found| faults.extend(found))
+                .ok()
+        });
+        let (Some(prepared), Some(identity), Some(entry), true) =
+            (prepared, identity, entry, faults.is_empty())
+        else {
             return Err(faults);
         };
         let expiry = i64::try_from(identity.not_after.as_secs()).unwrap_or(i64::MAX);
         self.shared.metrics.certificate_expiry.set(expiry);
         self.identity.replace(identity);
+        self.door.replace_tokens(entry.tokens);
+        if let (Some(current), Some(material)) = (&self.door.tls, entry.tls) {
+            current.replace(material);
+        }
         self.relay.set_routes(prepared.routes);
         self.shared.loaded.store(Arc::new(prepared.loaded));
         Ok(prepared.warnings)
     }
 
-    /// The settings themselves take effect on the next start; a change is said, not swallowed.
-    fn check_settings(&self) -> Result<(), Vec<Diagnostic>> {
+    /// The settings take effect on the next start, and a change is said, not swallowed; but the
+    /// tokens that they name count at once, so that one can be exchanged without a restart.
+    fn check_settings(&self) -> Result<Admin, Vec<Diagnostic>> {
+        let mut admin = self.settings.admin.clone();
         let Some(file) = &self.settings_file else {
-            return Ok(());
+            return Ok(admin);
         };
-        let (settings, _) = Settings::load(Some(file))?;
+        let (mut settings, _) = Settings::load(Some(file))?;
+        let read = &mut settings.admin;
+        std::mem::swap(&mut admin.operator, &mut read.operator);
+        std::mem::swap(&mut admin.viewer, &mut read.viewer);
         if settings != self.settings {
-            tracing::warn!(file = %file.display(), "the settings changed: they take effect on the next start");
+            tracing::warn!(file = %file.display(), "the settings changed: but for the tokens they take effect on the next start");
         }
-        Ok(())
+        Ok(admin)
     }
 
     /// Everything whose change asks for a reload: rule files, key files, certificate, settings.
@@ -379,6 +409,11 @@ impl Gateway {
             self.certificate.key.clone(),
         ];
         paths.extend(self.settings_file.clone());
+        paths.extend(self.door.tokens.load().files().iter().cloned());
+        if let Some(files) = &self.settings.admin.tls {
+            paths.extend([files.cert.clone(), files.key.clone()]);
+            paths.extend(files.client_ca.clone());
+        }
         // Keys of rules that are not in force, since these files were missing or wrong.
         paths.extend(self.reloading().iter().cloned());
         for rule in &self.loaded().rules.rules {
@@ -468,7 +503,7 @@ mod tests {
         let mut settings = Settings::default();
         settings.listen.address = SocketAddr::from(([127, 0, 0, 1], 0));
         settings.listen.threads = Some(1);
-        settings.admin.address = SocketAddr::from(([127, 0, 0, 1], 0));
+        settings.admin.address = SocketAddr::from(([127, 0, 0, 1], 0)).into();
         settings.inbox.store = directory.path().join("data");
         settings.inbox.segment = 64 << 10;
         settings.inbox.ballast = 0;
