@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     fn parts(target: &str, headers: &[(&str, &str)]) -> Parts {
-        let mut request = axum::http::Request::builder().uri(target);
+        let mut request = http::Request::builder().uri(target);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -92,7 +92,12 @@ impl<C: Clock + Clone> Limits<C> {
     fn count(&self, limiter: &Keyed<C>, peer: Peer) -> Result<(), Wait> {
         limiter.check_key(&peer).map_err(|not| {
             let exact: Duration = not.wait_time_from(self.clock.now());
-            Wait(exact.as_secs() + 1)
+            // Whole seconds: that is what Retry-After can say.
+            Wait(
+                u64::try_from(exact.as_millis().div_ceil(1000))
+                    .unwrap_or(u64::MAX)
+                    .max(1),
+            )
         })
     }
 }

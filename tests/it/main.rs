@@ -11,6 +11,7 @@
 mod harness;
 
 mod admin;
+mod admin_safety;
 mod authoritative;
 mod catalogue;
 mod challenges;
