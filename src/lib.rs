@@ -14,6 +14,7 @@ pub mod clock;
 pub mod random;
 pub mod message;
 pub mod secret;
+pub mod mask;
 pub mod telemetry;
 pub mod rule;
 pub mod settings;

@@ -16,6 +16,7 @@ use crate::guard::{Guards, Refusal};
 use crate::inbox::accept::{Accepted, Inbox};
 use crate::inbox::store::{Acceptance, Attempt, StoreError, Unavailable, Unstored};
 use crate::listener::{Handler, Incoming, Malformed};
+use crate::mask;
 use crate::message::{Answer, EventId, SourceName};
 use crate::refusals::{Refusals, Refused};
 use crate::relay::Waker;
@@ -170,6 +171,9 @@ impl Pipeline {
                 .inc();
             let now = self.shared.clock.now();
             if self.shared.told.may_tell(source, now) {
+                // It may quote the value that it choked on.
+                let why = why.to_string();
+                let why = mask::line(&why);
                 tracing::warn!(
                     { field::SOURCE } = %source,
                     { field::DESTINATION } = %to,

@@ -1,11 +1,13 @@
 //! The last callbacks that were not accepted, with the reason that their senders were not told.
 //! A bounded ring in memory: strangers fill it, so it must not grow, and nothing else may depend on it.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use crate::clock::Timestamp;
+use crate::mask;
 
 /// One callback that was not accepted.
 #[derive(Clone, Debug)]
@@ -24,7 +26,8 @@ pub struct Refused {
     pub stage: &'static str,
     /// Stable reason code.
     pub reason: &'static str,
-    /// What a person needs besides the code; never a secret, a body or a signature.
+    /// What a person needs besides the code; never a secret, a body or a signature. Masked, as the
+    /// path is.
     pub detail: String,
 }
 
@@ -56,6 +59,12 @@ impl Refusals {
 
     /// Adds one; its number is set here, and given back.
     pub fn push(&self, mut refused: Refused) -> u64 {
+        // Nobody has said who sends this: it may be anything, and is shown to whoever may look.
+        for text in [&mut refused.path, &mut refused.detail] {
+            if let Cow::Owned(masked) = mask::line(text) {
+                *text = masked;
+            }
+        }
         cut(&mut refused.path, PATH_MAX);
         cut(&mut refused.method, METHOD_MAX);
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);

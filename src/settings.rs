@@ -12,11 +12,12 @@ use crate::rule::diagnostic::{Diagnostic, Severity};
 use crate::rule::reader::{Field, Problems, Table};
 use crate::rule::value::{self, Complaint};
 use crate::rule::words::Words;
-use crate::secret::SecretRef;
 use crate::telemetry::LogFormat;
 
+mod admin;
 mod shape;
 
+pub use admin::{Admin, AdminAddress, AdminTls, TokenRef};
 pub use shape::schema;
 
 /// What the gateway does besides its rules.
@@ -50,16 +51,6 @@ pub struct Listen {
 pub struct TlsFiles {
     pub cert: PathBuf,
     pub key: PathBuf,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admin {
-    /// Loopback only, until the admin port speaks TLS.
-    pub address: SocketAddr,
-    /// Tokens that may do everything. Empty (and no viewer): one is made on the first start.
-    pub operator: Vec<SecretRef>,
-    /// Tokens that may only look.
-    pub viewer: Vec<SecretRef>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,7 +125,9 @@ impl Default for Settings {
                 threads: None,
             },
             admin: Admin {
-                address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8444),
+                address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8444).into(),
+                tls: None,
+                hosts: Vec::new(),
                 operator: Vec::new(),
                 viewer: Vec::new(),
             },
@@ -253,19 +246,6 @@ impl Reader<'_> {
         Some(self.folder.join(text))
     }
 
-    fn secrets(&self, field: Option<Field<'_>>) -> Vec<SecretRef> {
-        let Some(field) = field else {
-            return Vec::new();
-        };
-        let list = field.list();
-        list.iter()
-            .filter_map(|f| {
-                f.problems.hide(f.span.clone());
-                f.parsed(|text| value::secret_ref(text, self.folder))
-            })
-            .collect()
-    }
-
     fn listen(&self, table: Table<'_>, listen: &mut Listen) {
         set(
             &mut listen.address,
@@ -311,23 +291,6 @@ impl Reader<'_> {
             .get("threads")
             .and_then(|f| f.integer(1..=1024))
             .and_then(|n| usize::try_from(n).ok());
-        table.finish();
-    }
-
-    fn admin(&self, table: Table<'_>, admin: &mut Admin) {
-        if let Some(field) = table.get("address") {
-            set(&mut admin.address, field.parsed(socket));
-            if !admin.address.ip().is_loopback() {
-                field.problems.error_with(
-                    field.span.clone(),
-                    "admin_public",
-                    "the admin port speaks no TLS yet: it stays on loopback",
-                    "`127.0.0.1:8444`; reach it from elsewhere through an SSH tunnel",
-                );
-            }
-        }
-        admin.operator = self.secrets(table.get("operator"));
-        admin.viewer = self.secrets(table.get("viewer"));
         table.finish();
     }
 

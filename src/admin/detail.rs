@@ -9,10 +9,11 @@ use crate::admin::audit::{self, DeedJson};
 use crate::admin::auth::operator_only;
 use crate::admin::events::EventJson;
 use crate::admin::parameter::{self, Asked, event_id};
-use crate::admin::payload::{BodyJson, Nothing, masked, plain, shown_headers};
+use crate::admin::payload::{BodyJson, Nothing, plain, shown_headers};
 use crate::admin::problem::Problem;
 use crate::admin::token::{Caller, Role};
 use crate::inbox::store::{Attempt, DeedKind, StoredEvent};
+use crate::mask::{self, Kind};
 use crate::message::RawRequest;
 use crate::verify::trace::{self, Step, Subject};
 use crate::verify::want::Known;
@@ -69,12 +70,25 @@ pub struct ResponseJson {
 }
 
 impl AttemptJson {
-    fn of(attempt: Attempt, role: Role, veil: fn(&str) -> String) -> Self {
+    fn of(attempt: Attempt, role: Role, whole: bool) -> Self {
         let response = attempt.response.filter(|_| role == Role::Operator);
         AttemptJson {
             response: response.map(|response| ResponseJson {
-                headers: response.headers,
-                body: veil(&plain(&String::from_utf8_lossy(&response.body))),
+                headers: response
+                    .headers
+                    .into_iter()
+                    .map(|(name, value)| {
+                        let value = match whole {
+                            true => plain(&value),
+                            false => plain(&mask::header(&name, value.as_bytes())),
+                        };
+                        (name, value)
+                    })
+                    .collect(),
+                body: match whole {
+                    true => plain(&String::from_utf8_lossy(&response.body)),
+                    false => plain(&mask::text(Kind::of(None, &response.body), &response.body)),
+                },
                 cut: response.cut,
             }),
             number: attempt.number,
@@ -113,21 +127,23 @@ pub async fn event(
     if unmask {
         audit::looked(&state, &caller, DeedKind::Unmask, &row).await?;
     }
-    let veil: fn(&str) -> String = if unmask { str::to_owned } else { masked };
     let history = history.into_iter();
     Ok(Json(EventDetail {
         event: EventJson::from(row),
         deliveries,
         masked: !unmask,
-        headers: shown_headers(&stored.headers),
-        body: BodyJson::of(&stored.headers, &stored.body, veil),
+        headers: shown_headers(&stored.headers, unmask),
+        body: BodyJson::of(&stored.headers, &stored.body, unmask),
         peer: stored.peer.to_string(),
         method: stored.method,
-        target: veil(&plain(&stored.target)),
+        target: match unmask {
+            true => plain(&stored.target),
+            false => plain(&mask::target(&stored.target)),
+        },
         verified: stored.verified,
         conflict_of: stored.conflict_of.map(|id| id.to_string()),
         history: history
-            .map(|a| AttemptJson::of(a, caller.role, veil))
+            .map(|a| AttemptJson::of(a, caller.role, unmask))
             .collect(),
         deeds: deeds.entries.into_iter().map(DeedJson::from).collect(),
     }))
@@ -174,7 +190,7 @@ pub async fn verification(
         full: false,
     });
     for fact in steps.iter_mut().flat_map(|step| &mut step.facts) {
-        fact.value = masked(&plain(&fact.value));
+        fact.value = plain(&mask::text(Kind::Text, fact.value.as_bytes()));
     }
     let replaced = verifier.rule().provider.query_back.as_ref();
     let note = if replaced.is_some_and(|query| query.authoritative) {

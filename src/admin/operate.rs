@@ -4,6 +4,7 @@
 use axum::Json;
 use axum::extract::{Extension, Path, State as Extract};
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::State;
@@ -17,7 +18,7 @@ use crate::telemetry::field;
 use crate::telemetry::news::News;
 
 /// `?destination=NAME`: that one alone; else all of the source.
-#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LaneQuery {
     destination: Option<String>,
@@ -26,7 +27,7 @@ pub struct LaneQuery {
     reason: String,
 }
 
-#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Paused {
     source: String,
     destination: Option<String>,
@@ -96,7 +97,7 @@ async fn pausing(
     }))
 }
 
-#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Done {
     id: String,
     state: &'static str,

@@ -16,6 +16,31 @@ pub struct Problem {
     pub code: &'static str,
 }
 
+/// Every code that the admin port itself gives, with its status. The store's own come with 503.
+pub const CODES: [(&str, u16); 21] = [
+    ("bad_parameter", 400),
+    ("unauthorized", 401),
+    ("operator_only", 403),
+    ("csrf", 403),
+    ("client_certificate", 403),
+    ("no_such_event", 404),
+    ("no_such_job", 404),
+    ("no_such_source", 404),
+    ("not_found", 404),
+    ("method_not_allowed", 405),
+    ("timeout", 408),
+    ("not_applicable", 409),
+    ("count_differs", 409),
+    ("too_many", 409),
+    ("reload_failed", 409),
+    ("too_large", 413),
+    ("host", 421),
+    ("too_many_requests", 429),
+    ("store", 503),
+    ("too_many_streams", 503),
+    ("too_many_connections", 503),
+];
+
 impl Problem {
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");

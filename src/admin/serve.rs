@@ -1,33 +1,25 @@
-//! The admin port's thread: accepts, serves, keeps the gauges fresh, and lets the store give back
+//! The admin port's thread: serves, keeps the gauges fresh, and lets the store give back
 //! what is past its time.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
-use crate::admin::{State, health, router, sources, stream};
+use crate::admin::bind::Bound;
+use crate::admin::{State, connection, health, sources, stream};
 use crate::inbox::store::{self, Filter};
-use crate::listener::io::{Screen, ScreenedIo};
 use crate::message::SourceName;
 use crate::telemetry::field;
 
-/// Connections at once; an operator and a scraper need a handful.
-const CONNECTIONS: usize = 64;
-/// For a head, and for a write that makes no progress: who neither asks nor listens gives its
-/// place to who does.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Whether a step of the history is over.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 const GAUGES_EVERY: Duration = Duration::from_secs(10);
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
 /// Serves until `stop` turns true.
-pub fn run(listener: std::net::TcpListener, state: State, stop: watch::Receiver<bool>) {
+pub fn run(bound: Bound, state: State, stop: watch::Receiver<bool>) {
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -46,7 +38,7 @@ pub fn run(listener: std::net::TcpListener, state: State, stop: watch::Receiver<
         let told = state.clone();
         let stream = tokio::task::spawn_local(async move { stream::run(&told).await });
         tokio::select! {
-            ended = accept(listener, state, stop) => if let Err(error) = ended {
+            ended = connection::accept(bound, state, stop) => if let Err(error) = ended {
                 tracing::error!(%error, "the admin port ended");
             },
             _ = housekeeping => tracing::error!("the housekeeping ended"),
@@ -54,44 +46,6 @@ pub fn run(listener: std::net::TcpListener, state: State, stop: watch::Receiver<
             _ = stream => tracing::error!("the stream of news ended"),
         }
     });
-}
-
-async fn accept(
-    listener: std::net::TcpListener,
-    state: State,
-    mut stop: watch::Receiver<bool>,
-) -> std::io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let service = TowerToHyperService::new(router(state));
-    loop {
-        let stream = tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return Ok(()),
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "a connection to the admin port could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            }
-        };
-        // Above the limit the connection is closed at once.
-        let Ok(place) = places.clone().try_acquire_owned() else {
-            continue;
-        };
-        let service = service.clone();
-        tokio::task::spawn_local(async move {
-            let _place = place;
-            let mut builder = hyper::server::conn::http1::Builder::new();
-            builder
-                .timer(TokioTimer::new())
-                .header_read_timeout(PATIENCE)
-                .max_buf_size(64 * 1024);
-            let io = ScreenedIo::new(stream, Screen::Off, PATIENCE, PATIENCE);
-            let _ = builder.serve_connection(TokioIo::new(io), service).await;
-        });
-    }
 }
 
 /// Keeps the history, and looks up in the store what it knows of sources that are new.

@@ -1,5 +1,6 @@
 //! `callseal check`: everything that `serve` would check, and a table of the sources.
 
+use crate::admin::tls::Material;
 use crate::admin::token::Tokens;
 use crate::cli::providers::prove;
 use crate::cli::{EXIT_CONFIG, Place, output, reach};
@@ -37,9 +38,14 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
             .map_err(|error| faults.push(Fault::Tls(error)))
             .ok()
     });
-    if let Err(error) = Tokens::named(&settings) {
+    if let Err(error) = Tokens::named(&settings.admin) {
         faults.push(Fault::Token(error));
     }
+    let admin = settings.admin.tls.as_ref().and_then(|files| {
+        Material::load(files, now)
+            .map_err(|error| faults.push(Fault::AdminTls(error)))
+            .ok()
+    });
     // The files of the rule directory prove themselves, as those in the binary do in the tests.
     // What cannot be read is reported above.
     let own = prove::own(&settings.rules).ok();
@@ -64,12 +70,22 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
             reach::warn(&settings, &prepared);
         }
     }
-    if let Some(identity) = certificate {
-        let days = identity.not_after.since(now).as_secs() / 86_400;
+    let ends = [
+        (
+            "the certificate",
+            certificate.map(|identity| identity.not_after),
+        ),
+        (
+            "the admin port's certificate",
+            admin.map(|material| material.not_after),
+        ),
+    ];
+    for (what, not_after) in ends {
+        let Some(not_after) = not_after else { continue };
+        let days = not_after.since(now).as_secs() / 86_400;
         if days < CERTIFICATE_WARNING_DAYS {
             output::remark(format_args!(
-                "warning: the certificate ends in {days} days, at {}",
-                identity.not_after
+                "warning: {what} ends in {days} days, at {not_after}"
             ));
         }
     }

@@ -8,11 +8,12 @@ use crate::cli::{EXIT_CONFIG, EXIT_FAILED, Place, output};
 
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// The admin port: HOST:PORT, https://HOST:PORT, or unix:PATH [default: from the settings]
+    /// Where the admin port is: `127.0.0.1:8444`, `https://HOST:PORT` or `unix:PATH` [default: from
+    /// the settings]
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<String>,
-    /// Certificates that an admin port with TLS is trusted by, in PEM
-    #[arg(long, value_name = "FILE")]
+    /// Authorities for `https://`, in PEM [default: the machine's]
+    #[arg(long, value_name = "FILE", requires = "admin")]
     ca: Option<PathBuf>,
     /// Ask whether callbacks can be accepted, not only whether the process lives
     #[arg(long)]
@@ -28,11 +29,12 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
         })?),
     };
     let settings = settings.as_ref().map(|(settings, _)| settings);
-    let target = Target::new(options.admin.as_deref(), options.ca.as_deref(), settings);
-    let target = target.map_err(|error| {
-        output::remark(format_args!("error: {error}"));
-        EXIT_CONFIG
-    })?;
+    let target = Target::new(options.admin.as_deref(), options.ca.as_deref(), settings).map_err(
+        |error| {
+            output::remark(format_args!("error: {error}"));
+            EXIT_CONFIG
+        },
+    )?;
     let path = if options.ready { "/readyz" } else { "/healthz" };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

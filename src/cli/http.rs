@@ -1,161 +1,295 @@
-//! Requests to the admin port of a gateway: over TCP, TLS, or a Unix socket.
+//! Requests to the admin port: over TCP, TLS or a Unix socket, wherever the settings or the command
+//! line say that it is.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::CertificateDer;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::connect::{self, ConnectError, Tls};
-use crate::settings::Settings;
+use crate::connect::{self, ConnectError, Material, MaterialError, Tls};
+use crate::secret::Secret;
+use crate::settings::{AdminAddress, Settings};
 
-/// For a connection; the gateway is near.
-const CONNECT: Duration = Duration::from_secs(5);
+/// For connecting.
+const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Where an admin port is.
+/// Where the admin port is, and whom we take for it.
+#[derive(Clone, Debug)]
 pub struct Target {
     place: Place,
+    trust: Trust,
 }
 
+#[derive(Clone, Debug)]
 enum Place {
-    Tcp {
-        host: String,
-        port: u16,
-        tls: Option<Tls>,
-    },
     Socket(PathBuf),
+    /// Name or address, as Host says it, without the port.
+    Host(String, u16),
 }
 
-/// Why there is no target.
+#[derive(Clone, Debug)]
+enum Trust {
+    /// No TLS.
+    Plain,
+    /// Certificates of the machine's authorities, or of one file's.
+    Authorities(Arc<Tls>),
+    /// This certificate alone: that of the settings' own file.
+    Exactly(Arc<ClientConfig>),
+}
+
+/// Why it cannot even be asked.
 #[derive(Debug)]
-pub enum NoTarget {
-    Address { text: String },
-    Ca { path: PathBuf, why: String },
-    NotNamed,
+pub enum TargetError {
+    Address(String),
+    Unreadable(PathBuf, std::io::ErrorKind),
+    Certificate(PathBuf, MaterialError),
 }
 
-impl fmt::Display for NoTarget {
+impl fmt::Display for TargetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NoTarget::Address { text } => write!(
+            TargetError::Address(text) => write!(
                 f,
-                "{text} is no address of an admin port: HOST:PORT, https://HOST:PORT, or unix:PATH"
+                "`{text}` is no address of an admin port: `127.0.0.1:8444`, `https://admin.example.com:8444` or `unix:/run/callseal/admin.sock`"
             ),
-            NoTarget::Ca { path, why } => write!(f, "{}: {why}", path.display()),
-            NoTarget::NotNamed => f.write_str("no admin port is named"),
+            TargetError::Unreadable(path, cause) => write!(f, "{}: {cause}", path.display()),
+            TargetError::Certificate(path, cause) => write!(f, "{}: {cause}", path.display()),
         }
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.trust {
+            Trust::Plain => "http",
+            Trust::Authorities(_) | Trust::Exactly(_) => "https",
+        };
         match &self.place {
-            Place::Tcp { host, port, tls } => {
-                let scheme = if tls.is_some() { "https" } else { "http" };
-                write!(f, "{scheme}://{}:{port}", bracketed(host))
-            }
             Place::Socket(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-fn bracketed(host: &str) -> String {
-    match host.contains(':') {
-        true => format!("[{host}]"),
-        false => host.to_owned(),
-    }
-}
-
-impl From<SocketAddr> for Target {
-    fn from(address: SocketAddr) -> Self {
-        Target {
-            place: Place::Tcp {
-                host: address.ip().to_string(),
-                port: address.port(),
-                tls: None,
-            },
+            Place::Host(host, port) => write!(f, "{scheme}://{host}:{port}"),
         }
     }
 }
 
 impl Target {
-    /// The one that is named, else that of the settings.
+    /// `admin` as the command line says it, else as the settings do, else the default. A certificate
+    /// must be of an authority in the file `ca`, or of the machine's; where the settings name the
+    /// file, it must be that very certificate, whatever its names.
     pub fn new(
-        named: Option<&str>,
+        admin: Option<&str>,
         ca: Option<&Path>,
         settings: Option<&Settings>,
-    ) -> Result<Target, NoTarget> {
-        let Some(text) = named else {
-            let settings = settings.ok_or(NoTarget::NotNamed)?;
-            return Ok(Target::from(reachable(settings.admin.address)));
+    ) -> Result<Target, TargetError> {
+        let Some(text) = admin else {
+            return match settings {
+                Some(settings) => Target::of(settings),
+                None => Target::of(&Settings::default()),
+            };
         };
-        if let Some(path) = text.strip_prefix("unix:") {
-            let path = PathBuf::from(path.trim_start_matches("//"));
+        let bad = || TargetError::Address(text.to_owned());
+        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
             return Ok(Target {
-                place: Place::Socket(path),
+                place: Place::Socket(path.into()),
+                trust: Trust::Plain,
             });
         }
-        let (rest, https) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+        let (rest, secure) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
             (Some(rest), _) => (rest, true),
             (None, Some(rest)) => (rest, false),
-            (None, None) => (text, false),
+            // Of a bare address the settings may know what is spoken there.
+            (None, None) => match settings.map(Target::of) {
+                Some(Ok(known)) if known.bare() == Some(text.to_owned()) => return Ok(known),
+                _ => (text, ca.is_some()),
+            },
         };
-        let wrong = || NoTarget::Address {
-            text: text.to_owned(),
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let authority: http::uri::Authority = rest.parse().map_err(|_| bad())?;
+        let port = authority
+            .port_u16()
+            .or(secure.then_some(443))
+            .ok_or_else(bad)?;
+        let place = Place::Host(authority.host().to_owned(), port);
+        let trust = match secure {
+            false => Trust::Plain,
+            true => Trust::Authorities(Arc::new(authorities(ca)?)),
         };
-        let authority: http::uri::Authority =
-            rest.trim_end_matches('/').parse().map_err(|_| wrong())?;
-        let host = authority
-            .host()
-            .trim_start_matches('[')
-            .trim_end_matches(']');
-        let port = authority.port_u16().ok_or_else(wrong)?;
-        let tls = match https {
-            false => None,
-            true => Some(trust(ca)?),
+        Ok(Target { place, trust })
+    }
+
+    /// Without TLS.
+    pub fn plain(address: &AdminAddress) -> Target {
+        let place = match address {
+            AdminAddress::Unix(path) => Place::Socket(path.clone()),
+            AdminAddress::Tcp(address) => {
+                let host = near(*address);
+                let name = match host {
+                    std::net::IpAddr::V4(host) => host.to_string(),
+                    std::net::IpAddr::V6(host) => format!("[{host}]"),
+                };
+                Place::Host(name, address.port())
+            }
         };
-        let host = host.to_owned();
-        Ok(Target {
-            place: Place::Tcp { host, port, tls },
-        })
+        Target {
+            place,
+            trust: Trust::Plain,
+        }
+    }
+
+    fn of(settings: &Settings) -> Result<Target, TargetError> {
+        let mut target = Target::plain(&settings.admin.address);
+        if let Some(files) = &settings.admin.tls {
+            target.trust = Trust::Exactly(exactly(&files.cert)?);
+        }
+        Ok(target)
+    }
+
+    fn bare(&self) -> Option<String> {
+        match &self.place {
+            Place::Socket(_) => None,
+            Place::Host(host, port) => Some(format!("{host}:{port}")),
+        }
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Wire>, AskError> {
+        let (host, port) = match &self.place {
+            Place::Socket(path) => {
+                let stream = connect::socket(path, PATIENCE).await;
+                return Ok(Box::new(stream.map_err(AskError::Connect)?));
+            }
+            Place::Host(host, port) => (host.trim_matches(['[', ']']), *port),
+        };
+        let stream = connect::tcp(host, port, PATIENCE).await;
+        let stream = stream.map_err(AskError::Connect)?;
+        match &self.trust {
+            Trust::Plain => Ok(Box::new(stream)),
+            Trust::Authorities(tls) => {
+                let stream = connect::tls(tls, host, stream).await;
+                Ok(Box::new(stream.map_err(AskError::Connect)?))
+            }
+            Trust::Exactly(config) => {
+                let connect = tokio_rustls::TlsConnector::from(config.clone());
+                let name = ServerName::try_from(host.to_owned());
+                let name = name.map_err(|_| AskError::Connect(ConnectError::Tls))?;
+                let stream = connect.connect(name, stream).await;
+                Ok(Box::new(
+                    stream.map_err(|_| AskError::Connect(ConnectError::Tls))?,
+                ))
+            }
+        }
+    }
+
+    fn host(&self) -> String {
+        self.bare().unwrap_or_else(|| "localhost".to_owned())
     }
 }
 
-/// Where an address that means "all of this machine" can be reached from this machine.
-fn reachable(address: SocketAddr) -> SocketAddr {
+/// Where a port listens on all addresses, loopback is one of them.
+fn near(address: SocketAddr) -> std::net::IpAddr {
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
     match address.ip() {
-        std::net::IpAddr::V4(ip) if ip.is_unspecified() => {
-            SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port())
-        }
-        std::net::IpAddr::V6(ip) if ip.is_unspecified() => {
-            SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), address.port())
-        }
-        std::net::IpAddr::V4(_) | std::net::IpAddr::V6(_) => address,
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        other => other,
     }
 }
 
-fn trust(ca: Option<&Path>) -> Result<Tls, NoTarget> {
+fn read(path: &Path) -> Result<Vec<u8>, TargetError> {
+    std::fs::read(path).map_err(|e| TargetError::Unreadable(path.to_owned(), e.kind()))
+}
+
+fn authorities(ca: Option<&Path>) -> Result<Tls, TargetError> {
     let Some(path) = ca else {
         return Ok(Tls::native());
     };
-    let wrong = |why: String| NoTarget::Ca {
-        path: path.to_owned(),
-        why,
+    let material = Material {
+        ca: Some(Secret::new(read(path)?)),
+        ..Material::default()
     };
-    let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    match found {
-        Ok(found) if !found.is_empty() => Ok(Tls::native_and(found)),
-        Ok(_) | Err(_) => Err(wrong("holds no certificate".to_owned())),
+    Tls::with_material(&material).map_err(|e| TargetError::Certificate(path.to_owned(), e))
+}
+
+fn exactly(path: &Path) -> Result<Arc<ClientConfig>, TargetError> {
+    let certificate = CertificateDer::from_pem_slice(&read(path)?);
+    let certificate = certificate
+        .map_err(|_| TargetError::Certificate(path.to_owned(), MaterialError::Certificate))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let only = Only {
+        certificate,
+        provider: provider.clone(),
+    };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|_| TargetError::Certificate(path.to_owned(), MaterialError::Identity))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(only))
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// Takes one certificate and no other. Whoever shows it has to sign with its key as ever.
+#[derive(Debug)]
+struct Only {
+    certificate: CertificateDer<'static>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Only {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match *end_entity == self.certificate {
+            true => Ok(ServerCertVerified::assertion()),
+            false => Err(rustls::CertificateError::UnknownIssuer.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
+
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
 /// What came back.
 #[derive(Debug)]
@@ -176,15 +310,15 @@ pub enum AskError {
 impl fmt::Display for AskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            AskError::Connect(error) => match error {
-                ConnectError::Dns => f.write_str("no such host"),
-                ConnectError::Refused => f.write_str("no connection: nobody listens there"),
-                ConnectError::Failed(kind) => write!(f, "no connection: {kind}"),
-                ConnectError::Timeout => f.write_str("no connection in time"),
-                ConnectError::Tls => f.write_str(
-                    "no connection: the TLS handshake failed, or its certificate is not trusted (--ca)",
-                ),
-            },
+            AskError::Connect(ConnectError::Dns) => f.write_str("no connection: no such host"),
+            AskError::Connect(ConnectError::Refused) => {
+                f.write_str("no connection: nobody listens there")
+            }
+            AskError::Connect(ConnectError::Failed(kind)) => write!(f, "no connection: {kind}"),
+            AskError::Connect(ConnectError::Timeout) => f.write_str("no connection in time"),
+            AskError::Connect(ConnectError::Tls) => {
+                f.write_str("no connection: the certificate is not the one expected")
+            }
             AskError::Http(error) => write!(f, "no answer: {error}"),
             AskError::Request(error) => write!(f, "no such request: {error}"),
             AskError::Timeout => f.write_str("no answer in time"),
@@ -192,58 +326,23 @@ impl fmt::Display for AskError {
     }
 }
 
-/// Sends one request on a connection of its own, and returns the head of the answer; `token` where
-/// the path wants one. The connection lives on the current runtime until the body is read.
+/// Sends one request on a connection of its own; `token` where the path wants one. An empty body
+/// is none, any other is JSON. Must run inside a runtime: the connection goes on beside.
 pub async fn send(
-    to: &Target,
+    target: &Target,
     method: http::Method,
-    target: &str,
+    path: &str,
     token: Option<&str>,
     body: Bytes,
 ) -> Result<http::Response<Incoming>, AskError> {
-    match &to.place {
-        Place::Socket(path) => {
-            let stream = connect::socket(path, CONNECT)
-                .await
-                .map_err(AskError::Connect)?;
-            on(stream, "localhost", method, target, token, body).await
-        }
-        Place::Tcp { host, port, tls } => {
-            let stream = connect::tcp(host, *port, CONNECT)
-                .await
-                .map_err(AskError::Connect)?;
-            let authority = format!("{}:{port}", bracketed(host));
-            match tls {
-                None => on(stream, &authority, method, target, token, body).await,
-                Some(tls) => {
-                    let shaking = tokio::time::timeout(CONNECT, connect::tls(tls, host, stream));
-                    let stream = shaking.await.unwrap_or(Err(ConnectError::Timeout));
-                    let stream = stream.map_err(AskError::Connect)?;
-                    on(stream, &authority, method, target, token, body).await
-                }
-            }
-        }
-    }
-}
-
-async fn on<S>(
-    stream: S,
-    authority: &str,
-    method: http::Method,
-    target: &str,
-    token: Option<&str>,
-    body: Bytes,
-) -> Result<http::Response<Incoming>, AskError>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+    let stream = target.connect().await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(AskError::Http)?;
     let mut request = http::Request::builder()
         .method(method)
-        .uri(target)
-        .header("host", authority);
+        .uri(path)
+        .header("host", target.host());
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
     }
@@ -251,20 +350,21 @@ where
         request = request.header("content-type", "application/json");
     }
     let request = request.body(Full::new(body)).map_err(AskError::Request)?;
+    // It ends with the body of the answer.
     tokio::spawn(connection);
     sender.send_request(request).await.map_err(AskError::Http)
 }
 
-/// Asks once, and reads the whole answer.
+/// Asks once and reads the whole answer.
 pub async fn ask(
-    to: &Target,
+    target: &Target,
     method: http::Method,
-    target: &str,
+    path: &str,
     token: Option<&str>,
     patience: Duration,
 ) -> Result<Reply, AskError> {
     let asking = async {
-        let response = send(to, method, target, token, Bytes::new()).await?;
+        let response = send(target, method, path, token, Bytes::new()).await?;
         let status = response.status().as_u16();
         let body = response.into_body().collect().await;
         let body = body.map_err(AskError::Http)?.to_bytes();
@@ -280,30 +380,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_read_and_shown() {
-        let shown = |text: &str| Target::new(Some(text), None, None).map(|t| t.to_string());
-        assert_eq!(shown("127.0.0.1:8444").unwrap(), "http://127.0.0.1:8444");
-        assert_eq!(shown("[::1]:8444").unwrap(), "http://[::1]:8444");
-        assert_eq!(
-            shown("https://pay.example.com:8444/").unwrap(),
-            "https://pay.example.com:8444"
-        );
-        assert_eq!(shown("unix:/run/a.sock").unwrap(), "unix:/run/a.sock");
-        assert_eq!(shown("unix:///run/a.sock").unwrap(), "unix:/run/a.sock");
-        assert!(shown("localhost").is_err());
-        assert!(shown("").is_err());
-    }
-
-    #[test]
-    fn what_listens_everywhere_is_asked_on_loopback() {
-        let settings = |address: &str| {
-            let mut settings = Settings::default();
-            settings.admin.address = address.parse().unwrap();
-            Target::new(None, None, Some(&settings))
-                .unwrap()
-                .to_string()
-        };
-        assert_eq!(settings("0.0.0.0:8444"), "http://127.0.0.1:8444");
-        assert_eq!(settings("[::]:8444"), "http://[::1]:8444");
+    fn an_address_is_read_in_each_of_its_forms() {
+        let said = |text: &str| Target::new(Some(text), None, None).map(|t| t.to_string());
+        for (text, shown) in [
+            ("127.0.0.1:8444", "http://127.0.0.1:8444"),
+            ("http://localhost:1/", "http://localhost:1"),
+            ("https://admin.example.com", "https://admin.example.com:443"),
+            ("https://[::1]:8444", "https://[::1]:8444"),
+            ("unix:/run/a.sock", "unix:/run/a.sock"),
+        ] {
+            assert_eq!(said(text).unwrap(), shown);
+        }
+        for bad in [
+            "",
+            "localhost",
+            "unix:",
+            "http://a",
+            "ftp://a:1",
+            "https://a:1/v1",
+        ] {
+            assert!(said(bad).is_err(), "{bad}");
+        }
+        let mut settings = Settings::default();
+        settings.admin.address = SocketAddr::from(([0, 0, 0, 0], 8444)).into();
+        let target = Target::new(None, None, Some(&settings)).unwrap();
+        assert_eq!(target.to_string(), "http://127.0.0.1:8444");
+        settings.admin.address = AdminAddress::Unix("/run/a.sock".into());
+        let target = Target::new(None, None, Some(&settings)).unwrap();
+        assert_eq!(target.to_string(), "unix:/run/a.sock");
     }
 }

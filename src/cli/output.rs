@@ -55,6 +55,7 @@ pub fn faults_and(faults: Vec<Fault>, said: usize) {
             | Fault::SignWith { .. }
             | Fault::DestinationTls { .. }
             | Fault::Tls(_)
+            | Fault::AdminTls(_)
             | Fault::Roots(_)
             | Fault::Store(_)
             | Fault::Token(_)
@@ -72,6 +73,7 @@ pub fn faults_and(faults: Vec<Fault>, said: usize) {
             | Fault::SignWith { .. }
             | Fault::DestinationTls { .. }
             | Fault::Tls(_)
+            | Fault::AdminTls(_)
             | Fault::Roots(_)
             | Fault::Store(_)
             | Fault::Token(_)

@@ -11,6 +11,7 @@ use crate::cli::{EXIT_CONFIG, EXIT_DISK, EXIT_FAILED, Place, output};
 use crate::clock::{Clock, SystemClock};
 use crate::random::SystemRandom;
 use crate::service::{Fault, Gateway, Surroundings};
+use crate::settings::AdminAddress;
 use crate::telemetry;
 
 pub fn run(place: &Place) -> Result<(), u8> {
@@ -178,7 +179,12 @@ fn banner(gateway: &Gateway) {
     let say = |name: &str, text: String| output::remark(format_args!("  {name:<12} {text}"));
     output::remark(format_args!("callseal {}", env!("CARGO_PKG_VERSION")));
     say("public", format!("https://{}", gateway.public()));
-    say("admin", format!("http://{}", gateway.admin()));
+    let admin = match (gateway.admin(), &settings.admin.tls) {
+        (AdminAddress::Unix(path), _) => format!("unix:{}", path.display()),
+        (AdminAddress::Tcp(address), None) => format!("http://{address}"),
+        (AdminAddress::Tcp(address), Some(_)) => format!("https://{address}"),
+    };
+    say("admin", admin);
     if let Some(file) = gateway.token_file() {
         say("admin token", format!("in {}", file.display()));
     }

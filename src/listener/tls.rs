@@ -9,7 +9,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, NoClientAuth, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use crate::clock::Timestamp;
@@ -65,6 +66,10 @@ pub enum TlsError {
     Protocol {
         cause: rustls::Error,
     },
+    /// No certificate in it, or one that cannot be an authority's.
+    Authorities {
+        path: PathBuf,
+    },
 }
 
 impl fmt::Display for TlsError {
@@ -105,6 +110,11 @@ impl fmt::Display for TlsError {
             TlsError::Make { cause } => write!(f, "making a development certificate: {cause}"),
             TlsError::Write { path, cause } => write!(f, "writing {}: {cause}", path.display()),
             TlsError::Protocol { cause } => write!(f, "TLS settings: {cause}"),
+            TlsError::Authorities { path } => write!(
+                f,
+                "{}: not a list of authorities (-----BEGIN CERTIFICATE-----)",
+                path.display()
+            ),
         }
     }
 }
@@ -216,16 +226,18 @@ impl ResolvesServerCert for CurrentIdentity {
 }
 
 /// TLS 1.2 and 1.3, h2 and http/1 by ALPN, no early data (it could be replayed, RFC 8446 §8).
+/// Without `clients` nobody is asked for a certificate.
 pub fn server_config(
     identity: Arc<CurrentIdentity>,
     http2: bool,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
 ) -> Result<Arc<rustls::ServerConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let protocol = |cause| TlsError::Protocol { cause };
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(protocol)?
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients.unwrap_or_else(|| Arc::new(NoClientAuth)))
         .with_cert_resolver(identity);
     // Some versions of libcurl that are told to speak HTTP/1.0 offer nothing else, so WordPress and
     // with it WooCommerce; RFC 7301 §3.2 has the handshake fail where nothing offered is known.

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::admin;
@@ -39,6 +38,8 @@ pub enum Fault {
         why: TlsFilesError,
     },
     Tls(TlsError),
+    /// Of the admin port.
+    AdminTls(TlsError),
     /// `outbound.roots` cannot be read.
     Roots(RootsError),
     Store(OpenError),
@@ -49,7 +50,8 @@ pub enum Fault {
     },
     Bind {
         what: &'static str,
-        address: SocketAddr,
+        /// As the settings write it.
+        address: String,
         cause: io::Error,
     },
     Thread {
@@ -82,6 +84,7 @@ impl fmt::Display for Fault {
                 write!(f, ": {why}")
             }
             Fault::Tls(error) => write!(f, "certificate: {error}"),
+            Fault::AdminTls(error) => write!(f, "admin.tls: {error}"),
             Fault::Roots(error) => write!(f, "outbound.roots: {error}"),
             Fault::Store(error) => write!(f, "store: {error}"),
             Fault::Token(error) => write!(f, "admin token: {error}"),
@@ -124,6 +127,7 @@ impl Fault {
             }
             | Fault::File(_)
             | Fault::Tls(_)
+            | Fault::AdminTls(_)
             | Fault::Roots(_)
             | Fault::Store(_)
             | Fault::Token(_)

@@ -11,6 +11,9 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::admin;
+use crate::admin::auth::Door;
+use crate::admin::bind::Bound;
+use crate::admin::tls::CurrentTls;
 use crate::clock::Clock;
 use crate::inbox::accept::Inbox;
 use crate::inbox::store::embedded::{Embedded, EmbeddedConfig};
@@ -25,7 +28,7 @@ use crate::remote::{HttpsAsk, KeyCache};
 use crate::rule::Destination;
 use crate::rule::diagnostic::Diagnostic;
 use crate::secret::SecretRef;
-use crate::settings::Settings;
+use crate::settings::{AdminAddress, Settings};
 use crate::telemetry::Metrics;
 use crate::verify::Outside;
 
@@ -38,7 +41,7 @@ mod reload;
 
 pub use self::core::raise_file_limit;
 pub use fault::Fault;
-pub use prepare::{Prepared, certificate_paths, prepare};
+pub use prepare::{Entry, Prepared, certificate_paths, prepare};
 
 use self::core::{Core, Part, listening};
 use self::reload::Reloader;
@@ -59,7 +62,8 @@ pub struct Gateway {
     relay: Arc<Relay>,
     store: Arc<Embedded>,
     public: SocketAddr,
-    admin: SocketAddr,
+    admin: AdminAddress,
+    door: Arc<Door>,
     token_file: Option<PathBuf>,
     draining: Arc<AtomicBool>,
     stop: watch::Sender<bool>,
@@ -113,11 +117,11 @@ impl Gateway {
             .and_then(|paths| Ok((Identity::load(&paths, clock.now())?, paths)))
             .map_err(|error| faults.push(Fault::Tls(error)))
             .ok();
-        let tokens = admin::token::Tokens::load(&settings, random.as_ref())
-            .map_err(|error| faults.push(Fault::Token(error)))
+        let entry = Entry::load(&settings.admin, &settings, clock.now(), random.as_ref())
+            .map_err(|found| faults.extend(found))
             .ok();
-        let (Some(prepared), Some((identity, certificate)), Some(tokens), Some(outside)) =
-            (prepared, identity, tokens, outside)
+        let (Some(prepared), Some((identity, certificate)), Some(entry), Some(outside)) =
+            (prepared, identity, entry, outside)
         else {
             return Err(faults);
         };
@@ -125,7 +129,7 @@ impl Gateway {
             .certificate_expiry
             .set(i64::try_from(identity.not_after.as_secs()).unwrap_or(i64::MAX));
         let identity = CurrentIdentity::new(identity);
-        let tls = tls::server_config(identity.clone(), settings.listen.http2)
+        let tls = tls::server_config(identity.clone(), settings.listen.http2, None)
             .map_err(|e| vec![Fault::Tls(e)])?;
 
         let files = raise_file_limit();
@@ -141,7 +145,12 @@ impl Gateway {
         let files = files.saturating_sub(store.report().segments as usize);
         let store = Arc::new(store);
         let contract: Arc<dyn Store> = store.clone();
-        let relay = Relay::new(contract.clone(), clock.clone(), random, metrics.clone());
+        let relay = Relay::new(
+            contract.clone(),
+            clock.clone(),
+            random.clone(),
+            metrics.clone(),
+        );
         relay.set_routes(prepared.routes);
         let shared = Arc::new(pipeline::Shared {
             loaded: ArcSwap::from_pointee(prepared.loaded),
@@ -162,7 +171,7 @@ impl Gateway {
             .listen
             .threads
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
-        let bind_fault = |what, address| {
+        let bind_fault = |what, address: String| {
             move |cause| {
                 vec![Fault::Bind {
                     what,
@@ -171,27 +180,30 @@ impl Gateway {
                 }]
             }
         };
-        let admin_listener = std::net::TcpListener::bind(settings.admin.address)
-            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
-            .map_err(bind_fault("admin", settings.admin.address))?;
-        let admin_address = admin_listener
-            .local_addr()
-            .map_err(bind_fault("admin", settings.admin.address))?;
-        let listeners = serve::bind(settings.listen.address, threads)
-            .map_err(bind_fault("public", settings.listen.address))?;
+        let (admin_socket, admin_address) = Bound::open(&settings.admin.address)
+            .map_err(bind_fault("admin", settings.admin.address.to_string()))?;
+        let listen = settings.listen.address;
+        let listeners =
+            serve::bind(listen, threads).map_err(bind_fault("public", listen.to_string()))?;
         let public = listeners
             .first()
-            .map_or(Ok(settings.listen.address), |listener| {
-                listener.local_addr()
-            })
-            .map_err(bind_fault("public", settings.listen.address))?;
+            .map_or(Ok(listen), |listener| listener.local_addr())
+            .map_err(bind_fault("public", listen.to_string()))?;
 
         let (stop, _) = watch::channel(false);
         let (stop_admin, _) = watch::channel(false);
         let (broken, _) = watch::channel(None);
         let draining = Arc::new(AtomicBool::new(false));
         let listening = Arc::new(listening(&settings, tls, metrics, files));
-        let token_file = tokens.file().map(PathBuf::from);
+        let token_file = entry.tokens.made().map(PathBuf::from);
+        let Entry { tokens, tls } = entry;
+        let door = Arc::new(Door::new(
+            &settings.admin,
+            &admin_address,
+            tokens,
+            tls.map(CurrentTls::new),
+            random,
+        ));
         let reloader = Arc::new(Reloader {
             settings: settings.clone(),
             settings_file,
@@ -201,6 +213,7 @@ impl Gateway {
             certificate,
             clock: clock.clone(),
             outside,
+            door: door.clone(),
             missed: std::sync::Mutex::default(),
         });
         let reload = reloader.clone();
@@ -217,10 +230,9 @@ impl Gateway {
             store: store.clone(),
             relay: relay.clone(),
             jobs: Default::default(),
-            tokens: Arc::new(tokens),
+            door: door.clone(),
             draining: draining.clone(),
-            certificate: identity,
-            address: admin_address,
+            certificate: identity.clone(),
         };
         let mut gateway = Gateway {
             reloader,
@@ -229,6 +241,7 @@ impl Gateway {
             store,
             public,
             admin: admin_address,
+            door,
             token_file,
             draining,
             stop,
@@ -238,7 +251,7 @@ impl Gateway {
             admin_thread: None,
         };
         gateway
-            .run(listeners, listening, admin_listener, admin_state)
+            .run(listeners, listening, admin_socket, admin_state)
             .map_err(|cause| vec![Fault::Thread { cause }])?;
         Ok((gateway, prepared.warnings))
     }
@@ -247,7 +260,7 @@ impl Gateway {
         &mut self,
         listeners: Vec<std::net::TcpListener>,
         listening: Arc<serve::Shared>,
-        admin_listener: std::net::TcpListener,
+        admin_socket: Bound,
         admin_state: admin::State,
     ) -> io::Result<()> {
         for (number, listener) in listeners.into_iter().enumerate() {
@@ -270,7 +283,7 @@ impl Gateway {
         let part = self.part("the admin port", &self.stop_admin);
         self.admin_thread = Some(thread.spawn(move || {
             let _part = part;
-            admin::serve::run(admin_listener, admin_state, stop);
+            admin::serve::run(admin_socket, admin_state, stop);
         })?);
         Ok(())
     }
@@ -295,8 +308,8 @@ impl Gateway {
     }
 
     /// The address of the admin port.
-    pub fn admin(&self) -> SocketAddr {
-        self.admin
+    pub fn admin(&self) -> &AdminAddress {
+        &self.admin
     }
 
     pub fn settings(&self) -> &Settings {
@@ -342,6 +355,11 @@ impl Gateway {
             reloader.certificate.key.clone(),
         ];
         paths.extend(reloader.settings_file.clone());
+        paths.extend(self.door.tokens.load().files().iter().cloned());
+        if let Some(files) = &reloader.settings.admin.tls {
+            paths.extend([files.cert.clone(), files.key.clone()]);
+            paths.extend(files.client_ca.clone());
+        }
         // Keys of rules that are not in force, since these files were missing or wrong.
         paths.extend(reloader.missed().iter().cloned());
         for rule in &self.loaded().rules.rules {
@@ -431,7 +449,7 @@ mod tests {
         let mut settings = Settings::default();
         settings.listen.address = SocketAddr::from(([127, 0, 0, 1], 0));
         settings.listen.threads = Some(1);
-        settings.admin.address = SocketAddr::from(([127, 0, 0, 1], 0));
+        settings.admin.address = SocketAddr::from(([127, 0, 0, 1], 0)).into();
         settings.inbox.store = directory.path().join("data");
         settings.inbox.segment = 64 << 10;
         settings.inbox.ballast = 0;

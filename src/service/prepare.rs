@@ -4,18 +4,21 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
-use crate::clock::Clock;
+use crate::admin::tls::Material;
+use crate::admin::token::Tokens;
+use crate::clock::{Clock, Timestamp};
 use crate::connect::Tls;
 use crate::guard::Guards;
 use crate::listener::address::AddressSet;
 use crate::listener::tls::{self, CertificatePaths, TlsError};
 use crate::pipeline::Loaded;
+use crate::random::Random;
 use crate::relay;
 use crate::rule::diagnostic::Diagnostic;
 use crate::rule::document::RuleFiles;
 use crate::rule::{Destination, compile};
 use crate::service::Fault;
-use crate::settings::Settings;
+use crate::settings::{Admin, Settings};
 use crate::telemetry::Metrics;
 use crate::verify::{Keyring, Outside, Verifier};
 
@@ -118,6 +121,33 @@ pub fn prepare(
         routes,
         warnings,
     })
+}
+
+/// Who gets in at the admin port, and behind which certificate.
+pub struct Entry {
+    pub tokens: Tokens,
+    pub tls: Option<Material>,
+}
+
+impl Entry {
+    /// Reads tokens and certificates; makes a token where the settings name none.
+    pub fn load(
+        admin: &Admin,
+        settings: &Settings,
+        now: Timestamp,
+        random: &dyn Random,
+    ) -> Result<Self, Vec<Fault>> {
+        let tls = admin.tls.as_ref().map(|files| Material::load(files, now));
+        let tokens = Tokens::load(admin, &settings.inbox.store, random);
+        match (tls.transpose(), tokens) {
+            (Ok(tls), Ok(tokens)) => Ok(Entry { tokens, tls }),
+            (tls, tokens) => {
+                let tls = tls.err().map(Fault::AdminTls);
+                let tokens = tokens.err().map(Fault::Token);
+                Err(tls.into_iter().chain(tokens).collect())
+            }
+        }
+    }
 }
 
 /// Trust and certificate of a destination's own; none where the rule names none.

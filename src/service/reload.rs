@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::admin::auth::Door;
 use crate::clock::Clock;
 use crate::listener::tls::{CertificatePaths, CurrentIdentity, Identity};
 use crate::pipeline::{self, Reloaded};
 use crate::relay::Relay;
 use crate::rule::RuleSet;
 use crate::rule::diagnostic::Diagnostic;
-use crate::service::{Fault, prepare};
-use crate::settings::Settings;
+use crate::service::{Entry, Fault, prepare};
+use crate::settings::{Admin, Settings};
 use crate::telemetry::{Metrics, ResultLabel};
 use crate::verify::Outside;
 
@@ -25,6 +26,8 @@ pub struct Reloader {
     pub clock: Arc<dyn Clock>,
     /// Kept across reloads, with the keys that were fetched.
     pub outside: Outside,
+    /// Of the admin port: its tokens and its certificate.
+    pub door: Arc<Door>,
     /// One reload at a time; and the key files for which the last one failed.
     pub missed: Mutex<Vec<PathBuf>>,
 }
@@ -78,31 +81,49 @@ impl Reloader {
         let identity = Identity::load(&self.certificate, self.clock.now())
             .map_err(|error| faults.push(Fault::Tls(error)))
             .ok();
-        if let Err(found) = self.check_settings() {
-            faults.extend(found.into_iter().map(Fault::from));
-        }
-        let (Some(prepared), Some(identity), true) = (prepared, identity, faults.is_empty()) else {
+        let admin = self
+            .check_settings()
+            .map_err(|found| faults.extend(found.into_iter().map(Fault::from)))
+            .ok();
+        let entry = admin.and_then(|admin| {
+            let random = self.door.random.as_ref();
+            Entry::load(&admin, &self.settings, self.clock.now(), random)
+                .map_err(|found| faults.extend(found))
+                .ok()
+        });
+        let (Some(prepared), Some(identity), Some(entry), true) =
+            (prepared, identity, entry, faults.is_empty())
+        else {
             return Err(faults);
         };
         let expiry = i64::try_from(identity.not_after.as_secs()).unwrap_or(i64::MAX);
         self.shared.metrics.certificate_expiry.set(expiry);
         self.identity.replace(identity);
+        self.door.replace_tokens(entry.tokens);
+        if let (Some(current), Some(material)) = (&self.door.tls, entry.tls) {
+            current.replace(material);
+        }
         self.relay.set_routes(prepared.routes);
         watch_over(&self.shared.metrics, &prepared.loaded.rules);
         self.shared.loaded.store(Arc::new(prepared.loaded));
         Ok(prepared.warnings)
     }
 
-    /// The settings themselves take effect on the next start; a change is said, not swallowed.
-    fn check_settings(&self) -> Result<(), Vec<Diagnostic>> {
+    /// The settings take effect on the next start, and a change is said, not swallowed; but the
+    /// tokens that they name count at once, so that one can be exchanged without a restart.
+    fn check_settings(&self) -> Result<Admin, Vec<Diagnostic>> {
+        let mut admin = self.settings.admin.clone();
         let Some(file) = &self.settings_file else {
-            return Ok(());
+            return Ok(admin);
         };
-        let (settings, _) = Settings::load(Some(file))?;
+        let (mut settings, _) = Settings::load(Some(file))?;
+        let read = &mut settings.admin;
+        std::mem::swap(&mut admin.operator, &mut read.operator);
+        std::mem::swap(&mut admin.viewer, &mut read.viewer);
         if settings != self.settings {
-            tracing::warn!(file = %file.display(), "the settings changed: they take effect on the next start");
+            tracing::warn!(file = %file.display(), "the settings changed: but for the tokens they take effect on the next start");
         }
-        Ok(())
+        Ok(admin)
     }
 }
 

@@ -53,23 +53,37 @@ fn listen() -> Shape {
 }
 
 fn admin() -> Shape {
-    let tokens = || list(Kind::Text(Form::Secret));
+    let token = Shape::new("admin_token", "A token with the name of its holder.")
+        .need(
+            "from",
+            Kind::Text(Form::Secret),
+            "Where it lies: `env:NAME` or `file:PATH`; at least 16 bytes.",
+        )
+        .may(
+            "name",
+            TEXT,
+            "What the audit calls whoever uses it; after its place (`operator[0]`) without it.",
+        );
+    let tokens = || {
+        list(Kind::Either(vec![
+            Kind::Text(Form::Secret),
+            Kind::Table(token.clone()),
+        ]))
+    };
+    let tls = Shape::new("admin_tls", "TLS on the admin port; none without it.")
+        .need(
+            "cert",
+            TEXT,
+            "PEM file with the certificate and its intermediates.",
+        )
+        .need("key", TEXT, "PEM file with its private key.")
+        .may("client_ca", TEXT, "PEM file with authorities: only their certificates open more than the health paths, and a token is needed all the same.");
     Shape::new("admin", "The admin port.")
-        .may(
-            "address",
-            Kind::Text(Form::Socket),
-            "Loopback address and port; `127.0.0.1:8444` without it.",
-        )
-        .may(
-            "operator",
-            tokens(),
-            "Where tokens lie that may act: `env:NAME` or `file:PATH`; at least 16 bytes.",
-        )
-        .may(
-            "viewer",
-            tokens(),
-            "Where tokens lie that may look: `env:NAME` or `file:PATH`; at least 16 bytes.",
-        )
+        .may("address", Kind::Text(Form::Door), "Address and port, or `unix:PATH`; `127.0.0.1:8444` without it. Anything but loopback and a socket needs `tls` and named tokens.")
+        .table("tls", tls)
+        .may("hosts", list(TEXT), "Names by which browsers may ask for it, besides those of loopback and its own address.")
+        .may("operator", tokens(), "Tokens that may act: `env:NAME` or `file:PATH`; at least 16 bytes.")
+        .may("viewer", tokens(), "Tokens that may look: `env:NAME` or `file:PATH`; at least 16 bytes.")
 }
 
 fn inbox() -> Shape {
@@ -172,7 +186,9 @@ proxy_protocol = true
 threads = 2
 [admin]
 address = "127.0.0.1:8444"
-operator = ["env:OPERATOR"]
+tls = { cert = "c.pem", key = "k.pem", client_ca = "ca.pem" }
+hosts = ["admin.example.com"]
+operator = ["env:OPERATOR", { from = "file:alice", name = "alice" }]
 viewer = ["file:viewer"]
 [inbox]
 store = "d"
@@ -223,6 +239,7 @@ log = "json"
             "[listen]\naddress = \"8443\"",
             "[listen]\ntls = { cert = \"c\" }",
             "[admin]\noperator = [\"hunter2\"]",
+            "[admin]\naddress = \"/run/admin.sock\"",
             "[limits]\nheaders = 0",
             "[limits]\nidle_timeout = \"soon\"",
             "[telemetry]\nlog = \"xml\"",

@@ -11,6 +11,7 @@
 mod harness;
 
 mod admin;
+mod admin_safety;
 mod api;
 mod authoritative;
 mod catalogue;

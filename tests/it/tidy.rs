@@ -141,7 +141,8 @@ fn documented_paths_and_metrics_exist() {
     ]
     .map(|f| read(&root().join(f)))
     .join("\n");
-    for (method, path) in callseal::admin::ROUTES {
+    for route in callseal::admin::routes::routes() {
+        let (method, path) = (route.method, route.path);
         assert!(
             docs.contains(&format!("`{path}`")),
             "{method} {path} is documented nowhere"
@@ -175,8 +176,12 @@ fn documented_paths_and_metrics_exist() {
 #[test]
 fn documented_settings_are_all_there_are() {
     let page = read(&root().join("docs/settings.md"));
-    let code = read(&root().join("src/settings.rs"));
-    let code = code.split("#[cfg(test)]").next().unwrap();
+    let files = ["src/settings.rs", "src/settings/admin.rs"].map(|f| read(&root().join(f)));
+    let code: Vec<&str> = files
+        .iter()
+        .map(|code| code.split("#[cfg(test)]").next().unwrap())
+        .collect();
+    let code = code.join("\n");
     let mut keys: Vec<&str> = Vec::new();
     for call in ["get(\"", "need(\"", "count(\"", "bytes(\"", "time(\""] {
         keys.extend(

@@ -187,7 +187,7 @@ impl Stage {
             ..Settings::default()
         };
         settings.listen.address = SocketAddr::from(([127, 0, 0, 1], 0));
-        settings.admin.address = SocketAddr::from(([127, 0, 0, 1], 0));
+        settings.admin.address = SocketAddr::from(([127, 0, 0, 1], 0)).into();
         settings.inbox.store = scratch.join("data");
         (
             settings.inbox.segment,
@@ -223,7 +223,7 @@ impl Stage {
         let scenes = scenes::scenes(&self.keys, SystemClock.now().as_secs())
             .ok_or("a signature could not be made")?;
         let admin = AdminPort {
-            address: gateway.admin(),
+            target: http::Target::plain(gateway.admin()),
             token: read_token(gateway)?,
         };
         output::line(format_args!(
@@ -305,14 +305,14 @@ fn clip(body: &[u8]) -> String {
 
 /// The admin port, asked as an operator would.
 struct AdminPort {
-    address: SocketAddr,
+    target: http::Target,
     token: String,
 }
 
 impl AdminPort {
     async fn get(&self, target: &str) -> Result<serde_json::Value, String> {
         let reply = http::ask(
-            &self.address.into(),
+            &self.target,
             ::http::Method::GET,
             target,
             Some(&self.token),

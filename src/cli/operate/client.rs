@@ -359,12 +359,9 @@ fn token(gateway: &Gateway, settings: Option<&Settings>) -> Result<Secret, NoTok
         return read(place);
     }
     let settings = settings.ok_or(NoToken::NoPlace)?;
-    let named: Vec<&SecretRef> = settings
-        .admin
-        .operator
-        .iter()
-        .chain(&settings.admin.viewer)
-        .collect();
+    let admin = &settings.admin;
+    let named = admin.operator.iter().chain(&admin.viewer);
+    let named: Vec<&SecretRef> = named.map(|token| &token.from).collect();
     if let Some(first) = named.first() {
         // Whoever holds a viewer's only may have no access to the operator's.
         let readable = named.iter().find_map(|place| place.load().ok());

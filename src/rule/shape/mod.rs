@@ -94,6 +94,8 @@ pub enum Form {
     Status,
     /// Address and port.
     Socket,
+    /// Address and port, or `unix:PATH`.
+    Door,
 }
 
 /// The JSON Schema of provider files.
@@ -233,6 +235,7 @@ impl Form {
             Form::Render => Some("^k?[^v]*v"),
             Form::Status => Some("^([45]xx|[2-5][0-9]{2})$"),
             Form::Socket => Some("^[0-9a-fA-F.:\\[\\]]+:[0-9]{1,5}$"),
+            Form::Door => Some("^(unix:.+|[0-9a-fA-F.:\\[\\]]+:[0-9]{1,5})$"),
         }
     }
 }

@@ -77,7 +77,8 @@ pub struct Model {
     /// Callbacks that were said to be the same as these events.
     pub(super) said: Vec<(usize, EventId)>,
     /// Of the events of a source about the same, the highest stamp.
-    pub(super) newest: BTreeMap<About, u64>,
+    /// By destination: what one does not want overtakes nothing there.
+    pub(super) newest: BTreeMap<(About, DestinationName), u64>,
     pub(super) pauses: BTreeMap<(SourceName, Option<DestinationName>), bool>,
     /// Words about pauses of which nobody has heard yet.
     pub(super) pausing: usize,
@@ -175,11 +176,12 @@ impl Model {
         let policy = self.policies[&own.source].clone();
         let about = (own.source.clone(), own.thing);
         let version = policy.overtaken.map(|_| (about, own.created));
-        if let Some((key, stamp)) = &version {
-            let newest = self.newest.entry(key.clone()).or_insert(*stamp);
-            *newest = (*newest).max(*stamp);
-        }
         for (number, planned) in (0..).zip(plan.deliveries) {
+            if let (Some((about, stamp)), true) = (&version, planned.wanted) {
+                let key = (about.clone(), planned.destination.clone());
+                let newest = self.newest.entry(key).or_insert(*stamp);
+                *newest = (*newest).max(*stamp);
+            }
             let conditional = planned.destination.as_str() == PLACES[1];
             let kept_back = conditional && own.amount >= LARGE;
             if planned.wanted == kept_back && !(kept_back && policy.opened) {
@@ -249,6 +251,14 @@ impl Model {
         }
     }
 
+    /// A later event about the same goes to this destination.
+    pub(super) fn newer(&self, event: &Event, to: &DestinationName) -> bool {
+        event.version.as_ref().is_some_and(|(about, stamp)| {
+            let newest = self.newest.get(&(about.clone(), to.clone()));
+            newest.is_some_and(|newest| newest > stamp)
+        })
+    }
+
     /// A lease was granted.
     pub fn leased(&mut self, lease: &Lease) {
         let id = lease.id;
@@ -257,10 +267,7 @@ impl Model {
             return;
         };
         let event = &self.events[&id.event()];
-        let overtaken = event.version.as_ref().is_some_and(|(key, stamp)| {
-            let newest = self.newest.get(key);
-            newest.is_some_and(|newest| newest > stamp)
-        });
+        let overtaken = self.newer(event, &delivery.lane.destination);
         let mut wrong = Vec::new();
         if let (Some(state), true) = (delivery.known, delivery.pending.is_empty())
             && state != State::Owed

@@ -78,6 +78,7 @@ fn loaded(rules: &[Arc<Rule>], metrics: &Metrics, before: Option<&Loaded>) -> (L
     let rules = RuleSet {
         rules: rules.to_vec(),
         digest: [0; 32],
+        files: Vec::new(),
     };
     let trusted = AddressSet::new(&[]);
     let guards = Guards::new(&rules, trusted, metrics.clone(), before.map(|b| &b.guards));
@@ -146,6 +147,11 @@ impl Process {
             metrics,
             refusals: Refusals::new(1000),
             told: Default::default(),
+            reloaded: ArcSwap::from_pointee(pipeline::Reloaded {
+                at: world.clock.now(),
+                error: None,
+                warnings: Vec::new(),
+            }),
         });
         let writer = spawn_local(write(world.clone(), embedded.clone()));
         let mut process = Process {

@@ -296,7 +296,7 @@ impl Site {
                 fault!(world, "{} is no longer what was accepted", row.id);
             }
         }
-        let audit = process.store.audit(None, 10_000).await;
+        let audit = process.store.audit(None, None, 10_000).await;
         let deeds = world.model().deeds;
         if !audit.is_ok_and(|audit| audit.entries.len() >= deeds) {
             fault!(world, "the audit has lost some of {deeds} entries");

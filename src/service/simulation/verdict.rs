@@ -72,8 +72,7 @@ impl Model {
                 }
                 State::Filtered => !delivery.wanted,
                 State::Superseded => {
-                    let version = self.events[&event].version.as_ref();
-                    version.is_some_and(|(key, stamp)| self.newest[key] > *stamp)
+                    self.newer(&self.events[&event], &delivery.lane.destination)
                 }
             };
             if !right {

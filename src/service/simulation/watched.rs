@@ -101,6 +101,24 @@ impl Store for Watched {
         })
     }
 
+    fn lease_fresh<'a>(
+        &'a self,
+        lane: &'a LaneName,
+        now: Timestamp,
+        until: Timestamp,
+        max: usize,
+        from: f64,
+    ) -> Pending<'a, Result<Vec<Lease>, StoreError>> {
+        Box::pin(async move {
+            let leases = self.store.lease_fresh(lane, now, until, max, from).await?;
+            for lease in &leases {
+                say!(self.world, "{lane}: lease of {}, never tried", lease.id);
+                self.world.know(|model| model.leased(lease));
+            }
+            Ok(leases)
+        })
+    }
+
     fn lease_one(
         &self,
         id: EventId,
@@ -197,12 +215,25 @@ impl Store for Watched {
         })
     }
 
-    fn audit(&self, after: Option<u64>, limit: usize) -> Pending<'_, Result<Audit, StoreError>> {
-        self.store.audit(after, limit)
+    fn audit(
+        &self,
+        event: Option<EventId>,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Pending<'_, Result<Audit, StoreError>> {
+        self.store.audit(event, after, limit)
     }
 
     fn paused(&self, lane: &LaneName) -> bool {
         self.store.paused(lane)
+    }
+
+    fn by_lane(&self) -> Vec<(LaneName, u64, u64)> {
+        self.store.by_lane()
+    }
+
+    fn lane_stats(&self, lane: &LaneName) -> LaneStats {
+        self.store.lane_stats(lane)
     }
 
     fn count<'a>(

@@ -162,13 +162,17 @@ impl Gateway {
         // The line of the sources is the last of the three: then the other two are there.
         log.lines()
             .find(|line| line.trim_start().starts_with("sources "))?;
-        let find = |name: &str, scheme: &str| {
+        let find = |name: &str| {
             let line = log
                 .lines()
                 .find(|line| line.trim_start().starts_with(name))?;
-            line.split(scheme).nth(1)?.trim().parse().ok()
+            // A Unix socket has no address.
+            let Some(address) = line.split("://").nth(1) else {
+                return Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+            };
+            address.trim().parse().ok()
         };
-        Some((find("public ", "https://")?, find("admin ", "http://")?))
+        Some((find("public ")?, find("admin ")?))
     }
 
     /// Everything said on standard error so far.

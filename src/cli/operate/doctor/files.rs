@@ -238,7 +238,7 @@ fn private(what: &str, path: &Path) -> Option<Finding> {
 }
 
 fn admin(settings: &Settings, findings: &mut Vec<Finding>) {
-    match Tokens::named(settings) {
+    match Tokens::named(&settings.admin) {
         Err(error) => findings.push(Finding::blocker("admin_token", "admin", error)),
         Ok(named) if named.is_empty() => {
             let file: PathBuf = token_file(&settings.inbox.store);
@@ -246,8 +246,11 @@ fn admin(settings: &Settings, findings: &mut Vec<Finding>) {
         }
         Ok(_) => {}
     }
-    let address = settings.admin.address;
-    findings.push(match address.ip().is_loopback() {
+    let address = &settings.admin.address;
+    let near = address
+        .socket()
+        .is_none_or(|socket| socket.ip().is_loopback());
+    findings.push(match near {
         true => Finding::fine(
             "admin_address",
             address,
@@ -260,6 +263,9 @@ fn admin(settings: &Settings, findings: &mut Vec<Finding>) {
         )
         .mend("let a firewall allow only those that need it"),
     });
+    if let Some(files) = &settings.admin.tls {
+        findings.extend(private("the admin port's key", &files.key));
+    }
 }
 
 /// In whole days, or hours where it is less than two.

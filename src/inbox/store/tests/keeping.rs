@@ -74,7 +74,7 @@ fn deed(kind: DeedKind, source: &str) -> Deed {
 }
 
 async fn audit(store: &Embedded) -> Vec<(u64, DeedKind)> {
-    let page = store.audit(None, 100).await.unwrap();
+    let page = store.audit(None, None, 100).await.unwrap();
     let kinds = page.entries.into_iter();
     kinds.map(|(number, deed)| (number, deed.kind)).collect()
 }

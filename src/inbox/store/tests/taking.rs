@@ -74,7 +74,7 @@ fn an_import_that_is_cut_off_resumes_nothing() {
         drop(store);
         let store = open_on(&disk.copy(), 7, &Arc::default()).unwrap();
         assert!(store.paused(&lane()), "write {nth}");
-        let page = crash::block_on(store.audit(None, 9)).unwrap();
+        let page = crash::block_on(store.audit(None, None, 9)).unwrap();
         let by: Vec<&str> = page.entries.iter().map(|(_, d)| d.by.as_str()).collect();
         assert_eq!(by, ["import", "theirs", "ours"], "write {nth}");
     }

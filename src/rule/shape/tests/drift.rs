@@ -228,7 +228,8 @@ fn parser(form: Form) -> Option<&'static str> {
         | Form::Part
         | Form::Render
         | Form::Status
-        | Form::Socket => None,
+        | Form::Socket
+        | Form::Door => None,
     }
 }
 

@@ -1,0 +1,316 @@
+//! Texts as they come, and as they are shown.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn json(text: &str) -> String {
+    super::text(Kind::Json, text.as_bytes())
+}
+
+fn form(text: &str) -> String {
+    super::text(Kind::Form, text.as_bytes())
+}
+
+#[test]
+fn cards_keep_their_last_digits_however_they_are_written() {
+    for (text, shown) in [
+        ("4242424242424242", "••••••••••••4242"),
+        ("4242 4242 4242 4242", "•••• •••• •••• 4242"),
+        ("3782-822463-10005", "••••-••••••-•0005"),
+        (
+            "card 6011111111111117, thanks",
+            "card ••••••••••••1117, thanks",
+        ),
+        (r"4\u0032424242424242\u00342", r"••••••••••••42\u00342"),
+        ("%34%32%34%32424242424242", "••••••••••••4242"),
+        ("%2534%2532424242424242%34%32", "••••••••••••42%34%32"),
+        ("&#52;&#x32;42424242424242", "••••••••••••4242"),
+        (
+            r"4242\u{200b}4242\u{200b}4242 4242",
+            r"••••\u{200b}••••\u{200b}•••• 4242",
+        ),
+        ("４２４２４２４２４２４２４２４２", "••••••••••••４２４２"),
+        (
+            "2 4242 4242 4242 4242 pieces",
+            "2 •••• •••• •••• 4242 pieces",
+        ),
+        // Not one by its last digit.
+        ("4242424242424241", "4242424242424241"),
+    ] {
+        let text = super::text(Kind::Text, text.as_bytes());
+        assert_eq!(text, shown);
+    }
+}
+
+#[test]
+fn mail_phone_and_account_are_found_by_themselves() {
+    for (text, shown) in [
+        ("from alice@example.com.", "from a•••@example.com."),
+        ("a@example.com", "•••@example.com"),
+        ("q=alice%2Bx%40mail.example.cn", "q=a•••%40mail.example.cn"),
+        ("+86 138 0013 8000", "+•• ••• •••• 8000"),
+        ("call 13800138000 now", "call •••••••8000 now"),
+        ("call (212) 555-0123 now", "call (•••) •••-0123 now"),
+        ("DE89 3704 0044 0532 0130 00", "•••• •••• •••• •••• ••30 00"),
+        ("GB82WEST12345698765432.", "••••••••••••••••••5432."),
+        ("GB82WEST12345698765433.", "GB82WEST12345698765433."),
+    ] {
+        assert_eq!(super::text(Kind::Text, text.as_bytes()), shown);
+    }
+}
+
+/// The members of real callbacks: what tells of people goes, what tells of payments stays.
+#[test]
+fn names_say_what_is_personal() {
+    assert_eq!(
+        json(
+            r#"{"id":"evt_1NXWPnCo6bFb1KQto6C8OWvE","created":1795339800,"amount":1999,"currency":"usd",
+"billing_details":{"address":{"city":"Berlin","line1":"Weg 1"},"name":"Alice Example","email":"alice@example.com"},
+"card":{"brand":"visa","last4":"4242","exp_year":2030},"receipt_email":null,"email_verified":true}"#
+        ),
+        r#"{"id":"evt_1NXWPnCo6bFb1KQto6C8OWvE","created":1795339800,"amount":1999,"currency":"usd",
+"billing_details":{"address":{"city":"•••","line1":"•••"},"name":"•••","email":"a•••@example.com"},
+"card":{"brand":"visa","last4":"4242","exp_year":"•••"},"receipt_email":null,"email_verified":true}"#
+    );
+    assert_eq!(
+        text(
+            Kind::Xml,
+            b"<xml><openid><![CDATA[oUpF8uMuAJO_M2pxb1Q9zNjWeS6o]]></openid><out_trade_no>4532015112830366</out_trade_no><bank_type>CMC</bank_type><time_end>20261122103000</time_end><buyer name=\"Li &amp; Wang\" id=\"7\"/></xml>"
+        ),
+        "<xml><openid><![CDATA[•••]]></openid><out_trade_no>4532015112830366</out_trade_no><bank_type>CMC</bank_type><time_end>20261122103000</time_end><buyer name=\"•••\" id=\"7\"/></xml>"
+            .replace("4532015112830366", "••••••••••••0366")
+    );
+    assert_eq!(
+        form(
+            "out_trade_no=20150320010101001&buyer_logon_id=159****5620&buyer_id=2088102116773037&total_amount=20.00&card%5Bnumber%5D=1&first_name=Alice&x=%7B%22phone%22%3A%2212%22%7D"
+        ),
+        "out_trade_no=20150320010101001&buyer_logon_id=•••&buyer_id=••••••••••••3037&total_amount=20.00&card%5Bnumber%5D=•••&first_name=•••&x=%7B%22phone%22%3A%22•••%22%7D"
+    );
+    // JSON in JSON in JSON.
+    assert_eq!(
+        json(r#"{"data":"{\"inner\":\"{\\\"holder\\\":\\\"Alice\\\",\\\"ok\\\":1}\"}"}"#),
+        r#"{"data":"{\"inner\":\"{\\\"holder\\\":\\\"•••\\\",\\\"ok\\\":1}\"}"}"#
+    );
+}
+
+#[test]
+fn what_is_masked_can_still_be_read_as_json() {
+    let masked = json(r#"{"n":[4242424242424242,-1.5e3,true],"account":12345678901,"iban":null}"#);
+    assert_eq!(
+        masked,
+        r#"{"n":["••••••••••••4242",-1.5e3,true],"account":"•••••••8901","iban":null}"#
+    );
+    assert!(serde_json::from_str::<serde_json::Value>(&masked).is_ok());
+}
+
+#[test]
+fn orders_ids_times_and_amounts_stay() {
+    // Each passes Luhn.
+    for (name, value) in [
+        ("out_trade_no", "20261122000000000007"),
+        ("orderId", "1000000000000008"),
+        ("created", "1795339800004"),
+        ("transaction_id", "9000000000000001"),
+        ("amount", "100000000008"),
+        ("updated_at", "1795339800004"),
+    ] {
+        let text = format!("{{\"{name}\":{value}}}");
+        assert_eq!(json(&text), text);
+        let text = format!("a=1&{name}={value}");
+        assert_eq!(form(&text), text);
+    }
+    // A card under the name of an order is a card.
+    assert_eq!(
+        json(r#"{"order_id":"4242424242424242"}"#),
+        r#"{"order_id":"••••••••••••4242"}"#
+    );
+    for stays in [
+        r#"{"time":"2026-11-22T10:30:00.123+08:00","product_name":"Tea","event_name":"paid"}"#,
+        r#"{"id":"WH-2WR32451HC0233532-67976317FL4543714","status":"COMPLETED"}"#,
+        r#"{"account_id":"acct_1032D82eZvKYlo2C","type":"card","bank_type":"OTHERS"}"#,
+    ] {
+        assert_eq!(json(stays), stays);
+    }
+}
+
+#[test]
+fn a_header_a_target_and_a_line_of_the_log() {
+    assert_eq!(header("Stripe-Signature", b"t=1,v1=abc"), "•••");
+    assert_eq!(
+        header("x-customer-email", b"alice@example.com"),
+        "a•••@example.com"
+    );
+    assert_eq!(
+        header("x-note", b"card 4242424242424242"),
+        "card ••••••••••••4242"
+    );
+    assert_eq!(
+        header("content-type", b"application/json"),
+        "application/json"
+    );
+    assert_eq!(
+        target("/pay/4242424242424242?phone=123&id=7"),
+        "/pay/••••••••••••4242?phone=•••&id=7"
+    );
+    assert_eq!(target("/stripe"), "/stripe");
+    assert!(matches!(line("no such path: /stripe"), Cow::Borrowed(_)));
+    assert_eq!(
+        line("no number: 4242-4242-4242-4242"),
+        "no number: ••••-••••-••••-4242"
+    );
+    assert!(line(&"ä".repeat(9000)).len() <= LINE);
+    assert_eq!(line("no number: 7"), "no number: 7");
+}
+
+#[test]
+fn it_is_bounded_and_a_card_on_the_edge_is_no_half_card() {
+    let mut text = "x ".repeat(MOST / 2 - 6);
+    text.push_str("4242424242424242 and more");
+    let shown = super::text(Kind::Text, text.as_bytes());
+    assert!(
+        shown.ends_with("x ••••••••••••"),
+        "{}",
+        &shown[shown.len() - 60..]
+    );
+    // Nothing here takes more than a moment, nor does it panic.
+    for odd in [
+        "4 ",
+        "@",
+        "a@",
+        "\\",
+        "\\u",
+        "&",
+        "&#",
+        "<",
+        "<a b=",
+        "<![CDATA[",
+        "{\"a\":",
+        "[",
+        "%",
+        "%e4",
+        "+1",
+        "DE89",
+        "\u{ff14}",
+    ] {
+        let text = odd.repeat(3 * MOST / odd.len());
+        for kind in [Kind::Json, Kind::Form, Kind::Xml, Kind::Text] {
+            super::text(kind, text.as_bytes());
+        }
+    }
+    assert_eq!(
+        super::text(Kind::Text, b"\xff4242424242424242\xfe"),
+        "\u{fffd}••••••••••••4242\u{fffd}"
+    );
+}
+
+#[test]
+fn a_kind_is_known_by_its_media_type_or_its_beginning() {
+    assert_eq!(
+        Kind::of(Some("application/cloudevents+json; charset=utf-8"), b""),
+        Kind::Json
+    );
+    assert_eq!(
+        Kind::of(Some("application/x-www-form-urlencoded"), b"{"),
+        Kind::Form
+    );
+    assert_eq!(Kind::of(Some("text/xml"), b""), Kind::Xml);
+    assert_eq!(Kind::of(None, b" {"), Kind::Json);
+    assert_eq!(Kind::of(Some("text/plain"), b"hello"), Kind::Text);
+}
+
+/// A number whose last digit is right.
+fn card() -> impl Strategy<Value = Vec<u32>> {
+    let digits = proptest::collection::vec(0u32..10, 11..18);
+    (1u32..10, digits).prop_map(|(first, rest)| {
+        let mut digits = vec![first];
+        digits.extend(rest);
+        let sum: u32 = digits
+            .iter()
+            .rev()
+            .enumerate()
+            .map(|(n, d)| {
+                if n % 2 == 0 {
+                    d * 2 / 10 + d * 2 % 10
+                } else {
+                    *d
+                }
+            })
+            .sum();
+        digits.push((10 - sum % 10) % 10);
+        digits
+    })
+}
+
+fn written(digit: u32, how: usize) -> String {
+    let ascii = char::from_digit(digit, 10).unwrap();
+    let wide = char::from_u32(0xff10 + digit).unwrap();
+    let byte = ascii as u32;
+    match how {
+        0 => format!("\\u{byte:04x}"),
+        1 => format!("\\\\u{byte:04X}"),
+        2 => format!("%{byte:02x}"),
+        3 => format!("%25{byte:02X}"),
+        4 => format!("&#{byte};"),
+        5 => format!("&#x{byte:x};"),
+        6 => wide.to_string(),
+        7 => format!("\\u{:04x}", wide as u32),
+        8 => percent_encoding::utf8_percent_encode(
+            &wide.to_string(),
+            percent_encoding::NON_ALPHANUMERIC,
+        )
+        .to_string(),
+        _ => ascii.to_string(),
+    }
+}
+
+proptest! {
+    /// No number of 13 to 19 digits survives, whatever it is encoded with and wherever it stands.
+    #[test]
+    fn no_card_survives(
+        digits in card(),
+        how in proptest::collection::vec(0usize..24, 19),
+        gaps in proptest::collection::vec(0usize..8, 19),
+        place in 0usize..8,
+    ) {
+        let mut number = String::new();
+        for (n, digit) in digits.iter().enumerate() {
+            number += &written(*digit, how[n]);
+            number += ["", "", "", "", " ", "-", "%20", "\u{a0}"][gaps[n] * usize::from(n + 1 < digits.len())];
+        }
+        let (kind, text) = match place {
+            0 => (Kind::Json, format!("{{\"note\":\"{number}\",\"id\":\"1\"}}")),
+            1 => (Kind::Json, format!("{{\"a\":[{{\"b\":\"x {number} y\"}}]}}")),
+            2 => (Kind::Json, format!("{{\"a\":\"{{\\\"b\\\":\\\"{number}\\\"}}\"}}")),
+            3 => (Kind::Form, format!("a=1&note={number}&b=2")),
+            4 => (Kind::Xml, format!("<a><note>{number}</note></a>")),
+            5 => (Kind::Xml, format!("<a note='{number}'/>")),
+            6 => (Kind::Text, format!("see {number}, thanks")),
+            _ => (Kind::Text, number.clone()),
+        };
+        let plain: String = digits.iter().map(|d| char::from_digit(*d, 10).unwrap()).collect();
+        let read = |text: &str| -> String {
+            let items = view::universal(view::read(text.as_bytes()));
+            items.iter().filter_map(|i| char::from_digit(view::digit(i.ch)?, 10)).collect()
+        };
+        prop_assert!(read(&text).contains(&plain), "the test hides it: {text}");
+        let masked = super::text(kind, text.as_bytes());
+        prop_assert!(!read(&masked).contains(&plain), "{text}\n{masked}");
+        prop_assert!(!read(&masked).contains(&plain[..plain.len() - 4]), "{text}\n{masked}");
+    }
+
+    #[test]
+    fn nothing_makes_it_panic_and_plain_words_stay(text in "\\PC{0,200}", words in "[a-z ]{0,80}") {
+        for kind in [Kind::Json, Kind::Form, Kind::Xml, Kind::Text] {
+            super::text(kind, text.as_bytes());
+            prop_assert_eq!(super::text(kind, words.as_bytes()), words.clone());
+        }
+    }
+
+    #[test]
+    fn json_stays_json(value in any::<(String, i64, bool, Vec<f64>)>(), key in "[a-z_]{1,12}") {
+        let text = serde_json::json!({ key: value.0, "n": value.1, "card": [value.2, value.3] }).to_string();
+        let masked = json(&text);
+        prop_assert!(serde_json::from_str::<serde_json::Value>(&masked).is_ok(), "{text}\n{masked}");
+    }
+}
