@@ -71,9 +71,7 @@ impl Model {
                     doings.is_some_and(|d| d.discards > 0) && !row.reason.is_empty()
                 }
                 State::Filtered => !delivery.wanted,
-                State::Superseded => {
-                    self.newer(&self.events[&event], &delivery.lane.destination)
-                }
+                State::Superseded => self.newer(&self.events[&event], &delivery.lane.destination),
             };
             if !right {
                 let (id, state) = (row.id, row.state.as_str());

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::clock::Timestamp;
 use crate::inbox::store::embedded::Embedded;
 use crate::inbox::store::{
-    Acceptance, Attempt, Audit, Counted, Deed, Expired, Filter, Lease, NewEvent, Next, Operated,
-    Operation, Page, Pending, Picked, Row, State, Stats, Store, StoreError, StoredEvent,
+    Acceptance, Attempt, Audit, Counted, Deed, Expired, Filter, LaneStats, Lease, NewEvent, Next,
+    Operated, Operation, Page, Pending, Picked, Row, State, Stats, Store, StoreError, StoredEvent,
     Unavailable,
 };
 use crate::message::{EventId, LaneName};
