@@ -29,6 +29,7 @@ pub mod relay;
 // -- around the path
 pub mod refusals;
 pub mod pipeline;
+pub mod watch;
 pub mod admin;
 pub mod service;
 pub mod cli;

@@ -17,11 +17,17 @@ use crate::inbox::accept::{Accepted, Inbox};
 use crate::inbox::store::{Acceptance, Attempt, StoreError, Unavailable, Unstored};
 use crate::listener::{Handler, Incoming, Malformed};
 use crate::message::{Answer, EventId, LaneName, SourceName};
+use crate::random::Random;
 use crate::refusals::{Refusals, Refused};
 use crate::relay::Waker;
 use crate::rule::{AnswerMode, Rule, RuleSet};
-use crate::telemetry::{Metrics, SourceLabel, SourceReason, SourceVerdict, field};
+use crate::telemetry::trace::TraceId;
+use crate::telemetry::{KeyLabel, Metrics, SourceLabel, SourceReason, SourceVerdict, field, unix};
 use crate::verify::{Rejection, Verdict, Verified, Verifier};
+
+mod spans;
+
+use spans::Marks;
 
 /// Everything that a reload exchanges, exchanged at once: no request sees half of it.
 pub struct Loaded {
@@ -35,6 +41,7 @@ pub struct Shared {
     pub loaded: ArcSwap<Loaded>,
     pub inbox: Inbox,
     pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
     pub metrics: Metrics,
     pub refusals: Refusals,
     pub told: Told,
@@ -81,6 +88,7 @@ struct Seen {
     path: String,
     body_bytes: usize,
     began: Instant,
+    marks: Marks,
 }
 
 impl Pipeline {
@@ -97,6 +105,7 @@ impl Pipeline {
         };
         seen.peer = received.request().peer;
         seen.body_bytes = received.request().body.len();
+        seen.marks.admitted(&received.request().headers);
         let Some(verifier) = loaded.verifiers.get(&received.rule().name) else {
             // `Loaded` is made with a verifier for every rule.
             return Outcome::Refused(Refusal::NotFound);
@@ -106,11 +115,30 @@ impl Pipeline {
             Ok(Verdict::Challenge(answer)) => return Outcome::Challenge(answer),
             Err(rejection) => return Outcome::Rejected(rejection),
         };
+        seen.marks.verified();
         self.undecided(&verified);
+        self.count_key(&verified, verifier);
         let rule = verified.rule().clone();
         match self.shared.inbox.accept(verified).await {
-            Ok(accepted) => self.answered(&rule, accepted).await,
+            Ok(accepted) => {
+                seen.marks.stored();
+                self.answered(&rule, accepted).await
+            }
             Err(error) => Outcome::Overloaded(error),
+        }
+    }
+
+    /// Which key fitted. One that the provider sent has a name that is not ours to repeat.
+    fn count_key(&self, verified: &Verified, verifier: &Verifier) {
+        let (_, label) = verified.seal().split_once(' ').unwrap_or_default();
+        let known = verifier.keys().keys();
+        let known = known.iter().any(|key| key.label == label);
+        let key = if known { label } else { "fetched" };
+        if !verified.rule().keys.is_empty() || !label.is_empty() {
+            let source = verified.rule().name.to_string();
+            let key = key.to_owned();
+            let label = KeyLabel { source, key };
+            self.shared.metrics.key_uses.get_or_create(&label).inc();
         }
     }
 
@@ -200,16 +228,47 @@ impl Pipeline {
             (&outcome, rule)
         {
             match accepted.acceptance() {
-                Acceptance::New(_) | Acceptance::Conflict { .. } => self.waker.wake(&rule.name),
+                Acceptance::New(_) | Acceptance::Conflict { .. } => {
+                    self.waker.wake(&rule.name);
+                    self.accepted_now(&source);
+                }
                 Acceptance::Duplicate(_)
                 | Acceptance::Dropped { .. }
                 | Acceptance::Refused { .. } => {}
             }
         }
+        let accepted = match &outcome {
+            Outcome::Accepted(accepted) | Outcome::Answered(accepted, _) => {
+                Some(accepted.acceptance())
+            }
+            Outcome::Challenge(_)
+            | Outcome::Refused(_)
+            | Outcome::Rejected(_)
+            | Outcome::Overloaded(_) => None,
+        };
         let answer = answer(rule, outcome);
-        self.note(source, verdict, reason, detail, seen);
+        let trace = seen.marks.trace(accepted);
+        self.note(source, verdict, reason, detail, seen, trace);
+        if let Some(rule) = rule {
+            let end = spans::End {
+                rule,
+                verdict,
+                reason,
+                accepted,
+                status: answer.status,
+            };
+            spans::add(&self.shared, seen, &end);
+        }
         log(rule, verdict, reason, event, Some(&answer), seen);
         answer
+    }
+
+    fn accepted_now(&self, source: &str) {
+        let source = source.to_owned();
+        let gauge = &self.shared.metrics.last_accepted;
+        gauge
+            .get_or_create(&SourceLabel { source })
+            .set(unix(self.shared.clock.now()));
     }
 
     fn note(
@@ -219,6 +278,7 @@ impl Pipeline {
         reason: &'static str,
         detail: String,
         seen: &Seen,
+        trace: Option<TraceId>,
     ) {
         let metrics = &self.shared.metrics;
         metrics
@@ -233,7 +293,10 @@ impl Pipeline {
             .get_or_create(&SourceLabel {
                 source: source.clone(),
             })
-            .observe(seen.began.elapsed().as_secs_f64());
+            .observe(
+                seen.began.elapsed(),
+                trace.and_then(|trace| metrics.exemplar(trace, self.shared.clock.now())),
+            );
         if reason.is_empty() {
             return;
         }
@@ -267,6 +330,7 @@ impl Handler for Pipeline {
             path: head.path.clone(),
             body_bytes: 0,
             began: Instant::now(),
+            marks: Marks::begin(&self.shared),
         };
         let loaded = self.shared.loaded.load_full();
         let rule = loaded.guards.route(&head.path).cloned();
@@ -289,9 +353,11 @@ impl Handler for Pipeline {
             path: String::new(),
             body_bytes: 0,
             began: Instant::now(),
+            marks: Marks::begin(&self.shared),
         };
         let answer = Answer::empty(malformed_status(why));
-        self.note(String::new(), "malformed", why.code(), String::new(), &seen);
+        let (source, detail) = (String::new(), String::new());
+        self.note(source, "malformed", why.code(), detail, &seen, None);
         log(None, "malformed", why.code(), None, Some(&answer), &seen);
         answer
     }
@@ -316,7 +382,7 @@ impl Drop for Waiting<'_> {
         let rule = self.rule.as_ref();
         let source = rule.map_or(String::new(), |rule| rule.name.to_string());
         self.pipeline
-            .note(source, verdict, reason, String::new(), &self.seen);
+            .note(source, verdict, reason, String::new(), &self.seen, None);
         log(rule, verdict, reason, None, None, &self.seen);
     }
 }

@@ -7,7 +7,6 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 
 use crate::admin::State;
-use crate::inbox::store::Stats;
 
 /// 200 as long as the process answers and its store can go on.
 pub async fn healthz(Extract(state): Extract<State>) -> impl IntoResponse {
@@ -34,32 +33,8 @@ pub async fn readyz(Extract(state): Extract<State>) -> impl IntoResponse {
     }
 }
 
-/// Puts the store's figures into the gauges.
-pub fn refresh(state: &State) {
-    let metrics = &state.shared.metrics;
-    let Stats {
-        owed,
-        oldest_owed,
-        dead,
-        claims,
-        journal_bytes,
-        accepting,
-        ..
-    } = state.store.stats();
-    let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    metrics.owed.set(gauge(owed));
-    metrics.dead.set(gauge(dead));
-    metrics.claims.set(gauge(claims));
-    metrics.journal_bytes.set(gauge(journal_bytes));
-    metrics.accepting.set(i64::from(accepting));
-    let age = oldest_owed.map_or(0.0, |oldest| {
-        state.shared.clock.now().since(oldest).as_secs_f64()
-    });
-    metrics.oldest_owed_age.set(age);
-}
-
 pub async fn metrics(Extract(state): Extract<State>) -> impl IntoResponse {
-    refresh(&state);
+    state.watch.refresh();
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     (
         [(header::CONTENT_TYPE, kind)],

@@ -12,6 +12,7 @@ use crate::inbox::store::Store;
 use crate::listener::tls::CurrentIdentity;
 use crate::pipeline;
 use crate::relay::Relay;
+use crate::watch::Watch;
 
 pub mod api;
 pub mod auth;
@@ -29,6 +30,7 @@ pub struct State {
     pub shared: Arc<pipeline::Shared>,
     pub store: Arc<dyn Store>,
     pub relay: Arc<Relay>,
+    pub watch: Arc<Watch>,
     pub jobs: Arc<jobs::Jobs>,
     pub tokens: Arc<token::Tokens>,
     pub draining: Arc<AtomicBool>,

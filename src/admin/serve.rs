@@ -10,7 +10,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use crate::admin::{State, health, router};
+use crate::admin::{State, router};
 use crate::inbox::store::{self, Filter};
 use crate::listener::io::{Screen, ScreenedIo};
 use crate::message::SourceName;
@@ -88,13 +88,14 @@ async fn accept(
 }
 
 async fn housekeeping(state: State) {
+    state.watch.remember().await;
     let mut strays = BTreeSet::new();
     let mut gauges = tokio::time::interval(GAUGES_EVERY);
     let mut expire = tokio::time::interval(EXPIRE_EVERY);
     let mut look = tokio::time::interval(EXPIRE_EVERY);
     loop {
         tokio::select! {
-            _ = gauges.tick() => health::refresh(&state),
+            _ = gauges.tick() => state.watch.refresh(),
             _ = look.tick() => strays = look_for_strays(&state, strays).await,
             _ = expire.tick() => match state.store.expire(state.shared.clock.now()).await {
                 Ok(expired) if expired.events > 0 => {

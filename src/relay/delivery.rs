@@ -16,10 +16,11 @@ use crate::relay::error::AttemptError;
 use crate::relay::health::Health;
 use crate::relay::lane::Permit;
 use crate::relay::retry::{self, Outcome};
-use crate::relay::{Active, Relay, Unwritten, request};
+use crate::relay::{Active, Relay, Unwritten, request, trace};
 use crate::rule::AnswerMode;
 use crate::rule::relay::Overtaken;
-use crate::telemetry::{SourceLabel, SourceVerdict, field};
+use crate::telemetry::trace::{Kind, Span, SpanId, Value};
+use crate::telemetry::{DestinationLabel, DestinationReason, SourceLabel, SourceVerdict, field};
 
 /// How much longer than its attempt a lease lasts: time to read the event and to write down what
 /// came of it, also when the store is slow.
@@ -57,6 +58,9 @@ struct Tried {
     started_at: Timestamp,
     took: Duration,
     result: Result<Answered, AttemptError>,
+    /// None when the event could not be read.
+    received_at: Option<Timestamp>,
+    traced: Option<trace::Traced>,
 }
 
 impl Delivery {
@@ -93,6 +97,8 @@ impl Delivery {
                 started_at: self.relay.clock.now(),
                 took: Duration::ZERO,
                 result: Err(error),
+                received_at: None,
+                traced: None,
             },
             Err(ReadError::Store) => return None,
         };
@@ -200,6 +206,9 @@ impl Delivery {
         let begun = Instant::now();
         let to = &self.active.target;
         let sign_with = route.sign_with.as_ref();
+        let (id, random) = (self.lease.id.event(), &*self.relay.random);
+        let traces = &self.relay.metrics.traces;
+        let traced = trace::Traced::begin(traces, &event.headers, id, random);
         let request = request::build(
             &event,
             &self.lease,
@@ -207,11 +216,15 @@ impl Delivery {
             &to.address,
             sign_with,
             started_at,
-            &*self.relay.random,
+            random,
         );
+        let received_at = event.received_at;
         drop(event);
         let result = match request {
-            Ok(request) => {
+            Ok(mut request) => {
+                if let Some(traced) = &traced {
+                    traced.tell(request.headers_mut());
+                }
                 let within = route.to.timeout;
                 self.permit.begin();
                 let sent = timeout(within, self.transport.send(to, request, within)).await;
@@ -223,6 +236,8 @@ impl Delivery {
             started_at,
             took: begun.elapsed(),
             result,
+            received_at: Some(received_at),
+            traced,
         }
     }
 
@@ -275,6 +290,64 @@ impl Delivery {
         );
     }
 
+    fn measure(&self, tried: &Tried, reason: &'static str, next: &Next) {
+        let (metrics, to) = (&self.relay.metrics, &self.active.route.to.name);
+        let now = self.relay.clock.now();
+        let label = SourceLabel {
+            source: self.source().to_string(),
+        };
+        let trace = tried.traced.as_ref().map(|traced| (traced.trace, now));
+        let attempt = metrics.attempt.get_or_create(&label);
+        attempt.observe(tried.took, trace);
+        if let (Next::Delivered, Some(received_at)) = (next, tried.received_at) {
+            let label = DestinationLabel::new(self.source(), to);
+            let took = now.since(received_at).as_secs_f64();
+            metrics.delivery.get_or_create(&label).observe(took);
+        }
+        if !reason.is_empty() {
+            let failed = DestinationReason {
+                source: label.source,
+                destination: to.to_string(),
+                reason,
+            };
+            metrics.attempt_failures.get_or_create(&failed).inc();
+        }
+    }
+
+    /// The attempt as a part of its callback's trace.
+    fn span(&self, tried: &Tried, reason: &'static str, verdict: &'static str) {
+        let Some(traced) = &tried.traced else { return };
+        let (route, event) = (&self.active.route, self.lease.id.event());
+        let text = |text: String| Value::Text(text);
+        let mut attributes = vec![
+            ("callseal.event", text(event.to_string())),
+            ("callseal.source", text(self.source().to_string())),
+            ("callseal.destination", text(route.to.name.to_string())),
+            ("callseal.attempt", Value::Number(self.lease.attempt.into())),
+            ("callseal.result", Value::Word(verdict)),
+            ("server.address", text(route.to.forward.host.clone())),
+            ("server.port", Value::Number(route.to.forward.port.into())),
+        ];
+        if let Some(status) = status(&tried.result) {
+            let status = Value::Number(status.as_u16().into());
+            attributes.push(("http.response.status_code", status));
+        }
+        let span = Span {
+            trace: traced.trace,
+            id: traced.span,
+            parent: Some(SpanId::of_acceptance(event)),
+            state: traced.state.clone(),
+            name: "attempt",
+            kind: Kind::Client,
+            start: tried.started_at,
+            from: Duration::ZERO,
+            took: tried.took,
+            attributes,
+            error: (!reason.is_empty()).then_some(reason),
+        };
+        self.relay.metrics.traces.add(vec![span], true);
+    }
+
     fn observe(&self, tried: &Tried, outcome: Outcome, next: &Next) {
         let source = self.source().to_string();
         let verdict = match next {
@@ -283,12 +356,8 @@ impl Delivery {
             Next::Dead { .. } => "dead",
         };
         let metrics = &self.relay.metrics;
-        metrics
-            .attempt
-            .get_or_create(&SourceLabel {
-                source: source.clone(),
-            })
-            .observe(tried.took.as_secs_f64());
+        self.measure(tried, code(outcome), next);
+        self.span(tried, code(outcome), verdict);
         metrics
             .attempts
             .get_or_create(&SourceVerdict { source, verdict })

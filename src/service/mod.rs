@@ -26,8 +26,9 @@ use crate::rule::Destination;
 use crate::rule::diagnostic::Diagnostic;
 use crate::secret::SecretRef;
 use crate::settings::Settings;
-use crate::telemetry::{Metrics, ResultLabel};
+use crate::telemetry::{Metrics, ResultLabel, unix};
 use crate::verify::Outside;
+use crate::watch::Watch;
 
 mod core;
 mod fault;
@@ -125,9 +126,7 @@ impl Gateway {
         else {
             return Err(faults);
         };
-        metrics
-            .certificate_expiry
-            .set(i64::try_from(identity.not_after.as_secs()).unwrap_or(i64::MAX));
+        metrics.certificate_ends("public", identity.not_after);
         let identity = CurrentIdentity::new(identity);
         let tls = tls::server_config(identity.clone(), settings.listen.http2)
             .map_err(|e| vec![Fault::Tls(e)])?;
@@ -145,16 +144,29 @@ impl Gateway {
         let files = files.saturating_sub(store.report().segments as usize);
         let store = Arc::new(store);
         let contract: Arc<dyn Store> = store.clone();
-        let relay = Relay::new(contract.clone(), clock.clone(), random, metrics.clone());
+        let relay = Relay::new(
+            contract.clone(),
+            clock.clone(),
+            random.clone(),
+            metrics.clone(),
+        );
         relay.set_routes(prepared.routes);
         let shared = Arc::new(pipeline::Shared {
             loaded: ArcSwap::from_pointee(prepared.loaded),
-            inbox: Inbox::new(contract),
+            inbox: Inbox::new(contract.clone()),
             clock: clock.clone(),
+            random: random.clone(),
             metrics: metrics.clone(),
             refusals: Refusals::new(1000),
             told: pipeline::Told::default(),
         });
+
+        let watch = Watch::new(
+            shared.clone(),
+            contract,
+            outside.clone(),
+            settings.inbox.store.clone(),
+        );
 
         let threads = settings
             .listen
@@ -194,6 +206,7 @@ impl Gateway {
             shared: shared.clone(),
             store: store.clone(),
             relay: relay.clone(),
+            watch: watch.clone(),
             jobs: Default::default(),
             tokens: Arc::new(tokens),
             draining: draining.clone(),
@@ -350,11 +363,14 @@ impl Gateway {
         let (Some(prepared), Some(identity), true) = (prepared, identity, faults.is_empty()) else {
             return Err(faults);
         };
-        let expiry = i64::try_from(identity.not_after.as_secs()).unwrap_or(i64::MAX);
-        self.shared.metrics.certificate_expiry.set(expiry);
+        self.shared
+            .metrics
+            .certificate_ends("public", identity.not_after);
         self.identity.replace(identity);
         self.relay.set_routes(prepared.routes);
         self.shared.loaded.store(Arc::new(prepared.loaded));
+        let loaded_at = unix(self.clock.now());
+        self.shared.metrics.rules_loaded.set(loaded_at);
         Ok(prepared.warnings)
     }
 

@@ -732,6 +732,13 @@ impl Store for Embedded {
         }
     }
 
+    fn lane_stats(&self, lane: &LaneName) -> LaneStats {
+        let number = self.shared.lanes.known(lane);
+        number.map_or_else(LaneStats::default, |number| {
+            self.shared.owed.lane_figures(number)
+        })
+    }
+
     fn close(&self) -> Pending<'_, Result<(), StoreError>> {
         Box::pin(self.end())
     }

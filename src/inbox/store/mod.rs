@@ -185,6 +185,9 @@ pub trait Store: Send + Sync + 'static {
     /// Figures for metrics and readiness; cheap.
     fn stats(&self) -> Stats;
 
+    /// What is owed and dead of one lane; cheap.
+    fn lane_stats(&self, lane: &LaneName) -> LaneStats;
+
     /// Makes everything durable and stops. Calls after it give [`StoreError::Closed`].
     fn close(&self) -> Pending<'_, Result<(), StoreError>>;
 }
@@ -637,6 +640,14 @@ pub struct Stats {
     pub accepting: bool,
     /// True once the store can never accept again in this process (a sync failed).
     pub failed: bool,
+}
+
+/// Of one lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaneStats {
+    pub owed: u64,
+    pub dead: u64,
+    pub oldest_owed: Option<Timestamp>,
 }
 
 /// Why the store could not do it.

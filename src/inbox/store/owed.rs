@@ -10,7 +10,7 @@ use hashbrown::HashTable;
 
 use super::order::Orders;
 use super::record::{Delivery, Order, Place};
-use super::{Lease, Picked, State};
+use super::{LaneStats, Lease, Picked, State};
 use crate::clock::Timestamp;
 use crate::message::EventId;
 
@@ -47,11 +47,24 @@ struct Table {
     due: Vec<BTreeSet<(Timestamp, Place)>>,
     orders: Orders,
     leases: HashMap<Place, Granted>,
-    /// How many of the owed are so since when.
-    since: BTreeMap<Timestamp, u32>,
+    /// By number of the lane.
+    figures: Vec<Figures>,
+    next_grant: u64,
+}
+
+/// What is open of a lane.
+#[derive(Default)]
+struct Figures {
     owed: usize,
     dead: usize,
-    next_grant: u64,
+    /// How many of the owed are so since when.
+    since: BTreeMap<Timestamp, u32>,
+}
+
+impl Figures {
+    fn oldest(&self) -> Option<Timestamp> {
+        self.since.first_key_value().map(|(since, _)| *since)
+    }
 }
 
 /// An [`Open`], packed.
@@ -344,8 +357,23 @@ impl Owed {
     /// How many are owed, how many are dead, and since when the oldest of the owed is.
     pub fn figures(&self) -> (usize, usize, Option<Timestamp>) {
         let table = self.table();
-        let oldest = table.since.first_key_value().map(|(since, _)| *since);
-        (table.owed, table.dead, oldest)
+        let lanes = &table.figures;
+        (
+            lanes.iter().map(|lane| lane.owed).sum(),
+            lanes.iter().map(|lane| lane.dead).sum(),
+            lanes.iter().filter_map(Figures::oldest).min(),
+        )
+    }
+
+    /// The same of one lane.
+    pub fn lane_figures(&self, lane: u32) -> LaneStats {
+        let table = self.table();
+        let figures = table.figures.get(lane as usize);
+        figures.map_or_else(LaneStats::default, |figures| LaneStats {
+            owed: figures.owed as u64,
+            dead: figures.dead as u64,
+            oldest_owed: figures.oldest(),
+        })
     }
 
     /// The places of all owed deliveries, in no order: to count them per segment after a start.
@@ -457,7 +485,7 @@ impl Table {
     fn count(&mut self, open: &Open) {
         match open.delivery.state {
             State::Owed => {
-                self.owe(open.delivery.since);
+                self.owe(open);
                 match open.order {
                     None => self.wait(open),
                     Some(order) => {
@@ -467,7 +495,7 @@ impl Table {
                 }
             }
             State::Dead => {
-                self.dead += 1;
+                self.dead(open.lane, 1);
                 // One that holds stays in the order, and is never due.
                 if let Some(order) = open.order.filter(|order| order.hold) {
                     self.orders.enter(open.lane, open.place, order);
@@ -522,8 +550,8 @@ impl Table {
     /// A member is about to stand otherwise: out of the order of dueness and the figures.
     fn unturn(&mut self, old: &Open) {
         match old.delivery.state {
-            State::Owed => self.owe_no_more(old.delivery.since),
-            _ => self.dead -= 1,
+            State::Owed => self.owe_no_more(old),
+            _ => self.dead(old.lane, -1),
         }
         if old.delivery.state == State::Owed
             && old
@@ -539,12 +567,12 @@ impl Table {
         let Some(order) = open.order else { return };
         match open.delivery.state {
             State::Owed => {
-                self.owe(open.delivery.since);
+                self.owe(open);
                 if self.orders.current(open.lane, order) == Some(open.place) {
                     self.wait(open);
                 }
             }
-            _ => self.dead += 1,
+            _ => self.dead(open.lane, 1),
         }
         self.turn(open.lane, order);
     }
@@ -562,14 +590,14 @@ impl Table {
     fn uncount(&mut self, open: &Open) {
         match open.delivery.state {
             State::Owed => {
-                self.owe_no_more(open.delivery.since);
+                self.owe_no_more(open);
                 match open.order {
                     None => self.unwait(open),
                     Some(order) => self.step_out(open, order),
                 }
             }
             State::Dead => {
-                self.dead -= 1;
+                self.dead(open.lane, -1);
                 if let Some(order) = open.order.filter(|order| order.hold) {
                     self.step_out(open, order);
                 }
@@ -615,18 +643,39 @@ impl Table {
         }
     }
 
-    fn owe(&mut self, since: Timestamp) {
-        self.owed += 1;
-        *self.since.entry(since).or_default() += 1;
+    /// Lanes come from configuration: there are few of them.
+    fn figures(&mut self, lane: u32) -> Option<&mut Figures> {
+        let lane = lane as usize;
+        if self.figures.len() <= lane {
+            self.figures.resize_with(lane + 1, Figures::default);
+        }
+        self.figures.get_mut(lane)
     }
 
-    fn owe_no_more(&mut self, since: Timestamp) {
-        self.owed -= 1;
-        if let Some(count) = self.since.get_mut(&since) {
+    fn owe(&mut self, open: &Open) {
+        if let Some(figures) = self.figures(open.lane) {
+            figures.owed += 1;
+            *figures.since.entry(open.delivery.since).or_default() += 1;
+        }
+    }
+
+    fn owe_no_more(&mut self, open: &Open) {
+        let since = open.delivery.since;
+        let Some(figures) = self.figures(open.lane) else {
+            return;
+        };
+        figures.owed -= 1;
+        if let Some(count) = figures.since.get_mut(&since) {
             *count -= 1;
             if *count == 0 {
-                self.since.remove(&since);
+                figures.since.remove(&since);
             }
+        }
+    }
+
+    fn dead(&mut self, lane: u32, by: isize) {
+        if let Some(figures) = self.figures(lane) {
+            figures.dead = figures.dead.saturating_add_signed(by);
         }
     }
 }
@@ -713,7 +762,7 @@ mod tests {
             owed.change([(done, false)]);
         }
         assert_eq!(owed.figures(), (1, 0, Some(at(1))));
-        assert!(owed.table().since.len() < 2000);
+        assert!(owed.table().figures[0].since.len() < 2000);
         let mut dead = open(8, 1);
         dead.delivery.state = State::Dead;
         owed.change([(dead, false)]);

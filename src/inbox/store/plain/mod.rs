@@ -10,9 +10,9 @@ use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
 use crate::inbox::store::{
-    Acceptance, Attempt, Audit, Claim, Counted, Deed, Expired, Filter, Lease, NewEvent, Next,
-    OnConflict, Operated, Operation, Page, Pending, Picked, Plan, Row, Stats, Store, StoreError,
-    StoredEvent,
+    Acceptance, Attempt, Audit, Claim, Counted, Deed, Expired, Filter, LaneStats, Lease, NewEvent,
+    Next, OnConflict, Operated, Operation, Page, Pending, Picked, Plan, Row, Stats, Store,
+    StoreError, StoredEvent,
 };
 use crate::message::{EventId, LaneName};
 
@@ -182,6 +182,10 @@ impl Store for PlainStore {
 
     fn stats(&self) -> Stats {
         self.inner().stats()
+    }
+
+    fn lane_stats(&self, lane: &LaneName) -> LaneStats {
+        self.inner().lane_stats(lane)
     }
 
     fn close(&self) -> Pending<'_, Result<(), StoreError>> {

@@ -9,8 +9,8 @@ use crate::clock::Timestamp;
 use crate::inbox::store::plain::Op;
 use crate::inbox::store::{
     Acceptance, Attempt, Audit, Claim, Counted, Deed, DeedKind, EventVersion, Expired, Filter,
-    Lease, NewEvent, Next, OnConflict, Operated, Operation, Page, Picked, PlannedOrder, Row, State,
-    Stats, StoreError, StoredEvent,
+    LaneStats, Lease, NewEvent, Next, OnConflict, Operated, Operation, Page, Picked, PlannedOrder,
+    Row, State, Stats, StoreError, StoredEvent,
 };
 use crate::message::{DELIVERIES, DestinationName, EventId, LaneName, SourceName};
 
@@ -524,6 +524,18 @@ impl Inner {
         self.entries
             .retain(|id, _| events.contains_key(&id.event()));
         expired
+    }
+
+    pub(super) fn lane_stats(&self, lane: &LaneName) -> LaneStats {
+        let of = |state: State| {
+            let entries = self.entries.values();
+            entries.filter(move |entry| entry.state == state && entry.lane == *lane)
+        };
+        LaneStats {
+            owed: of(State::Owed).count() as u64,
+            dead: of(State::Dead).count() as u64,
+            oldest_owed: of(State::Owed).map(|entry| entry.since).min(),
+        }
     }
 
     pub(super) fn stats(&self) -> Stats {
