@@ -21,8 +21,8 @@ mod register;
 pub mod trace;
 
 pub use labels::{
-    DestinationLabel, DestinationReason, KeyLabel, PortLabel, ReasonLabel, ResultLabel,
-    SourceLabel, SourceReason, SourceVerdict, TraceLabel, VersionLabel,
+    DestinationLabel, DestinationReason, DestinationVerdict, KeyLabel, PortLabel, ReasonLabel,
+    ResultLabel, SourceLabel, SourceReason, SourceVerdict, TraceLabel, VersionLabel,
 };
 pub use log::{LogFormat, log_panics, start_logging};
 pub use register::Described;
@@ -106,11 +106,11 @@ pub struct Metrics {
     pub key_expiry: Family<KeyLabel, Real>,
     /// Fetched keys that cannot be fetched anew.
     pub fetched_keys_expiry: Family<SourceLabel, Real>,
-    /// Attempts by source and result (delivered, retry, dead).
-    pub attempts: Family<SourceVerdict, Counter>,
+    /// Attempts by source, destination and result (delivered, retry, dead).
+    pub attempts: Family<DestinationVerdict, Counter>,
     /// Attempts that failed, by stable reason code.
     pub attempt_failures: Family<DestinationReason, Counter>,
-    pub attempt: TracedSeconds,
+    pub attempt: Family<DestinationLabel, Traced, fn() -> Traced>,
     /// From the callback to the application's 2xx.
     pub delivery: Seconds,
     /// Group commits: write and fdatasync.
@@ -249,13 +249,13 @@ mod tests {
     fn every_metric_is_described() {
         let all = Metrics::described();
         let registered = include_str!("telemetry/register.rs")
-            .matches("self.plain(\"")
+            .matches("self.plain(")
             .count()
             + include_str!("telemetry/register.rs")
-                .matches("self.seconds(\"")
+                .matches("self.seconds(")
                 .count()
             + include_str!("telemetry/register.rs")
-                .matches("self.bytes(\"")
+                .matches("self.bytes(")
                 .count();
         assert_eq!(all.len(), registered);
         for metric in &all {

@@ -20,7 +20,7 @@ use crate::relay::{Active, Relay, Unwritten, request, trace};
 use crate::rule::AnswerMode;
 use crate::rule::relay::Overtaken;
 use crate::telemetry::trace::{Kind, Span, SpanId, Value};
-use crate::telemetry::{DestinationLabel, DestinationReason, SourceLabel, SourceVerdict, field};
+use crate::telemetry::{DestinationLabel, DestinationReason, DestinationVerdict, field};
 
 /// How much longer than its attempt a lease lasts: time to read the event and to write down what
 /// came of it, also when the store is slow.
@@ -293,14 +293,11 @@ impl Delivery {
     fn measure(&self, tried: &Tried, reason: &'static str, next: &Next) {
         let (metrics, to) = (&self.relay.metrics, &self.active.route.to.name);
         let now = self.relay.clock.now();
-        let label = SourceLabel {
-            source: self.source().to_string(),
-        };
+        let label = DestinationLabel::new(self.source(), to);
         let trace = tried.traced.as_ref().map(|traced| (traced.trace, now));
         let attempt = metrics.attempt.get_or_create(&label);
         attempt.observe(tried.took, trace);
         if let (Next::Delivered, Some(received_at)) = (next, tried.received_at) {
-            let label = DestinationLabel::new(self.source(), to);
             let took = now.since(received_at).as_secs_f64();
             metrics.delivery.get_or_create(&label).observe(took);
         }
@@ -349,7 +346,7 @@ impl Delivery {
     }
 
     fn observe(&self, tried: &Tried, outcome: Outcome, next: &Next) {
-        let source = self.source().to_string();
+        let label = DestinationLabel::new(self.source(), &self.active.route.to.name);
         let verdict = match next {
             Next::Delivered => "delivered",
             Next::Retry { .. } => "retry",
@@ -360,7 +357,11 @@ impl Delivery {
         self.span(tried, code(outcome), verdict);
         metrics
             .attempts
-            .get_or_create(&SourceVerdict { source, verdict })
+            .get_or_create(&DestinationVerdict {
+                source: label.source,
+                destination: label.destination,
+                verdict,
+            })
             .inc();
         let said: &dyn Display = match &outcome {
             Outcome::Taken => &"taken",

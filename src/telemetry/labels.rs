@@ -4,7 +4,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 
 use crate::message::{DestinationName, SourceName};
 
-/// A source, and what became of a callback or attempt.
+/// A source, and what became of a callback.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct SourceVerdict {
     pub source: String,
@@ -44,6 +44,14 @@ impl DestinationLabel {
             destination: destination.to_string(),
         }
     }
+}
+
+/// A destination of a source, and what became of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DestinationVerdict {
+    pub source: String,
+    pub destination: String,
+    pub verdict: &'static str,
 }
 
 /// A destination of a source, and a stable reason code.

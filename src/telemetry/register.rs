@@ -103,7 +103,7 @@ impl Names {
     fn leaving(&mut self, m: &Metrics) {
         self.plain(
             "attempts",
-            "Delivery attempts by source and result",
+            "Delivery attempts by destination and result",
             &m.attempts,
         );
         self.plain(
@@ -273,9 +273,12 @@ impl Metrics {
             source: source(),
             verdict: "",
         };
-        for counters in [&self.callbacks, &self.attempts] {
-            drop(counters.get_or_create(&verdict));
-        }
+        drop(self.callbacks.get_or_create(&verdict));
+        drop(self.attempts.get_or_create(&DestinationVerdict {
+            source: source(),
+            destination: String::new(),
+            verdict: "",
+        }));
         let reason = SourceReason {
             source: source(),
             reason: "",
@@ -288,11 +291,12 @@ impl Metrics {
         for gauges in [&self.last_accepted, &self.fetched_keys_expiry] {
             drop(gauges.get_or_create(&label));
         }
-        for histograms in [&self.acknowledge, &self.attempt] {
-            histograms
-                .get_or_create(&label)
-                .observe(Duration::ZERO, None);
-        }
+        self.acknowledge
+            .get_or_create(&label)
+            .observe(Duration::ZERO, None);
+        self.attempt
+            .get_or_create(&to)
+            .observe(Duration::ZERO, None);
         let key = KeyLabel {
             source: source(),
             key: String::new(),

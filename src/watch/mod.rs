@@ -12,6 +12,10 @@ use crate::pipeline;
 use crate::telemetry::{DestinationLabel, KeyLabel, SourceLabel, unix};
 use crate::verify::Outside;
 
+pub mod alerts;
+pub mod conditions;
+pub mod snapshot;
+
 /// Looks at one gateway.
 pub struct Watch {
     pub shared: Arc<pipeline::Shared>,

@@ -24,11 +24,13 @@ async fn an_accepted_event_goes_out_without_waiting_for_a_timer() {
     assert_eq!(stage.attempts(id).await[0].status, Some(200));
     let text = stage.metrics.encode();
     assert!(
-        text.contains(r#"callseal_attempts_total{source="shop",verdict="delivered"} 1"#),
+        text.contains(
+            r#"callseal_attempts_total{source="shop",destination="main",verdict="delivered"} 1"#
+        ),
         "{text}"
     );
     assert!(
-        text.contains(r#"callseal_attempt_seconds_count{source="shop"} 1"#),
+        text.contains(r#"callseal_attempt_seconds_count{source="shop",destination="main"} 1"#),
         "{text}"
     );
 }
