@@ -26,6 +26,8 @@ pub mod guard;
 pub mod verify;
 pub mod inbox;
 pub mod relay;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 // -- around the path
 pub mod refusals;
 pub mod pipeline;

@@ -19,7 +19,7 @@ mod shape;
 mod watching;
 
 pub use shape::schema;
-pub use watching::{AlertSettings, OtlpSettings, Thresholds};
+pub use watching::{AlertSettings, OtlpSettings, Thresholds, collector};
 
 /// What the gateway does besides its rules.
 #[derive(Clone, Debug, PartialEq, Eq)]

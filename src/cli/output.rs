@@ -58,6 +58,7 @@ pub fn faults_and(faults: Vec<Fault>, said: usize) {
             | Fault::Roots(_)
             | Fault::Store(_)
             | Fault::Token(_)
+            | Fault::Outlet { .. }
             | Fault::Directory { .. }
             | Fault::Bind { .. }
             | Fault::Thread { .. }
@@ -75,6 +76,7 @@ pub fn faults_and(faults: Vec<Fault>, said: usize) {
             | Fault::Roots(_)
             | Fault::Store(_)
             | Fault::Token(_)
+            | Fault::Outlet { .. }
             | Fault::Directory { .. }
             | Fault::Bind { .. }
             | Fault::Thread { .. }

@@ -32,6 +32,7 @@ use crate::watch::Watch;
 
 mod core;
 mod fault;
+mod outlets;
 mod prepare;
 
 pub use self::core::raise_file_limit;
@@ -39,6 +40,7 @@ pub use fault::Fault;
 pub use prepare::{Prepared, certificate_paths, prepare};
 
 use self::core::{Core, Part, listening};
+use outlets::Outlets;
 
 /// What a gateway is given besides its settings.
 pub struct Surroundings {
@@ -70,6 +72,8 @@ pub struct Gateway {
     broken: watch::Sender<Option<&'static str>>,
     cores: Vec<JoinHandle<()>>,
     admin_thread: Option<JoinHandle<()>>,
+    /// Sends traces and alerts.
+    outlets: Option<JoinHandle<()>>,
     /// One reload at a time; and the key files for which the last one failed.
     reloading: std::sync::Mutex<Vec<PathBuf>>,
 }
@@ -232,8 +236,17 @@ impl Gateway {
             broken,
             cores: Vec::new(),
             admin_thread: None,
+            outlets: None,
             reloading: std::sync::Mutex::default(),
         };
+        // Before the first callback, so that it has a trace.
+        gateway.outlets = Outlets::load(&gateway.settings)?
+            .run(
+                watch,
+                &gateway.shared.metrics,
+                gateway.stop_admin.subscribe(),
+            )
+            .map_err(|cause| vec![Fault::Thread { cause }])?;
         gateway
             .run(listeners, listening, admin_listener, admin_state)
             .map_err(|cause| vec![Fault::Thread { cause }])?;
@@ -421,8 +434,8 @@ impl Gateway {
         }
         let closed = block_on(self.store.close());
         let _ = self.stop_admin.send(true);
-        if let Some(admin) = self.admin_thread.take() {
-            let _ = admin.join();
+        for thread in [self.admin_thread.take(), self.outlets.take()] {
+            let _ = thread.map(JoinHandle::join);
         }
         closed
     }
