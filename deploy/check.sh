@@ -55,14 +55,18 @@ if has npm; then
   mkdir -p "$schema"
   if [ "$(cat "$schema/installed" 2>/dev/null)" != "$packages" ]; then
     # shellcheck disable=SC2086
-    (cd "$schema" && npm install --no-audit --no-fund --loglevel=error --no-save --ignore-scripts --prefix . $packages >/dev/null) \
-      && printf '%s' "$packages" > "$schema/installed" || true
+    if (cd "$schema" && npm install --no-audit --no-fund --loglevel=error --no-save --ignore-scripts --prefix . $packages >/dev/null); then
+      printf '%s' "$packages" > "$schema/installed"
+    fi
   fi
 fi
 if [ -x "$schema/node_modules/.bin/tsc" ]; then
   {
     echo 'import type { Dashboard } from "@grafana/schema";'
-    printf 'const board: Partial<Dashboard> = '
+    # A file has the words that the types have as enumerations.
+    # shellcheck disable=SC2016
+    echo 'type Plain<T> = T extends string ? `${T}` : T extends (infer U)[] ? Plain<U>[] : T extends object ? { [K in keyof T]: Plain<T[K]> } : T;'
+    printf 'const board: Partial<Plain<Dashboard>> = '
     cat grafana/callseal.json
     echo '; export default board;'
   } > "$schema/board.ts"

@@ -36,5 +36,6 @@ mod store;
 mod storm;
 mod strictness;
 mod tidy;
+mod translation;
 mod watching;
 mod wechat;

@@ -160,7 +160,12 @@ fn a_journal_of_the_first_version_is_taken_over() {
     let events = gateway.events();
     let count = |state: &str| events.iter().filter(|e| e["state"] == state).count();
     assert_eq!(
-        (events.len(), count("delivered"), count("dead"), count("owed")),
+        (
+            events.len(),
+            count("delivered"),
+            count("dead"),
+            count("owed")
+        ),
         (7, 1, 1, 4)
     );
     assert_eq!(post(&gateway, STRIPE_SECRET, "evt_new"), 200);

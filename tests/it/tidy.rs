@@ -137,6 +137,8 @@ fn documented_paths_and_metrics_exist() {
         "docs/architecture.md",
         "docs/settings.md",
         "docs/rules.md",
+        "docs/metrics.md",
+        "docs/operations.md",
     ]
     .map(|f| read(&root().join(f)))
     .join("\n");
