@@ -1,3 +1,5 @@
+//! The exporter against a collector of our own, and what it writes against the types of OpenTelemetry.
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 

@@ -19,7 +19,7 @@ use crate::relay::retry::{self, Outcome};
 use crate::relay::{Active, Relay, Unwritten, request, trace};
 use crate::rule::AnswerMode;
 use crate::rule::relay::Overtaken;
-use crate::telemetry::trace::{Kind, Span, SpanId, Value};
+use crate::telemetry::trace::{Kind, Span, SpanId, TraceId, Value};
 use crate::telemetry::{DestinationLabel, DestinationReason, DestinationVerdict, field};
 
 /// How much longer than its attempt a lease lasts: time to read the event and to write down what
@@ -60,6 +60,8 @@ struct Tried {
     result: Result<Answered, AttemptError>,
     /// None when the event could not be read.
     received_at: Option<Timestamp>,
+    /// What the application was told it belongs to.
+    trace: TraceId,
     traced: Option<trace::Traced>,
 }
 
@@ -98,6 +100,7 @@ impl Delivery {
                 took: Duration::ZERO,
                 result: Err(error),
                 received_at: None,
+                trace: TraceId::of_event(self.lease.id.event()),
                 traced: None,
             },
             Err(ReadError::Store) => return None,
@@ -219,6 +222,7 @@ impl Delivery {
             random,
         );
         let received_at = event.received_at;
+        let caller = trace::caller(&event.headers).map(|caller| caller.trace);
         drop(event);
         let result = match request {
             Ok(mut request) => {
@@ -237,6 +241,7 @@ impl Delivery {
             took: begun.elapsed(),
             result,
             received_at: Some(received_at),
+            trace: caller.unwrap_or(TraceId::of_event(id)),
             traced,
         }
     }
@@ -294,9 +299,8 @@ impl Delivery {
         let (metrics, to) = (&self.relay.metrics, &self.active.route.to.name);
         let now = self.relay.clock.now();
         let label = DestinationLabel::new(self.source(), to);
-        let trace = tried.traced.as_ref().map(|traced| (traced.trace, now));
         let attempt = metrics.attempt.get_or_create(&label);
-        attempt.observe(tried.took, trace);
+        attempt.observe(tried.took, metrics.exemplar(tried.trace, now));
         if let (Next::Delivered, Some(received_at)) = (next, tried.received_at) {
             let took = now.since(received_at).as_secs_f64();
             metrics.delivery.get_or_create(&label).observe(took);

@@ -1,3 +1,5 @@
+//! Conditions on plain data, and what a receiver is told of them, in virtual time.
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
