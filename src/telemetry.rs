@@ -215,7 +215,7 @@ impl Metrics {
     pub fn exemplar(&self, trace: TraceId, now: Timestamp) -> Option<(TraceId, Timestamp)> {
         let named = match self.traces.is_on() {
             true => self.traces.keeps(trace),
-            false => trace.0 % 16 == 0,
+            false => trace.0.is_multiple_of(16),
         };
         named.then_some((trace, now))
     }

@@ -132,7 +132,7 @@ async fn a_collector_that_is_away_costs_spans_and_nothing_else() {
             .map_or(0, |c| c.get())
     };
     metrics.traces.add(vec![span(1), span(2)], true);
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    sleep(Duration::from_secs(60)).await;
     assert_eq!(*collector.seen.lock().unwrap(), [2; TRIES as usize]);
     assert_eq!((count("failed"), count("exported")), (2, 0));
     // A flood while nobody takes it: adding returns at once, and what does not fit is counted.
@@ -140,14 +140,14 @@ async fn a_collector_that_is_away_costs_spans_and_nothing_else() {
         metrics.traces.add(vec![span(n)], true);
     }
     collector.status.store(200, Ordering::SeqCst);
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    sleep(Duration::from_secs(10)).await;
     assert_eq!(count("dropped"), 1);
     assert_eq!(count("exported"), QUEUE_MAX as u64);
     // A fault of ours is not tried again.
     collector.status.store(400, Ordering::SeqCst);
     collector.seen.lock().unwrap().clear();
     metrics.traces.add(vec![span(1)], true);
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    sleep(Duration::from_secs(60)).await;
     assert_eq!(*collector.seen.lock().unwrap(), [1]);
     // The end of the process sends what is there.
     collector.status.store(200, Ordering::SeqCst);

@@ -4,9 +4,12 @@
 
 use std::time::Duration;
 
-use crate::clock::Timestamp;
 use crate::settings::Thresholds;
-use crate::watch::snapshot::{History, Lane, Snapshot, Source};
+use crate::watch::snapshot::{History, Snapshot};
+
+mod view;
+
+use view::{View, gateway, quiet, silence};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -52,17 +55,10 @@ pub struct Finding {
     pub detail: String,
 }
 
-struct View<'v> {
-    t: &'v Thresholds,
-    now: &'v Snapshot,
-    history: &'v History,
-}
-
 const MINUTE: Duration = Duration::from_secs(60);
 const FIVE: Duration = Duration::from_secs(300);
 const QUARTER: Duration = Duration::from_secs(15 * 60);
 const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(24 * 3600);
 /// So long after rules were loaded a signature that does not fit is put down to a rotation.
 const ROTATION: Duration = Duration::from_secs(6 * 3600);
 
@@ -366,83 +362,4 @@ pub fn judge(t: &Thresholds, now: &Snapshot, history: &History) -> Vec<(usize, F
         found.into_iter().map(move |finding| (at, finding))
     })
     .collect()
-}
-
-fn gateway(detail: String) -> Finding {
-    Finding {
-        detail,
-        ..Finding::default()
-    }
-}
-
-fn silence(now: Timestamp, source: &Source) -> Option<Duration> {
-    Some(now.since(source.last_accepted?))
-}
-
-fn quiet(view: &View<'_>) -> Vec<Finding> {
-    let mut found = Vec::new();
-    for (name, source) in &view.now.sources {
-        let at = view.now.at;
-        let usual = |ago| view.history.usual(name, at, ago);
-        let busy = usual(DAY).is_some_and(|n| n >= view.t.quiet)
-            && usual(7 * DAY).is_none_or(|n| n >= view.t.quiet);
-        if let Some(last) = source.last_accepted
-            && at.since(last) > HOUR
-            && busy
-        {
-            let then = usual(DAY).unwrap_or_default();
-            found.push(Finding {
-                source: Some(name.clone()),
-                ..gateway(format!(
-                    "nothing was accepted since {last}; the same hour yesterday brought {then}"
-                ))
-            });
-        }
-    }
-    found
-}
-
-impl View<'_> {
-    fn ends_soon(&self, at: Timestamp) -> bool {
-        at < self.now.at.plus(self.t.certificate)
-    }
-
-    fn each_source(
-        &self,
-        judge: impl Fn(&Source, &Source) -> Option<String>,
-        window: Duration,
-    ) -> Vec<Finding> {
-        let before = self.history.before(self.now.at, window);
-        let each = self.now.sources.iter().filter_map(|(name, now)| {
-            let before = before.and_then(|before| before.sources.get(name));
-            let detail = judge(&before.copied().unwrap_or_default(), now)?;
-            Some(Finding {
-                source: Some(name.clone()),
-                ..gateway(detail)
-            })
-        });
-        each.collect()
-    }
-
-    fn each_lane(&self, judge: impl Fn(&Lane, &Lane) -> Option<String>) -> Vec<Finding> {
-        self.each_lane_within(QUARTER, judge)
-    }
-
-    fn each_lane_within(
-        &self,
-        window: Duration,
-        judge: impl Fn(&Lane, &Lane) -> Option<String>,
-    ) -> Vec<Finding> {
-        let before = self.history.before(self.now.at, window);
-        let each = self.now.lanes.iter().filter_map(|(name, now)| {
-            let before = before.and_then(|before| before.lanes.get(name));
-            let detail = judge(&before.copied().unwrap_or_default(), now)?;
-            Some(Finding {
-                source: Some(name.0.clone()),
-                destination: Some(name.1.clone()),
-                ..gateway(detail)
-            })
-        });
-        each.collect()
-    }
 }
