@@ -106,9 +106,8 @@ impl Outlets {
             .alerts
             .map(|(alerts, key)| Pusher::new(watch, client.clone(), alerts, key));
         let push = async {
-            match pusher {
-                Some(pusher) => pusher.run(stop.clone()).await,
-                None => {}
+            if let Some(pusher) = pusher {
+                pusher.run(stop.clone()).await;
             }
         };
         #[cfg(feature = "otlp")]

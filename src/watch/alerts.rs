@@ -263,7 +263,7 @@ impl Pusher {
         let mut pause = PAUSE_MIN;
         let mut not_before = Instant::now();
         // The same words under the same id: a receiver that took them and did not say so knows them.
-        let mut id: Option<(serde_json::Value, String)> = None;
+        let mut id: Option<(Option<serde_json::Value>, String)> = None;
         loop {
             look.tick().await;
             let now = (self.see)();
@@ -274,11 +274,11 @@ impl Pusher {
             let Some(message) = board.message(&self.settings, now.at) else {
                 continue;
             };
-            let same = id.take().filter(|(said, _)| *said == message.body["data"]);
-            let (_, named) = same.unwrap_or_else(|| {
+            let data = message.body.get("data").cloned();
+            let same = id.take().filter(|(said, _)| *said == data);
+            let named = same.map(|(_, name)| name).unwrap_or_else(|| {
                 let random = &self.random;
-                let name = format!("alr_{:016x}{:016x}", random.next_u64(), random.next_u64());
-                (serde_json::Value::Null, name)
+                format!("alr_{:016x}{:016x}", random.next_u64(), random.next_u64())
             });
             let sent = self.send(&named, now.at, &message.body).await;
             let result = if sent.is_ok() { "sent" } else { "failed" };
@@ -294,7 +294,7 @@ impl Pusher {
                         reason = why,
                         "an alert could not be sent: it is tried again"
                     );
-                    id = Some((message.body["data"].clone(), named));
+                    id = Some((data, named));
                     not_before = Instant::now() + pause;
                     pause = (pause * 2).min(PAUSE_MAX);
                 }
