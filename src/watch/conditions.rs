@@ -154,7 +154,7 @@ pub const CONDITIONS: [Condition; 13] = [
         summary: "Signatures do not fit since rules and keys were loaded: the rotation of a key went wrong",
         expr: |t| {
             format!(
-                "{BY_SOURCE} (increase(callseal_refusals_total{{reason=\"signature_mismatch\"}}[15m])) >= {} and on (instance) (time() - callseal_rules_loaded_timestamp_seconds < {})",
+                "{BY_SOURCE} (increase(callseal_refusals_total{{reason=~\"signature_mismatch|key_unknown|key_expired\"}}[15m])) >= {} and on (instance) (time() - callseal_rules_loaded_timestamp_seconds < {})",
                 t.signature_failures,
                 ROTATION.as_secs()
             )

@@ -36,6 +36,7 @@ pub struct Source {
     pub rejected: u64,
     /// Rejected, refused, overloaded and unheard: the provider heard no success.
     pub failed: u64,
+    /// Signatures that do not fit, or name a key that is not known or has ended.
     pub mismatches: u64,
     pub last_accepted: Option<Timestamp>,
 }
@@ -104,16 +105,20 @@ impl Watch {
     }
 }
 
+/// What a callback is rejected for when a key was exchanged on one side only.
+const MISMATCHES: [&str; 3] = ["signature_mismatch", "key_unknown", "key_expired"];
+
 fn source(metrics: &Metrics, name: &str) -> Source {
     let counted = |verdict| {
         let source = name.to_owned();
         let label = SourceVerdict { source, verdict };
         metrics.callbacks.get(&label).map_or(0, |c| c.get())
     };
-    let mismatch = SourceReason {
-        source: name.to_owned(),
-        reason: "signature_mismatch",
-    };
+    let mismatches = MISMATCHES.iter().map(|reason| {
+        let source = name.to_owned();
+        let label = SourceReason { source, reason };
+        metrics.refusals.get(&label).map_or(0, |c| c.get())
+    });
     let source = name.to_owned();
     let last = metrics.last_accepted.get(&SourceLabel { source });
     let rejected = counted("rejected");
@@ -122,7 +127,7 @@ fn source(metrics: &Metrics, name: &str) -> Source {
         challenges: counted("challenge"),
         rejected,
         failed: rejected + counted("refused") + counted("overloaded") + counted("unheard"),
-        mismatches: metrics.refusals.get(&mismatch).map_or(0, |c| c.get()),
+        mismatches: mismatches.sum(),
         last_accepted: last.map(|gauge| moment(gauge.get())),
     }
 }
