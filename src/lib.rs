@@ -27,9 +27,12 @@ pub mod guard;
 pub mod verify;
 pub mod inbox;
 pub mod relay;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 // -- around the path
 pub mod refusals;
 pub mod pipeline;
+pub mod watch;
 pub mod admin;
 pub mod service;
 pub mod cli;

@@ -18,13 +18,19 @@ use crate::inbox::store::{Acceptance, Attempt, StoreError, Unavailable, Unstored
 use crate::listener::{Handler, Incoming, Malformed};
 use crate::mask;
 use crate::message::{Answer, EventId, SourceName};
+use crate::random::Random;
 use crate::refusals::{Refusals, Refused};
 use crate::relay::Waker;
 use crate::rule::{AnswerMode, Rule, RuleSet};
 use crate::telemetry::figures::Count;
 use crate::telemetry::news::News;
-use crate::telemetry::{Metrics, SourceLabel, SourceReason, SourceVerdict, field};
+use crate::telemetry::trace::TraceId;
+use crate::telemetry::{KeyLabel, Metrics, SourceLabel, SourceReason, SourceVerdict, field, unix};
 use crate::verify::{Rejection, Verdict, Verified, Verifier};
+
+mod spans;
+
+use spans::Marks;
 
 /// Everything that a reload exchanges, exchanged at once: no request sees half of it.
 pub struct Loaded {
@@ -38,6 +44,7 @@ pub struct Shared {
     pub loaded: ArcSwap<Loaded>,
     pub inbox: Inbox,
     pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
     pub metrics: Metrics,
     pub refusals: Refusals,
     pub told: Told,
@@ -96,6 +103,7 @@ struct Seen {
     path: String,
     body_bytes: usize,
     began: Instant,
+    marks: Marks,
 }
 
 impl Pipeline {
@@ -112,6 +120,7 @@ impl Pipeline {
         };
         seen.peer = received.request().peer;
         seen.body_bytes = received.request().body.len();
+        seen.marks.admitted(&received.request().headers);
         let Some(verifier) = loaded.verifiers.get(&received.rule().name) else {
             // `Loaded` is made with a verifier for every rule.
             return Outcome::Refused(Refusal::NotFound);
@@ -121,15 +130,34 @@ impl Pipeline {
             Ok(Verdict::Challenge(answer)) => return Outcome::Challenge(answer),
             Err(rejection) => return Outcome::Rejected(rejection),
         };
+        seen.marks.verified();
         self.undecided(&verified);
+        self.count_key(&verified, verifier);
         let rule = verified.rule().clone();
         let figures = &self.shared.metrics.figures;
         figures.on(Some(&rule.name), |source| {
             source.sealed(verified.seal(), now);
         });
         match self.shared.inbox.accept(verified).await {
-            Ok(accepted) => self.answered(&rule, accepted, seen.began).await,
+            Ok(accepted) => {
+                seen.marks.stored();
+                self.answered(&rule, accepted, seen.began).await
+            }
             Err(error) => Outcome::Overloaded(error),
+        }
+    }
+
+    /// Which key fitted. One that the provider sent has a name that is not ours to repeat.
+    fn count_key(&self, verified: &Verified, verifier: &Verifier) {
+        let (_, label) = verified.seal().split_once(' ').unwrap_or_default();
+        let known = verifier.keys().keys();
+        let known = known.iter().any(|key| key.label == label);
+        let key = if known { label } else { "fetched" };
+        if !verified.rule().keys.is_empty() || !label.is_empty() {
+            let source = verified.rule().name.to_string();
+            let key = key.to_owned();
+            let label = KeyLabel { source, key };
+            self.shared.metrics.key_uses.get_or_create(&label).inc();
         }
     }
 
@@ -211,6 +239,7 @@ impl Pipeline {
             match accepted.acceptance() {
                 Acceptance::New(id) | Acceptance::Conflict { id, .. } => {
                     self.waker.wake(&rule.name);
+                    self.accepted_now(&rule.name);
                     let news = &self.shared.metrics.news;
                     news.tell(|| News::Accepted { id });
                 }
@@ -219,20 +248,48 @@ impl Pipeline {
                 | Acceptance::Refused { .. } => {}
             }
         }
+        let accepted = match &outcome {
+            Outcome::Accepted(accepted) | Outcome::Answered(accepted, _) => {
+                Some(accepted.acceptance())
+            }
+            Outcome::Challenge(_)
+            | Outcome::Refused(_)
+            | Outcome::Rejected(_)
+            | Outcome::Overloaded(_) => None,
+        };
         let count = count(&outcome);
         let answer = answer(rule, outcome);
-        self.note(rule, (verdict, count), reason, detail, seen);
+        let trace = seen.marks.trace(accepted);
+        self.note(rule, (verdict, count), (reason, detail), seen, trace);
+        if let Some(rule) = rule {
+            let end = spans::End {
+                rule,
+                verdict,
+                reason,
+                accepted,
+                status: answer.status,
+            };
+            spans::add(&self.shared, seen, &end);
+        }
         log(rule, verdict, reason, event, Some(&answer), seen);
         answer
+    }
+
+    fn accepted_now(&self, source: &SourceName) {
+        let source = source.to_string();
+        let gauge = &self.shared.metrics.last_accepted;
+        gauge
+            .get_or_create(&SourceLabel { source })
+            .set(unix(self.shared.clock.now()));
     }
 
     fn note(
         &self,
         rule: Option<&Arc<Rule>>,
         (verdict, count): (&'static str, Option<Count>),
-        reason: &'static str,
-        detail: String,
+        (reason, detail): (&'static str, String),
         seen: &Seen,
+        trace: Option<TraceId>,
     ) {
         let metrics = &self.shared.metrics;
         let took = seen.began.elapsed();
@@ -257,7 +314,10 @@ impl Pipeline {
             .get_or_create(&SourceLabel {
                 source: source.clone(),
             })
-            .observe(took.as_secs_f64());
+            .observe(
+                took,
+                trace.and_then(|trace| metrics.exemplar(trace, self.shared.clock.now())),
+            );
         if reason.is_empty() {
             return;
         }
@@ -292,6 +352,7 @@ impl Handler for Pipeline {
             path: head.path.clone(),
             body_bytes: 0,
             began: Instant::now(),
+            marks: Marks::begin(&self.shared),
         };
         let loaded = self.shared.loaded.load_full();
         let rule = loaded.guards.route(&head.path).cloned();
@@ -314,10 +375,11 @@ impl Handler for Pipeline {
             path: String::new(),
             body_bytes: 0,
             began: Instant::now(),
+            marks: Marks::begin(&self.shared),
         };
         let answer = Answer::empty(malformed_status(why));
         let verdict = ("malformed", Some(Count::Refused));
-        self.note(None, verdict, why.code(), String::new(), &seen);
+        self.note(None, verdict, (why.code(), String::new()), &seen, None);
         log(None, "malformed", why.code(), None, Some(&answer), &seen);
         answer
     }
@@ -340,8 +402,13 @@ impl Drop for Waiting<'_> {
         }
         let (verdict, reason) = ("unheard", "connection_ended");
         let rule = self.rule.as_ref();
-        self.pipeline
-            .note(rule, (verdict, None), reason, String::new(), &self.seen);
+        self.pipeline.note(
+            rule,
+            (verdict, None),
+            (reason, String::new()),
+            &self.seen,
+            None,
+        );
         log(rule, verdict, reason, None, None, &self.seen);
     }
 }

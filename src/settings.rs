@@ -16,9 +16,11 @@ use crate::telemetry::LogFormat;
 
 mod admin;
 mod shape;
+mod watching;
 
 pub use admin::{Admin, AdminAddress, AdminTls, TokenRef};
 pub use shape::schema;
+pub use watching::{AlertSettings, OtlpSettings, Thresholds, collector};
 
 /// What the gateway does besides its rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,10 @@ pub struct Settings {
     pub limits: Limits,
     pub outbound: OutboundSettings,
     pub log: LogFormat,
+    /// Where traces go. None: nowhere.
+    pub otlp: Option<OtlpSettings>,
+    /// Where alerts are pushed to. None: nowhere.
+    pub alerts: Option<AlertSettings>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +159,8 @@ impl Default for Settings {
             },
             outbound: OutboundSettings::default(),
             log: LogFormat::Human,
+            otlp: None,
+            alerts: None,
         }
     }
 }
@@ -233,7 +241,14 @@ impl Reader<'_> {
         if let Some(table) = root.get("telemetry").and_then(|f| f.table()) {
             let log = table.get("log").and_then(|f| f.word(&LOG_FORMATS));
             set(&mut settings.log, log);
+            settings.otlp = table
+                .get("otlp")
+                .and_then(|f| f.table())
+                .and_then(|table| self.otlp(table));
             table.finish();
+        }
+        if let Some(table) = root.get("alerts").and_then(|f| f.table()) {
+            settings.alerts = self.alerts(table);
         }
         root.finish();
     }

@@ -4,15 +4,30 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::{Duration, UNIX_EPOCH};
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 
-use crate::message::{DestinationName, SourceName};
+use crate::clock::Timestamp;
+
+mod labels;
+mod log;
+mod register;
+pub mod trace;
+
+pub use labels::{
+    DestinationLabel, DestinationReason, DestinationVerdict, KeyLabel, PortLabel, ReasonLabel,
+    ResultLabel, SourceLabel, SourceReason, SourceVerdict, TraceLabel, VersionLabel,
+};
+pub use log::{LogFormat, log_panics, start_logging};
+pub use register::Described;
+
+use trace::{TraceId, Traces};
 
 pub mod figures;
 pub mod news;
@@ -31,87 +46,6 @@ pub mod field {
     pub const ATTEMPT: &str = "attempt";
 }
 
-/// Names of metrics, as `GET /metrics` shows them (counters get `_total`, seconds `_seconds`).
-pub mod metric {
-    pub const PREFIX: &str = "callseal";
-    pub const CALLBACKS: &str = "callbacks";
-    pub const REFUSALS: &str = "refusals";
-    pub const WOULD_REFUSE: &str = "would_refuse";
-    pub const ACKNOWLEDGE: &str = "acknowledge";
-    pub const UNDECIDED: &str = "conditions_undecided";
-    pub const ATTEMPTS: &str = "attempts";
-    pub const ATTEMPT: &str = "attempt";
-    pub const SYNC: &str = "sync";
-    pub const OWED: &str = "owed";
-    pub const OLDEST_OWED: &str = "oldest_owed_age";
-    pub const DEAD: &str = "dead";
-    pub const CLAIMS: &str = "claims";
-    pub const JOURNAL: &str = "journal";
-    pub const ACCEPTING: &str = "accepting";
-    pub const CONNECTIONS: &str = "connections";
-    pub const CONNECTIONS_REFUSED: &str = "connections_refused";
-    pub const HANDSHAKE_FAILURES: &str = "handshake_failures";
-    pub const CERTIFICATE_EXPIRY: &str = "certificate_expiry_timestamp";
-    pub const RELOADS: &str = "reloads";
-    pub const OUTBOUND_REQUESTS: &str = "outbound_requests";
-    pub const KEY_FETCHES: &str = "key_fetches";
-    pub const DESTINATION_LIMIT: &str = "destination_limit";
-    pub const DESTINATION_BREAKER: &str = "destination_breaker";
-}
-
-/// A source, and what became of a callback.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct SourceVerdict {
-    pub source: String,
-    pub verdict: &'static str,
-}
-
-/// A source (empty: none was matched) and a stable reason code.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct SourceReason {
-    pub source: String,
-    pub reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct SourceLabel {
-    pub source: String,
-}
-
-/// A destination of a source.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct DestinationLabel {
-    pub source: String,
-    pub destination: String,
-}
-
-/// A destination of a source, and what became of an attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct DestinationVerdict {
-    pub source: String,
-    pub destination: String,
-    pub verdict: &'static str,
-}
-
-impl DestinationLabel {
-    pub fn new(source: &SourceName, destination: &DestinationName) -> Self {
-        DestinationLabel {
-            source: source.to_string(),
-            destination: destination.to_string(),
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ReasonLabel {
-    pub reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ResultLabel {
-    pub result: &'static str,
-}
-
 /// From 50 µs to some 26 s, each step twice the one before.
 fn seconds() -> Histogram {
     Histogram::new(prometheus_client::metrics::histogram::exponential_buckets(
@@ -119,37 +53,88 @@ fn seconds() -> Histogram {
     ))
 }
 
-type Seconds = Family<SourceLabel, Histogram, fn() -> Histogram>;
+/// From 1 ms to some 6 days, each step four times the one before: a delivery may have to wait for an
+/// application that is down.
+fn long_seconds() -> Histogram {
+    Histogram::new(prometheus_client::metrics::histogram::exponential_buckets(
+        0.001, 4.0, 15,
+    ))
+}
 
-/// All metrics of one gateway. Cloning shares them.
+/// A histogram of seconds some of whose observations name their trace.
+#[derive(Clone, Debug)]
+pub struct Traced(HistogramWithExemplars<TraceLabel>);
+
+impl Traced {
+    fn new() -> Self {
+        let buckets = prometheus_client::metrics::histogram::exponential_buckets(0.00005, 2.0, 20);
+        Traced(HistogramWithExemplars::new(buckets))
+    }
+
+    /// `seen` is the trace that the observation belongs to, and when it was made.
+    pub fn observe(&self, took: Duration, seen: Option<(TraceId, Timestamp)>) {
+        let (label, at) = seen
+            .map(|(trace, at)| {
+                let trace_id = trace.to_string();
+                let at = UNIX_EPOCH + Duration::from_millis(at.as_millis());
+                (TraceLabel { trace_id }, at)
+            })
+            .unzip();
+        self.0.observe(took.as_secs_f64(), label, at);
+    }
+}
+
+type Seconds = Family<DestinationLabel, Histogram, fn() -> Histogram>;
+type TracedSeconds = Family<SourceLabel, Traced, fn() -> Traced>;
+/// A number that need not be whole.
+pub type Real = Gauge<f64, AtomicU64>;
+
+/// All that one gateway says of itself in figures and traces. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    /// Callbacks by source and verdict (accepted, duplicate, conflict, challenge, rejected, refused, overloaded).
+    /// Callbacks by source and verdict (accepted, duplicate, conflict, challenge, rejected, refused,
+    /// malformed, overloaded, unheard).
     pub callbacks: Family<SourceVerdict, Counter>,
     /// Refusals and rejections by stable reason code.
     pub refusals: Family<SourceReason, Counter>,
     /// What a guard in mode `log` would have refused.
     pub would_refuse: Family<SourceReason, Counter>,
     /// From the head of the request to its answer, by source.
-    pub acknowledge: Seconds,
+    pub acknowledge: TracedSeconds,
+    pub last_accepted: Family<SourceLabel, Real>,
     /// Conditions (`when`) that gave no answer, by source.
     pub undecided: Family<SourceLabel, Counter>,
+    /// Verified callbacks by the key that fitted: its label in the rule, or `fetched`.
+    pub key_uses: Family<KeyLabel, Counter>,
+    pub key_expiry: Family<KeyLabel, Real>,
+    /// Fetched keys that cannot be fetched anew.
+    pub fetched_keys_expiry: Family<SourceLabel, Real>,
     /// Attempts by source, destination and result (delivered, retry, dead).
     pub attempts: Family<DestinationVerdict, Counter>,
-    pub attempt: Family<DestinationLabel, Histogram, fn() -> Histogram>,
+    /// Attempts that failed, by stable reason code.
+    pub attempt_failures: Family<DestinationReason, Counter>,
+    pub attempt: Family<DestinationLabel, Traced, fn() -> Traced>,
+    /// From the callback to the application's 2xx.
+    pub delivery: Seconds,
     /// Group commits: write and fdatasync.
     pub sync: Histogram,
     pub owed: Family<DestinationLabel, Gauge>,
-    pub oldest_owed_age: Gauge<f64, AtomicU64>,
+    pub oldest_owed_age: Family<DestinationLabel, Real>,
     pub dead: Family<DestinationLabel, Gauge>,
+    /// Owed to sources or destinations that no rule names any more.
+    pub stray: Gauge,
     pub claims: Gauge,
     pub journal_bytes: Gauge,
+    pub disk_free: Gauge,
     pub accepting: Gauge,
     pub connections: Gauge,
     pub connections_refused: Family<ReasonLabel, Counter>,
     pub handshake_failures: Counter,
-    pub certificate_expiry: Gauge,
+    pub certificate_expiry: Family<PortLabel, Real>,
     pub reloads: Family<ResultLabel, Counter>,
+    /// When the rules in force were loaded.
+    pub rules_loaded: Real,
+    pub started: Real,
     /// The gateway's own requests (answered, or the code of a remote fault).
     pub outbound_requests: Family<ResultLabel, Counter>,
     /// Fetches of keys (fetched, or the code of a remote fault).
@@ -162,6 +147,12 @@ pub struct Metrics {
     pub figures: Arc<figures::Figures>,
     /// For whoever watches.
     pub news: Arc<news::Newsroom>,
+    pub destination_paused: Family<DestinationLabel, Gauge>,
+    /// Spans (exported, dropped, failed).
+    pub spans: Family<ResultLabel, Counter>,
+    /// Alerts that were to be sent (sent, failed, dropped).
+    pub alerts: Family<ResultLabel, Counter>,
+    pub traces: Traces,
     registry: Arc<Registry>,
 }
 
@@ -177,165 +168,72 @@ impl Metrics {
             callbacks: Family::default(),
             refusals: Family::default(),
             would_refuse: Family::default(),
-            acknowledge: Family::new_with_constructor(seconds),
+            acknowledge: Family::new_with_constructor(Traced::new),
+            last_accepted: Family::default(),
             undecided: Family::default(),
+            key_uses: Family::default(),
+            key_expiry: Family::default(),
+            fetched_keys_expiry: Family::default(),
             attempts: Family::default(),
-            attempt: Family::new_with_constructor(seconds),
+            attempt_failures: Family::default(),
+            attempt: Family::new_with_constructor(Traced::new),
+            delivery: Family::new_with_constructor(long_seconds),
             sync: seconds(),
             owed: Family::default(),
-            oldest_owed_age: Gauge::default(),
+            oldest_owed_age: Family::default(),
             dead: Family::default(),
+            stray: Gauge::default(),
             claims: Gauge::default(),
             journal_bytes: Gauge::default(),
+            disk_free: Gauge::default(),
             accepting: Gauge::default(),
             connections: Gauge::default(),
             connections_refused: Family::default(),
             handshake_failures: Counter::default(),
-            certificate_expiry: Gauge::default(),
+            certificate_expiry: Family::default(),
             reloads: Family::default(),
+            rules_loaded: Real::default(),
+            started: Real::default(),
             outbound_requests: Family::default(),
             key_fetches: Family::default(),
             destination_limit: Family::default(),
             destination_breaker: Family::default(),
             figures: Arc::default(),
             news: Arc::default(),
+            destination_paused: Family::default(),
+            spans: Family::default(),
+            alerts: Family::default(),
+            traces: Traces::default(),
             registry: Arc::new(Registry::default()),
         };
         // A counter that is there from the start shows its first increase.
         for (counters, result) in [
             (&metrics.outbound_requests, "answered"),
             (&metrics.key_fetches, "fetched"),
+            (&metrics.reloads, "done"),
+            (&metrics.reloads, "failed"),
         ] {
             drop(counters.get_or_create(&ResultLabel { result }));
         }
-        metrics.registry = Arc::new(metrics.register());
+        metrics.registry = Arc::new(register::all(&metrics));
         metrics
     }
 
-    fn register(&self) -> Registry {
-        let mut r = Registry::with_prefix(metric::PREFIX);
-        r.register(
-            metric::CALLBACKS,
-            "Callbacks by source and verdict",
-            self.callbacks.clone(),
-        );
-        r.register(
-            metric::REFUSALS,
-            "Refused or rejected callbacks by reason code",
-            self.refusals.clone(),
-        );
-        r.register(
-            metric::WOULD_REFUSE,
-            "Callbacks that a guard in mode log would have refused",
-            self.would_refuse.clone(),
-        );
-        r.register_with_unit(
-            metric::ACKNOWLEDGE,
-            "Time from the head of a callback to its answer",
-            Unit::Seconds,
-            self.acknowledge.clone(),
-        );
-        r.register(
-            metric::UNDECIDED,
-            "Conditions that gave no answer, so that the event was sent",
-            self.undecided.clone(),
-        );
-        r.register(
-            metric::ATTEMPTS,
-            "Delivery attempts by source, destination and result",
-            self.attempts.clone(),
-        );
-        r.register_with_unit(
-            metric::ATTEMPT,
-            "Time of a delivery attempt",
-            Unit::Seconds,
-            self.attempt.clone(),
-        );
-        r.register_with_unit(
-            metric::SYNC,
-            "Time of a group commit to the journal",
-            Unit::Seconds,
-            self.sync.clone(),
-        );
-        r.register(
-            metric::OWED,
-            "Deliveries owed, by source and destination",
-            self.owed.clone(),
-        );
-        r.register_with_unit(
-            metric::OLDEST_OWED,
-            "Age of the oldest owed delivery",
-            Unit::Seconds,
-            self.oldest_owed_age.clone(),
-        );
-        r.register(
-            metric::DEAD,
-            "Dead letters, by source and destination",
-            self.dead.clone(),
-        );
-        r.register(
-            metric::CLAIMS,
-            "Idempotency keys remembered",
-            self.claims.clone(),
-        );
-        r.register_with_unit(
-            metric::JOURNAL,
-            "Size of the journal",
-            Unit::Bytes,
-            self.journal_bytes.clone(),
-        );
-        r.register(
-            metric::ACCEPTING,
-            "1 while events can be accepted",
-            self.accepting.clone(),
-        );
-        r.register(
-            metric::CONNECTIONS,
-            "Open connections on the public port",
-            self.connections.clone(),
-        );
-        r.register(
-            metric::CONNECTIONS_REFUSED,
-            "Connections closed before a request, by reason",
-            self.connections_refused.clone(),
-        );
-        r.register(
-            metric::HANDSHAKE_FAILURES,
-            "TLS handshakes that failed",
-            self.handshake_failures.clone(),
-        );
-        r.register_with_unit(
-            metric::CERTIFICATE_EXPIRY,
-            "When the certificate of the public port ends",
-            Unit::Seconds,
-            self.certificate_expiry.clone(),
-        );
-        r.register(
-            metric::RELOADS,
-            "Reloads of rules and certificates by result",
-            self.reloads.clone(),
-        );
-        r.register(
-            metric::OUTBOUND_REQUESTS,
-            "The gateway's own requests to providers by result",
-            self.outbound_requests.clone(),
-        );
-        r.register(
-            metric::KEY_FETCHES,
-            "Fetches of providers' keys by result",
-            self.key_fetches.clone(),
-        );
-        r.register(
-            metric::DESTINATION_LIMIT,
-            "Attempts that a destination gets at once at present",
-            self.destination_limit.clone(),
-        );
-        r.register(
-            metric::DESTINATION_BREAKER,
-            "0 closed, 1 one delivery is tried, 2 open: the destination fails, its deliveries wait",
-            self.destination_breaker.clone(),
-        );
-        r
+    /// An observation names its trace if that can be found: it is kept, or, while none are kept, in
+    /// one of sixteen cases, since the application was told its id. So the common case costs nothing.
+    pub fn exemplar(&self, trace: TraceId, now: Timestamp) -> Option<(TraceId, Timestamp)> {
+        let named = match self.traces.is_on() {
+            true => self.traces.keeps(trace),
+            false => trace.0.is_multiple_of(16),
+        };
+        named.then_some((trace, now))
+    }
+
+    /// When the certificate of a port (`public`, `admin`) ends.
+    pub fn certificate_ends(&self, port: &'static str, at: Timestamp) {
+        self.certificate_expiry
+            .get_or_create(&PortLabel { port })
+            .set(unix(at));
     }
 
     /// The text that Prometheus reads (OpenMetrics 1.0).
@@ -347,56 +245,51 @@ impl Metrics {
     }
 }
 
-/// How log lines look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    #[default]
-    Human,
-}
-
-/// Starts logging to standard error. `CALLSEAL_LOG` (a tracing filter such as `debug` or
-/// `callseal=debug,info`) overrides the level `info`. A second call changes nothing.
-pub fn start_logging(format: LogFormat) {
-    use tracing_subscriber::{EnvFilter, fmt};
-    let filter = EnvFilter::try_from_env("CALLSEAL_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,sled=warn"));
-    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let _ = match format {
-        LogFormat::Json => fmt()
-            .json()
-            .flatten_event(true)
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .try_init(),
-        LogFormat::Human => fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .with_ansi(ansi)
-            .with_target(false)
-            .try_init(),
-    };
-}
-
-/// Says of a panic where it was, and not what it says: it may quote what it choked on, which can
-/// be a body or a key.
-pub fn log_panics() {
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string);
-        let thread = std::thread::current();
-        tracing::error!(
-            place,
-            thread = thread.name().unwrap_or_default(),
-            "a panic: this is a bug in callseal"
-        );
-    }));
+/// Seconds since 1970, as metrics have it.
+pub fn unix(at: Timestamp) -> f64 {
+    at.as_millis() as f64 / 1000.0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_metric_is_described() {
+        let all = Metrics::described();
+        let registered = include_str!("telemetry/register.rs")
+            .matches("self.plain(")
+            .count()
+            + include_str!("telemetry/register.rs")
+                .matches("self.seconds(")
+                .count()
+            + include_str!("telemetry/register.rs")
+                .matches("self.bytes(")
+                .count();
+        assert_eq!(all.len(), registered);
+        for metric in &all {
+            assert!(metric.name.starts_with("callseal_") && !metric.help.is_empty());
+            let suffix = match metric.kind.as_str() {
+                "counter" => "_total",
+                "histogram" => "_seconds",
+                "gauge" => "",
+                other => panic!("{other}: {metric:?}"),
+            };
+            assert!(metric.name.ends_with(suffix), "{metric:?}");
+        }
+        let owed = all.iter().find(|m| m.name == "callseal_owed").unwrap();
+        assert_eq!(owed.labels, ["source", "destination"]);
+    }
+
+    #[test]
+    fn while_no_trace_is_kept_few_observations_name_theirs() {
+        let metrics = Metrics::new();
+        let now = Timestamp::from_secs(1);
+        assert_eq!(metrics.exemplar(TraceId(17), now), None);
+        assert_eq!(metrics.exemplar(TraceId(32), now), Some((TraceId(32), now)));
+        metrics.traces.begin(1.0);
+        assert!(metrics.exemplar(TraceId(17), now).is_some());
+    }
 
     #[test]
     fn metrics_have_conventional_names() {
@@ -411,7 +304,10 @@ mod tests {
         metrics
             .acknowledge
             .get_or_create(&SourceLabel { source: "s".into() })
-            .observe(0.001);
+            .observe(
+                Duration::from_millis(1),
+                Some((TraceId(0xabc), Timestamp::from_millis(1_700_000_000_123))),
+            );
         let text = metrics.encode();
         assert!(
             text.contains("callseal_callbacks_total{source=\"s\",verdict=\"accepted\"} 1"),
@@ -421,7 +317,9 @@ mod tests {
             text.contains("callseal_acknowledge_seconds_bucket"),
             "{text}"
         );
-        assert!(text.contains("callseal_oldest_owed_age_seconds"), "{text}");
         assert!(text.contains("callseal_journal_bytes"), "{text}");
+        // OpenMetrics: trace id, value and moment of one observation.
+        let exemplar = "# {trace_id=\"00000000000000000000000000000abc\"} 0.001 1700000000.123";
+        assert!(text.contains(exemplar), "{text}");
     }
 }

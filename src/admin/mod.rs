@@ -14,6 +14,7 @@ use crate::listener::tls::CurrentIdentity;
 use crate::pipeline;
 use crate::relay::Relay;
 use crate::settings::Settings;
+use crate::watch::Watch;
 
 pub mod answer;
 pub mod token;
@@ -57,6 +58,7 @@ pub struct State {
     pub shared: Arc<pipeline::Shared>,
     pub store: Arc<dyn Store>,
     pub relay: Arc<Relay>,
+    pub watch: Arc<Watch>,
     pub jobs: Arc<jobs::Jobs>,
     /// Who gets in.
     pub door: Arc<auth::Door>,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::admin::bind::Bound;
-use crate::admin::{State, connection, health, sources, stream};
+use crate::admin::{State, connection, sources, stream};
 use crate::inbox::store::{self, Filter};
 use crate::message::SourceName;
 use crate::telemetry::field;
@@ -70,13 +70,14 @@ async fn sampling(state: State) {
 }
 
 async fn housekeeping(state: State) {
+    state.watch.remember().await;
     let mut strays = BTreeSet::new();
     let mut gauges = tokio::time::interval(GAUGES_EVERY);
     let mut expire = tokio::time::interval(EXPIRE_EVERY);
     let mut look = tokio::time::interval(EXPIRE_EVERY);
     loop {
         tokio::select! {
-            _ = gauges.tick() => health::refresh(&state),
+            _ = gauges.tick() => state.watch.refresh(),
             _ = look.tick() => strays = look_for_strays(&state, strays).await,
             _ = expire.tick() => match state.store.expire(state.shared.clock.now()).await {
                 Ok(expired) if expired.events > 0 => {

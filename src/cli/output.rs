@@ -59,6 +59,7 @@ pub fn faults_and(faults: Vec<Fault>, said: usize) {
             | Fault::Roots(_)
             | Fault::Store(_)
             | Fault::Token(_)
+            | Fault::Outlet { .. }
             | Fault::Directory { .. }
             | Fault::Bind { .. }
             | Fault::Thread { .. }
@@ -77,6 +78,7 @@ pub fn faults_and(faults: Vec<Fault>, said: usize) {
             | Fault::Roots(_)
             | Fault::Store(_)
             | Fault::Token(_)
+            | Fault::Outlet { .. }
             | Fault::Directory { .. }
             | Fault::Bind { .. }
             | Fault::Thread { .. }

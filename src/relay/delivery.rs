@@ -16,11 +16,12 @@ use crate::relay::error::AttemptError;
 use crate::relay::health::Health;
 use crate::relay::lane::Permit;
 use crate::relay::retry::{self, Outcome};
-use crate::relay::{Active, Relay, Unwritten, request};
+use crate::relay::{Active, Relay, Unwritten, request, trace};
 use crate::rule::AnswerMode;
 use crate::rule::relay::Overtaken;
 use crate::telemetry::news::News;
-use crate::telemetry::{DestinationLabel, DestinationVerdict, field};
+use crate::telemetry::trace::{Kind, Span, SpanId, TraceId, Value};
+use crate::telemetry::{DestinationLabel, DestinationReason, DestinationVerdict, field};
 
 /// How much longer than its attempt a lease lasts: time to read the event and to write down what
 /// came of it, also when the store is slow.
@@ -58,6 +59,11 @@ struct Tried {
     started_at: Timestamp,
     took: Duration,
     result: Result<Answered, AttemptError>,
+    /// None when the event could not be read.
+    received_at: Option<Timestamp>,
+    /// What the application was told it belongs to.
+    trace: TraceId,
+    traced: Option<trace::Traced>,
 }
 
 impl Delivery {
@@ -94,6 +100,9 @@ impl Delivery {
                 started_at: self.relay.clock.now(),
                 took: Duration::ZERO,
                 result: Err(error),
+                received_at: None,
+                trace: TraceId::of_event(self.lease.id.event()),
+                traced: None,
             },
             Err(ReadError::Store) => return None,
         };
@@ -228,6 +237,9 @@ impl Delivery {
         let begun = Instant::now();
         let to = &self.active.target;
         let sign_with = route.sign_with.as_ref();
+        let (id, random) = (self.lease.id.event(), &*self.relay.random);
+        let traces = &self.relay.metrics.traces;
+        let traced = trace::Traced::begin(traces, &event.headers, id, random);
         let request = request::build(
             &event,
             &self.lease,
@@ -235,11 +247,16 @@ impl Delivery {
             &to.address,
             sign_with,
             started_at,
-            &*self.relay.random,
+            random,
         );
+        let received_at = event.received_at;
+        let caller = trace::caller(&event.headers).map(|caller| caller.trace);
         drop(event);
         let result = match request {
-            Ok(request) => {
+            Ok(mut request) => {
+                if let Some(traced) = &traced {
+                    traced.tell(request.headers_mut());
+                }
                 let within = route.to.timeout;
                 self.permit.begin();
                 let sent = timeout(within, self.transport.send(to, request, within)).await;
@@ -251,6 +268,9 @@ impl Delivery {
             started_at,
             took: begun.elapsed(),
             result,
+            received_at: Some(received_at),
+            trace: caller.unwrap_or(TraceId::of_event(id)),
+            traced,
         }
     }
 
@@ -303,6 +323,60 @@ impl Delivery {
         );
     }
 
+    fn measure(&self, tried: &Tried, reason: &'static str, next: &Next) {
+        let (metrics, to) = (&self.relay.metrics, &self.active.route.to.name);
+        let now = self.relay.clock.now();
+        let label = DestinationLabel::new(self.source(), to);
+        let attempt = metrics.attempt.get_or_create(&label);
+        attempt.observe(tried.took, metrics.exemplar(tried.trace, now));
+        if let (Next::Delivered, Some(received_at)) = (next, tried.received_at) {
+            let took = now.since(received_at).as_secs_f64();
+            metrics.delivery.get_or_create(&label).observe(took);
+        }
+        if !reason.is_empty() {
+            let failed = DestinationReason {
+                source: label.source,
+                destination: to.to_string(),
+                reason,
+            };
+            metrics.attempt_failures.get_or_create(&failed).inc();
+        }
+    }
+
+    /// The attempt as a part of its callback's trace.
+    fn span(&self, tried: &Tried, reason: &'static str, verdict: &'static str) {
+        let Some(traced) = &tried.traced else { return };
+        let (route, event) = (&self.active.route, self.lease.id.event());
+        let text = |text: String| Value::Text(text);
+        let mut attributes = vec![
+            ("callseal.event", text(event.to_string())),
+            ("callseal.source", text(self.source().to_string())),
+            ("callseal.destination", text(route.to.name.to_string())),
+            ("callseal.attempt", Value::Number(self.lease.attempt.into())),
+            ("callseal.result", Value::Word(verdict)),
+            ("server.address", text(route.to.forward.host.clone())),
+            ("server.port", Value::Number(route.to.forward.port.into())),
+        ];
+        if let Some(status) = status(&tried.result) {
+            let status = Value::Number(status.as_u16().into());
+            attributes.push(("http.response.status_code", status));
+        }
+        let span = Span {
+            trace: traced.trace,
+            id: traced.span,
+            parent: Some(SpanId::of_acceptance(event)),
+            state: traced.state.clone(),
+            name: "attempt",
+            kind: Kind::Client,
+            start: tried.started_at,
+            from: Duration::ZERO,
+            took: tried.took,
+            attributes,
+            error: (!reason.is_empty()).then_some(reason),
+        };
+        self.relay.metrics.traces.add(vec![span], true);
+    }
+
     fn observe(&self, tried: &Tried, outcome: Outcome, next: &Next) {
         let label = DestinationLabel::new(self.source(), &self.active.route.to.name);
         let verdict = match next {
@@ -316,10 +390,8 @@ impl Delivery {
             source.attempt(error.is_empty(), tried.took);
         });
         self.active.lane.ended(error, self.relay.clock.now());
-        metrics
-            .attempt
-            .get_or_create(&label)
-            .observe(tried.took.as_secs_f64());
+        self.measure(tried, error, next);
+        self.span(tried, error, verdict);
         metrics
             .attempts
             .get_or_create(&DestinationVerdict {

@@ -2,8 +2,13 @@
 //!
 //! A new trace takes its id from the event's id, so that all attempts on one event are one trace.
 
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
 use crate::message::{EventId, Headers};
 use crate::random::Random;
+use crate::telemetry::trace::{SpanId, TraceId, Traces};
+
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// What the application is told of the trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +17,71 @@ pub struct TraceContext {
     pub state: Option<String>,
 }
 
-/// The context for one attempt on `event`.
+/// The trace that a request says it belongs to, and the span of whoever sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub trace: TraceId,
+    pub span: SpanId,
+    pub state: Option<String>,
+}
+
+/// None when nothing well-formed is said.
+pub fn caller(headers: &Headers) -> Option<Caller> {
+    let mut parts = headers
+        .only("traceparent")
+        .and_then(well_formed)?
+        .split('-')
+        .skip(1);
+    let trace = u128::from_str_radix(parts.next()?, 16).ok()?;
+    let span = u64::from_str_radix(parts.next()?, 16).ok()?;
+    Some(Caller {
+        trace: TraceId(trace),
+        span: SpanId::new(span),
+        state: state(headers),
+    })
+}
+
+/// An attempt that is a span of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traced {
+    pub trace: TraceId,
+    pub span: SpanId,
+    pub state: Option<String>,
+}
+
+impl Traced {
+    /// None when its trace is not kept.
+    pub fn begin(
+        traces: &Traces,
+        headers: &Headers,
+        event: EventId,
+        random: &dyn Random,
+    ) -> Option<Self> {
+        if !traces.is_on() {
+            return None;
+        }
+        let caller = caller(headers);
+        let trace = caller
+            .as_ref()
+            .map_or(TraceId::of_event(event), |caller| caller.trace);
+        traces.keeps(trace).then(|| Traced {
+            trace,
+            span: SpanId::new(random.next_u64()),
+            state: caller.and_then(|caller| caller.state),
+        })
+    }
+
+    /// What the application is told instead of the caller's span: it goes on below this attempt.
+    /// The caller's `tracestate` stays as it is.
+    pub fn tell(&self, headers: &mut HeaderMap) {
+        let parent = format!("00-{}-{}-01", self.trace, self.span);
+        if let Ok(value) = HeaderValue::try_from(parent) {
+            headers.insert(TRACE_PARENT, value);
+        }
+    }
+}
+
+/// The context for one attempt on `event` that is no span.
 pub fn context(headers: &Headers, event: EventId, random: &dyn Random) -> TraceContext {
     match headers.only("traceparent").and_then(well_formed) {
         Some(parent) => TraceContext {
@@ -112,6 +181,32 @@ mod tests {
         assert_eq!(with_state.state.as_deref(), Some("a=1,b=2, c=3"));
         let later = "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more";
         assert_eq!(of(&[("traceparent", later)]).parent, later);
+    }
+
+    #[test]
+    fn an_attempt_that_is_a_span_goes_between_the_caller_and_the_application() {
+        let traces = Traces::default();
+        let headers: Headers = [("traceparent", GOOD), ("tracestate", "a=1")]
+            .into_iter()
+            .collect();
+        let random = SeededRandom::new(1);
+        let begin = |headers: &Headers| Traced::begin(&traces, headers, EVENT, &random);
+        assert_eq!(begin(&headers), None);
+        traces.begin(1.0);
+        let traced = begin(&headers).unwrap();
+        let mut told = HeaderMap::new();
+        traced.tell(&mut told);
+        let expected = format!("00-0af7651916cd43dd8448eb211c80319c-{}-01", traced.span);
+        assert_eq!(told["traceparent"], expected);
+        assert_eq!(traced.state.as_deref(), Some("a=1"));
+        let caller = caller(&headers).unwrap();
+        assert_eq!(caller.span.to_string(), "b7ad6b7169203331");
+        assert_ne!(caller.span, traced.span);
+        // Without a caller, the trace that a later process derives from the event again.
+        let own = begin(&Headers::default()).unwrap();
+        assert_eq!(own.trace.to_string(), "00000001000000020000000000000003");
+        own.tell(&mut told);
+        assert!(well_formed(told["traceparent"].as_bytes()).is_some());
     }
 
     #[test]

@@ -44,6 +44,11 @@ pub enum Fault {
     Roots(RootsError),
     Store(OpenError),
     Token(admin::token::TokenError),
+    /// Where traces or alerts go: a setting or a variable of the environment.
+    Outlet {
+        key: &'static str,
+        why: String,
+    },
     Directory {
         path: PathBuf,
         cause: io::Error,
@@ -88,6 +93,7 @@ impl fmt::Display for Fault {
             Fault::Roots(error) => write!(f, "outbound.roots: {error}"),
             Fault::Store(error) => write!(f, "store: {error}"),
             Fault::Token(error) => write!(f, "admin token: {error}"),
+            Fault::Outlet { key, why } => write!(f, "{key}: {why}"),
             Fault::Directory { path, cause } => write!(f, "{}: {cause}", path.display()),
             Fault::Bind {
                 what,
@@ -131,6 +137,7 @@ impl Fault {
             | Fault::Roots(_)
             | Fault::Store(_)
             | Fault::Token(_)
+            | Fault::Outlet { .. }
             | Fault::Directory { .. }
             | Fault::Bind { .. }
             | Fault::Thread { .. }

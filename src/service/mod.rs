@@ -31,9 +31,11 @@ use crate::secret::SecretRef;
 use crate::settings::{AdminAddress, Settings};
 use crate::telemetry::Metrics;
 use crate::verify::Outside;
+use crate::watch::Watch;
 
 mod core;
 mod fault;
+mod outlets;
 mod prepare;
 #[cfg(test)]
 mod simulation;
@@ -44,6 +46,7 @@ pub use fault::Fault;
 pub use prepare::{Entry, Prepared, certificate_paths, prepare};
 
 use self::core::{Core, Part, listening};
+use self::outlets::Outlets;
 use self::reload::Reloader;
 
 /// What a gateway is given besides its settings.
@@ -71,6 +74,8 @@ pub struct Gateway {
     broken: watch::Sender<Option<&'static str>>,
     cores: Vec<JoinHandle<()>>,
     admin_thread: Option<JoinHandle<()>>,
+    /// Sends traces and alerts.
+    outlets: Option<JoinHandle<()>>,
 }
 
 /// The embedded store as the settings want it.
@@ -125,9 +130,7 @@ impl Gateway {
         else {
             return Err(faults);
         };
-        metrics
-            .certificate_expiry
-            .set(i64::try_from(identity.not_after.as_secs()).unwrap_or(i64::MAX));
+        metrics.certificate_ends("public", identity.not_after);
         let identity = CurrentIdentity::new(identity);
         let tls = tls::server_config(identity.clone(), settings.listen.http2, None)
             .map_err(|e| vec![Fault::Tls(e)])?;
@@ -154,8 +157,9 @@ impl Gateway {
         relay.set_routes(prepared.routes);
         let shared = Arc::new(pipeline::Shared {
             loaded: ArcSwap::from_pointee(prepared.loaded),
-            inbox: Inbox::new(contract),
+            inbox: Inbox::new(contract.clone()),
             clock: clock.clone(),
+            random: random.clone(),
             metrics: metrics.clone(),
             refusals: Refusals::new(1000),
             told: pipeline::Told::default(),
@@ -166,6 +170,13 @@ impl Gateway {
             }),
         });
         reload::watch_over(&metrics, &shared.loaded.load().rules);
+
+        let watch = Watch::new(
+            shared.clone(),
+            contract,
+            outside.clone(),
+            settings.inbox.store.clone(),
+        );
 
         let threads = settings
             .listen
@@ -229,6 +240,7 @@ impl Gateway {
             shared: shared.clone(),
             store: store.clone(),
             relay: relay.clone(),
+            watch: watch.clone(),
             jobs: Default::default(),
             door: door.clone(),
             draining: draining.clone(),
@@ -249,7 +261,16 @@ impl Gateway {
             broken,
             cores: Vec::new(),
             admin_thread: None,
+            outlets: None,
         };
+        // Before the first callback, so that it has a trace.
+        gateway.outlets = Outlets::load(&gateway.reloader.settings)?
+            .run(
+                watch,
+                &gateway.shared.metrics,
+                gateway.stop_admin.subscribe(),
+            )
+            .map_err(|cause| vec![Fault::Thread { cause }])?;
         gateway
             .run(listeners, listening, admin_socket, admin_state)
             .map_err(|cause| vec![Fault::Thread { cause }])?;
@@ -386,8 +407,8 @@ impl Gateway {
         }
         let closed = block_on(self.store.close());
         let _ = self.stop_admin.send(true);
-        if let Some(admin) = self.admin_thread.take() {
-            let _ = admin.join();
+        for thread in [self.admin_thread.take(), self.outlets.take()] {
+            let _ = thread.map(JoinHandle::join);
         }
         closed
     }

@@ -18,6 +18,7 @@ use crate::rule::diagnostic::Diagnostic;
 use crate::rule::document::RuleFiles;
 use crate::rule::{Destination, compile};
 use crate::service::Fault;
+use crate::service::outlets::Outlets;
 use crate::settings::{Admin, Settings};
 use crate::telemetry::Metrics;
 use crate::verify::{Keyring, Outside, Verifier};
@@ -53,7 +54,7 @@ pub fn prepare(
     }
     let read = RuleFiles::read(&settings.rules).map_err(files)?;
     let (rules, warnings) = compile::compile(read).map_err(files)?;
-    let mut faults = Vec::new();
+    let mut faults = Outlets::load(settings).err().unwrap_or_default();
     let mut verifiers = HashMap::new();
     let mut routes = Vec::new();
     for rule in &rules.rules {

@@ -12,7 +12,7 @@ use crate::rule::RuleSet;
 use crate::rule::diagnostic::Diagnostic;
 use crate::service::{Entry, Fault, prepare};
 use crate::settings::{Admin, Settings};
-use crate::telemetry::{Metrics, ResultLabel};
+use crate::telemetry::{Metrics, ResultLabel, unix};
 use crate::verify::Outside;
 
 /// What a reload needs: a signal, a changed file and the admin port ask for one.
@@ -96,16 +96,22 @@ impl Reloader {
         else {
             return Err(faults);
         };
-        let expiry = i64::try_from(identity.not_after.as_secs()).unwrap_or(i64::MAX);
-        self.shared.metrics.certificate_expiry.set(expiry);
+        self.shared
+            .metrics
+            .certificate_ends("public", identity.not_after);
         self.identity.replace(identity);
         self.door.replace_tokens(entry.tokens);
         if let (Some(current), Some(material)) = (&self.door.tls, entry.tls) {
+            self.shared
+                .metrics
+                .certificate_ends("admin", material.not_after);
             current.replace(material);
         }
         self.relay.set_routes(prepared.routes);
         watch_over(&self.shared.metrics, &prepared.loaded.rules);
         self.shared.loaded.store(Arc::new(prepared.loaded));
+        let loaded_at = unix(self.clock.now());
+        self.shared.metrics.rules_loaded.set(loaded_at);
         Ok(prepared.warnings)
     }
 

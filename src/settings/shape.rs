@@ -10,11 +10,13 @@ pub fn schema() -> String {
 
 /// The keys of `callseal.toml`.
 pub fn settings() -> Shape {
-    let telemetry = Shape::new("telemetry", "What the gateway says of itself.").may(
-        "log",
-        words(&LOG_FORMATS),
-        "`human` (without it), or `json`: one object a line, on standard error.",
-    );
+    let telemetry = Shape::new("telemetry", "What the gateway says of itself.")
+        .may(
+            "log",
+            words(&LOG_FORMATS),
+            "`human` (without it), or `json`: one object a line, on standard error.",
+        )
+        .table("otlp", otlp());
     Shape::new(
         "settings",
         "The gateway's own settings. Every key has a default; paths are relative to this file.",
@@ -30,6 +32,48 @@ pub fn settings() -> Shape {
     .table("limits", limits())
     .table("outbound", outbound())
     .table("telemetry", telemetry)
+    .table("alerts", alerts())
+}
+
+fn otlp() -> Shape {
+    Shape::new(
+        "otlp",
+        "Where traces go, over OTLP/HTTP; nowhere without it.",
+    )
+    .need(
+        "endpoint",
+        Kind::Text(Form::Web),
+        "Address of the collector; `/v1/traces` is added where it has no path.",
+    )
+    .may(
+        "headers",
+        named(Kind::Text(Form::Secret)),
+        "Fields of each request, by name: `env:NAME` or `file:PATH`.",
+    )
+    .may(
+        "sample",
+        Kind::Number(0.0, 1.0),
+        "The share of all traces that is kept; 1 without it.",
+    )
+}
+
+fn alerts() -> Shape {
+    let share = Kind::Number(0.0, 1.0);
+    let count = || Kind::Integer(1, 1_000_000_000);
+    Shape::new("alerts", "Alerts that the gateway itself sends, to a URL.")
+        .need("url", Kind::Text(Form::Forward), "Where they are posted to.")
+        .may("sign_with", Kind::Text(Form::Secret), "Secret of the Standard Webhooks signature: `env:NAME` or `file:PATH`; at least 16 bytes. Unsigned without it.")
+        .may("repeat", DURATION, "How often what still holds is said again; `4h` without it.")
+        .may("failure_share", share, "Share of failed attempts of a destination within 15 minutes; 0.2 without it.")
+        .may("failures", count(), "Attempts within 15 minutes below which their share says nothing; 20 without it.")
+        .may("rejections", count(), "Rejected callbacks of a source within 5 minutes; 50 without it.")
+        .may("signature_failures", count(), "Signatures that do not fit within 15 minutes, in the 6 hours after rules were loaded; 5 without it.")
+        .may("quiet", count(), "Callbacks that the same time yesterday and a week ago brought while now there is none; 12 without it.")
+        .may("owed", count(), "Deliveries owed to a destination, and growing for 15 minutes; 100 without it.")
+        .may("oldest_owed", DURATION, "Age of the oldest delivery owed; `30m` without it.")
+        .may("at_risk", count(), "Callbacks within an hour that did not hear success, with none that did; 10 without it.")
+        .may("certificate", DURATION, "Before the end of a certificate or key; `14d` without it.")
+        .may("disk_free", Kind::Text(Form::Size), "Free space on the disk of the store; `1 GiB` without it.")
 }
 
 fn listen() -> Shape {
@@ -215,6 +259,21 @@ private = true
 per_minute = 5
 [telemetry]
 log = "json"
+otlp = { endpoint = "http://127.0.0.1:4318", headers = { authorization = "env:OTLP" }, sample = 0.5 }
+[alerts]
+url = "https://ops.example.com/callseal"
+sign_with = "env:ALERTS"
+repeat = "1h"
+failure_share = 0.5
+failures = 1
+rejections = 1
+signature_failures = 1
+quiet = 1
+owed = 1
+oldest_owed = "1m"
+at_risk = 1
+certificate = "7d"
+disk_free = "100 MiB"
 "#;
 
     #[test]

@@ -1,0 +1,245 @@
+//! Where traces and alerts go: read from settings and environment at the start, and served by one
+//! thread of their own. When that thread fails, callbacks and deliveries go on.
+
+use std::sync::Arc;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use tokio::sync::watch;
+
+use crate::connect::Tls;
+use crate::relay::client::HttpClient;
+use crate::relay::sign;
+use crate::rule::Address;
+use crate::secret::Secret;
+use crate::service::Fault;
+use crate::settings::{AlertSettings, Settings, collector};
+use crate::telemetry::Metrics;
+use crate::watch::Watch;
+use crate::watch::alerts::Pusher;
+
+/// Traces, ready to go.
+pub struct Traces {
+    #[cfg_attr(not(feature = "otlp"), expect(dead_code))]
+    pub endpoint: Address,
+    #[cfg_attr(not(feature = "otlp"), expect(dead_code))]
+    pub headers: HeaderMap,
+    pub sample: f64,
+}
+
+/// What goes out besides deliveries.
+#[derive(Default)]
+pub struct Outlets {
+    pub traces: Option<Traces>,
+    pub alerts: Option<(AlertSettings, Option<Secret>)>,
+}
+
+/// A secret below this can be guessed from one message.
+const SHORTEST: usize = 16;
+
+impl Outlets {
+    /// What settings and environment ask for. Every fault, not the first.
+    pub fn load(settings: &Settings) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let traces = traces(settings, |name| std::env::var(name).ok());
+        let traces = traces.unwrap_or_else(|found| {
+            faults.extend(found);
+            None
+        });
+        let alerts = settings.alerts.clone().map(|alerts| {
+            let key = alerts.sign_with.as_ref().map(|place| {
+                let fault = |why: String| Fault::Outlet {
+                    key: "alerts.sign_with",
+                    why: format!("{place}: {why}"),
+                };
+                let secret = place.load().map_err(|error| fault(error.to_string()))?;
+                let key = sign::key_from_secret(&secret).map_err(|e| fault(e.to_string()))?;
+                match key.len() < SHORTEST {
+                    true => Err(fault(format!("fewer than {SHORTEST} bytes can be guessed"))),
+                    false => Ok(key),
+                }
+            });
+            (alerts, key.transpose())
+        });
+        let alerts = alerts.and_then(|(alerts, key)| match key {
+            Ok(key) => Some((alerts, key)),
+            Err(fault) => {
+                faults.push(fault);
+                None
+            }
+        });
+        match faults.is_empty() {
+            true => Ok(Outlets { traces, alerts }),
+            false => Err(faults),
+        }
+    }
+
+    /// Starts the thread, if there is anything for it to do.
+    pub fn run(
+        self,
+        watch: Arc<Watch>,
+        metrics: &Metrics,
+        stop: watch::Receiver<bool>,
+    ) -> std::io::Result<Option<std::thread::JoinHandle<()>>> {
+        if self.traces.is_none() && self.alerts.is_none() {
+            return Ok(None);
+        }
+        if let Some(traces) = &self.traces {
+            metrics.traces.begin(traces.sample);
+        }
+        let metrics = metrics.clone();
+        let thread = std::thread::Builder::new().name("outlets".to_owned());
+        let work = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            match runtime {
+                Ok(runtime) => runtime.block_on(self.serve(watch, metrics, stop)),
+                Err(error) => tracing::error!(%error, "neither traces nor alerts can be sent"),
+            }
+        };
+        thread.spawn(work).map(Some)
+    }
+
+    async fn serve(self, watch: Arc<Watch>, metrics: Metrics, stop: watch::Receiver<bool>) {
+        let client = Arc::new(HttpClient::new(Arc::new(Tls::native())));
+        let pusher = self
+            .alerts
+            .map(|(alerts, key)| Pusher::new(watch, client.clone(), alerts, key));
+        let push = async {
+            if let Some(pusher) = pusher {
+                pusher.run(stop.clone()).await;
+            }
+        };
+        #[cfg(feature = "otlp")]
+        let export = async {
+            if let Some(traces) = self.traces {
+                let service = std::env::var("OTEL_SERVICE_NAME").unwrap_or_default();
+                let service = match service.is_empty() {
+                    true => "callseal".to_owned(),
+                    false => service,
+                };
+                let Traces {
+                    endpoint, headers, ..
+                } = traces;
+                crate::otlp::Exporter::new(client, metrics, endpoint, headers, service)
+                    .run(stop.clone())
+                    .await;
+            }
+        };
+        #[cfg(not(feature = "otlp"))]
+        let export = async { drop(metrics) };
+        tokio::join!(push, export);
+    }
+}
+
+/// The settings' word, or else that of the environment (OpenTelemetry, "OTLP Exporter
+/// Configuration").
+fn traces(
+    settings: &Settings,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Option<Traces>, Vec<Fault>> {
+    let fault = |key: &'static str, why: String| vec![Fault::Outlet { key, why }];
+    let environment = |name: &str| environment(name).filter(|value| !value.is_empty());
+    if let Some(otlp) = &settings.otlp {
+        if cfg!(not(feature = "otlp")) {
+            let why = "this binary was built without the feature `otlp`".to_owned();
+            return Err(fault("telemetry.otlp", why));
+        }
+        let mut headers = HeaderMap::new();
+        for (name, place) in &otlp.headers {
+            let bad = |why: String| fault("telemetry.otlp.headers", format!("{place}: {why}"));
+            let secret = place.load().map_err(|error| bad(error.to_string()))?;
+            let (name, value) = field(name.as_bytes(), secret.expose())
+                .ok_or_else(|| bad("not what a header field can hold".to_owned()))?;
+            headers.insert(name, value);
+        }
+        return Ok(Some(Traces {
+            endpoint: otlp.endpoint.clone(),
+            headers,
+            sample: otlp.sample,
+        }));
+    }
+    let disabled = environment("OTEL_SDK_DISABLED").is_some_and(|v| v.eq_ignore_ascii_case("true"));
+    const OWN: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+    const BASE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    let (key, url) = match (environment(OWN), environment(BASE)) {
+        _ if disabled || cfg!(not(feature = "otlp")) => return Ok(None),
+        (Some(url), _) => (OWN, url),
+        (None, Some(base)) => (BASE, format!("{}/v1/traces", base.trim_end_matches('/'))),
+        (None, None) => return Ok(None),
+    };
+    let endpoint = collector(&url).map_err(|bad| fault(key, bad.message))?;
+    let mut headers = HeaderMap::new();
+    const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
+    for pair in environment(HEADERS).unwrap_or_default().split(',') {
+        let Some((name, value)) = pair.split_once('=') else {
+            continue;
+        };
+        let value: Vec<u8> = percent_encoding::percent_decode_str(value.trim()).collect();
+        let (name, value) = field(name.trim().as_bytes(), &value)
+            .ok_or_else(|| fault(HEADERS, "not what a header field can hold".to_owned()))?;
+        headers.insert(name, value);
+    }
+    Ok(Some(Traces {
+        endpoint,
+        headers,
+        sample: 1.0,
+    }))
+}
+
+fn field(name: &[u8], value: &[u8]) -> Option<(HeaderName, HeaderValue)> {
+    let name = HeaderName::from_bytes(name).ok()?;
+    let mut value = HeaderValue::from_bytes(value).ok()?;
+    value.set_sensitive(true);
+    Some((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(feature = "otlp")]
+    fn the_environment_counts_where_the_settings_say_nothing() {
+        let with = |pairs: &'static [(&str, &str)]| {
+            let environment = |name: &str| {
+                let found = pairs.iter().find(|(n, _)| *n == name);
+                found.map(|(_, v)| (*v).to_owned())
+            };
+            traces(&Settings::default(), environment)
+        };
+        let path = |pairs| with(pairs).unwrap().map(|traces| traces.endpoint.path);
+        assert_eq!(path(&[]), None);
+        assert_eq!(path(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "")]), None);
+        assert_eq!(
+            path(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318")]).as_deref(),
+            Some("/v1/traces")
+        );
+        assert_eq!(
+            path(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318/otlp/")]).as_deref(),
+            Some("/otlp/v1/traces")
+        );
+        let own = &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://d:1/t"),
+            (
+                "OTEL_EXPORTER_OTLP_HEADERS",
+                "authorization=Bearer%20x,X-Scope = shop",
+            ),
+        ];
+        let traces = with(own).unwrap().unwrap();
+        assert_eq!(
+            (traces.endpoint.host.as_str(), traces.endpoint.path.as_str()),
+            ("d", "/t")
+        );
+        assert_eq!(traces.headers["authorization"], "Bearer x");
+        assert_eq!(traces.headers["x-scope"], "shop");
+        assert!(traces.headers["x-scope"].is_sensitive());
+        let off = &[
+            ("OTEL_SDK_DISABLED", "true"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c"),
+        ];
+        assert_eq!(path(off), None);
+        assert!(with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "c:4318")]).is_err());
+    }
+}

@@ -1,0 +1,336 @@
+//! Conditions on plain data, and what a receiver is told of them, in virtual time.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::StatusCode;
+use http_body_util::BodyExt;
+use tokio::sync::watch;
+
+use super::*;
+use crate::clock::{Clock, TimerClock};
+use crate::inbox::store::{Pending, Response};
+use crate::random::SeededRandom;
+use crate::relay::AttemptError;
+use crate::relay::client::Answered;
+use crate::rule::value;
+use crate::settings::Thresholds;
+use crate::watch::snapshot::{Lane, Source};
+
+fn settings() -> AlertSettings {
+    AlertSettings {
+        url: value::address("https://ops.example.com/hook").unwrap(),
+        sign_with: None,
+        repeat: Duration::from_secs(4 * 3600),
+        thresholds: Thresholds::default(),
+    }
+}
+
+fn at(secs: u64) -> Timestamp {
+    Timestamp::from_secs(1_700_000_000 + secs)
+}
+
+/// A gateway with nothing to complain of.
+fn calm(at: Timestamp) -> Snapshot {
+    let lane = (("shop".to_owned(), "main".to_owned()), Lane::default());
+    Snapshot {
+        at,
+        accepting: true,
+        disk_free: Some(1 << 40),
+        sources: BTreeMap::from([("shop".to_owned(), Source::default())]),
+        lanes: BTreeMap::from([lane]),
+        certificates: vec![("public", at.plus(Duration::from_secs(90 * 24 * 3600)))],
+        ..Snapshot::default()
+    }
+}
+
+fn shop(snapshot: &mut Snapshot) -> &mut Source {
+    snapshot.sources.get_mut("shop").unwrap()
+}
+
+fn main_lane(snapshot: &mut Snapshot) -> &mut Lane {
+    snapshot.lanes.values_mut().next().unwrap()
+}
+
+/// The codes of what holds at the end of a series of snapshots.
+fn found(series: &[Snapshot]) -> Vec<&'static str> {
+    let mut history = History::default();
+    for snapshot in series {
+        history.add(snapshot);
+    }
+    let found = conditions::judge(&Thresholds::default(), series.last().unwrap(), &history);
+    found.iter().map(|(at, _)| CONDITIONS[*at].code).collect()
+}
+
+/// As above, for a gateway that was calm at first and so a while later.
+fn after(secs: u64, change: impl Fn(&mut Snapshot)) -> Vec<&'static str> {
+    let mut now = calm(at(secs));
+    change(&mut now);
+    found(&[calm(at(0)), now])
+}
+
+#[test]
+fn each_condition_is_found_and_no_other() {
+    assert_eq!(found(&[calm(at(0)), calm(at(60))]), [""; 0]);
+    assert_eq!(after(60, |s| s.accepting = false), ["not_accepting"]);
+    assert_eq!(after(60, |s| s.disk_free = Some(1 << 29)), ["disk_low"]);
+    assert_eq!(after(60, |s| s.reloads_failed = 1), ["reload_failed"]);
+    assert_eq!(
+        after(60, |s| (s.reloads_failed, s.reloads_done) = (1, 1)),
+        [""; 0]
+    );
+    let soon = |s: &Snapshot| s.at.plus(Duration::from_secs(13 * 24 * 3600));
+    assert_eq!(
+        after(60, |s| s.certificates = vec![("public", soon(s))]),
+        ["certificate_expiring"]
+    );
+    assert_eq!(
+        after(60, |s| s.keys =
+            vec![("shop".into(), "keys[0]".into(), soon(s))]),
+        ["key_expiring"]
+    );
+    assert_eq!(after(240, |s| shop(s).rejected = 51), ["rejection_burst"]);
+    assert_eq!(after(240, |s| shop(s).rejected = 50), [""; 0]);
+    let lately = |s: &mut Snapshot| s.rules_loaded = s.at.minus(Duration::from_secs(3600));
+    assert_eq!(
+        after(240, |s| {
+            lately(s);
+            shop(s).mismatches = 5;
+        }),
+        ["signature_failures"]
+    );
+    assert_eq!(
+        after(240, |s| shop(s).mismatches = 5),
+        [""; 0],
+        "nothing was loaded lately: forgeries"
+    );
+    let tried = |delivered, failed| {
+        move |s: &mut Snapshot| {
+            *main_lane(s) = Lane {
+                delivered,
+                failed,
+                ..Lane::default()
+            }
+        }
+    };
+    assert_eq!(after(600, tried(15, 5)), ["failure_share"]);
+    assert_eq!(after(600, tried(16, 4)), [""; 0]);
+    assert_eq!(after(600, tried(0, 19)), [""; 0], "too few to say");
+    assert_eq!(after(600, |s| main_lane(s).owed = 101), ["owed_growing"]);
+    let oldest = |s: &mut Snapshot| main_lane(s).oldest_owed = Some(at(0));
+    assert_eq!(after(1801, oldest), ["oldest_owed"]);
+    assert_eq!(after(1800, oldest), [""; 0]);
+    assert_eq!(after(60, |s| main_lane(s).dead = 1), ["dead_letters"]);
+}
+
+#[test]
+fn what_stays_as_it_was_is_not_growing() {
+    let with = |secs, owed| {
+        let mut now = calm(at(secs));
+        main_lane(&mut now).owed = owed;
+        now
+    };
+    let steady: Vec<_> = (0..40).map(|m| with(m * 60, 500)).collect();
+    assert_eq!(found(&steady), [""; 0]);
+    let growing: Vec<_> = (0..40).map(|m| with(m * 60, 500 + m)).collect();
+    assert_eq!(found(&growing), ["owed_growing"]);
+}
+
+#[test]
+fn an_endpoint_is_at_risk_when_nothing_is_heard_for_an_hour() {
+    let minutes = |last: u64, change: &dyn Fn(u64, &mut Source)| {
+        let series: Vec<_> = (0..=last)
+            .map(|m| {
+                let mut now = calm(at(m * 60));
+                shop(&mut now).last_accepted = Some(at(0));
+                change(m, shop(&mut now));
+                now
+            })
+            .collect();
+        found(&series)
+    };
+    let failing = |m: u64, s: &mut Source| s.failed = m / 5;
+    assert_eq!(minutes(70, &failing), ["endpoint_at_risk"]);
+    assert_eq!(minutes(50, &failing), [""; 0], "too early");
+    let one_duplicate = |m: u64, s: &mut Source| {
+        failing(m, s);
+        s.events = u64::from(m > 40);
+    };
+    assert_eq!(minutes(70, &one_duplicate), [""; 0]);
+}
+
+/// A provider that calls every five minutes by day and never at night.
+#[test]
+fn quiet_is_measured_against_yesterday_and_last_week() {
+    let day = 24 * 3600;
+    let by_day = |secs: u64| (8 * 3600..20 * 3600).contains(&(secs % day));
+    let until = |end: u64, stop: u64| {
+        let mut history = History::default();
+        let (mut events, mut last) = (0, None);
+        for step in 0..=end / 300 {
+            let secs = step * 300;
+            if by_day(secs) && secs < stop {
+                events += 1;
+                last = Some(at(secs));
+            }
+            let mut now = calm(at(secs));
+            *shop(&mut now) = Source {
+                events,
+                last_accepted: last,
+                ..Source::default()
+            };
+            history.add(&now);
+            if step == end / 300 {
+                let found = conditions::judge(&Thresholds::default(), &now, &history);
+                return !found.is_empty();
+            }
+        }
+        false
+    };
+    let noon = |n: u64| n * day + 12 * 3600;
+    let never = u64::MAX;
+    assert!(!until(noon(2), never));
+    assert!(!until(2 * day + 3 * 3600, never), "the night is quiet");
+    assert!(until(noon(2), noon(2) - 2 * 3600));
+    assert!(!until(noon(0), noon(0) - 2 * 3600), "nothing is known yet");
+    assert!(until(noon(9), noon(9) - 2 * 3600));
+}
+
+#[test]
+fn it_is_told_when_it_began_again_now_and_then_and_when_it_ended() {
+    let settings = settings();
+    let mut board = Board::default();
+    let mut said = Vec::new();
+    for quarter in 0..(6 * 240) {
+        let secs = quarter * 15;
+        let mut now = calm(at(secs));
+        // From minute 10 to hour 5.
+        now.accepting = !(600..5 * 3600).contains(&secs);
+        board.look(&settings, &now);
+        if let Some(message) = board.message(&settings, now.at) {
+            let count = |list: &str| message.body["data"][list].as_array().unwrap().len();
+            said.push((secs, count("begun"), count("ended"), count("firing")));
+            board.told(message);
+        }
+    }
+    let begun = 600 + 60;
+    let ended = 5 * 3600 - 15 + END_AFTER.as_secs() + 15;
+    assert_eq!(
+        said,
+        [
+            (begun, 1, 0, 1),
+            (begun + 4 * 3600, 0, 0, 1),
+            (ended, 0, 1, 0)
+        ]
+    );
+}
+
+#[test]
+fn what_comes_and_goes_is_told_once() {
+    let settings = settings();
+    let mut board = Board::default();
+    let mut messages = 0;
+    for quarter in 0..240 {
+        let mut now = calm(at(quarter * 15));
+        // One minute so, one minute not: of a condition that counts at once.
+        if quarter / 4 % 2 == 1 {
+            now.reloads_failed = quarter;
+        }
+        main_lane(&mut now).dead = quarter / 4 % 2;
+        board.look(&settings, &now);
+        if let Some(message) = board.message(&settings, now.at) {
+            messages += 1;
+            board.told(message);
+        }
+    }
+    assert!(messages <= 2, "{messages}");
+}
+
+/// Takes nothing until it is told to.
+struct Receiver {
+    takes: AtomicBool,
+    seen: Mutex<Vec<(http::HeaderMap, Bytes)>>,
+}
+
+impl Transport for Arc<Receiver> {
+    fn send<'a>(
+        &'a self,
+        _to: &'a Target,
+        request: Outgoing,
+        _within: Duration,
+    ) -> Pending<'a, Result<Answered, AttemptError>> {
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await.unwrap().to_bytes();
+            self.seen.lock().unwrap().push((head.headers, body));
+            if !self.takes.load(Ordering::SeqCst) {
+                return Err(AttemptError::Timeout);
+            }
+            Ok(Answered {
+                status: StatusCode::NO_CONTENT,
+                retry_after: None,
+                response: Response::default(),
+            })
+        })
+    }
+}
+
+/// Two hours in virtual time: the receiver is away for the first.
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_was_away_gets_no_storm_and_is_told_how_things_stand() {
+    let receiver = Arc::new(Receiver {
+        takes: AtomicBool::new(false),
+        seen: Mutex::default(),
+    });
+    let clock = TimerClock::starting_at(at(0));
+    let see = move || {
+        let mut now = calm(clock.now());
+        let minute = now.at.since(at(0)).as_secs() / 60;
+        // Every minute another destination is in trouble, for half an hour each.
+        now.accepting = minute > 90;
+        let failing = (minute.saturating_sub(30)..=minute).map(|n| {
+            let lane = Lane {
+                oldest_owed: Some(at(0).minus(Duration::from_secs(7200))),
+                ..Lane::default()
+            };
+            (("shop".to_owned(), format!("d{n}")), lane)
+        });
+        now.lanes = failing.collect();
+        now
+    };
+    let key = Secret::new(b"a secret of the alerts".to_vec());
+    let pusher = Pusher::seeing(
+        see,
+        Arc::new(SeededRandom::new(1)),
+        Metrics::new(),
+        Arc::new(receiver.clone()),
+        settings(),
+        Some(key.clone()),
+    );
+    let (stop, stopped) = watch::channel(false);
+    let running = tokio::spawn(pusher.run(stopped));
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let tries = receiver.seen.lock().unwrap().len();
+    // 15, 30, 60, 120, 240 s, then every five minutes.
+    assert!((10..=18).contains(&tries), "{tries}");
+    receiver.takes.store(true, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    let seen = receiver.seen.lock().unwrap().clone();
+    let told = seen.len() - tries;
+    assert!(
+        (50..=125).contains(&told),
+        "at most about one a minute: {told}"
+    );
+    let (headers, body) = &seen[tries];
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap();
+    let firing = body["data"]["firing"].as_array().unwrap();
+    assert!(firing.iter().any(|a| a["alert"] == "not_accepting"));
+    assert_eq!(body["data"]["firing_count"], firing.len());
+    let (id, time) = (&headers["webhook-id"], &headers["webhook-timestamp"]);
+    let time = Timestamp::from_secs(time.to_str().unwrap().parse().unwrap());
+    let expected = sign::signature(&key, id.to_str().unwrap(), time, &seen[tries].1);
+    assert_eq!(headers["webhook-signature"], expected);
+    stop.send(true).unwrap();
+    running.await.unwrap();
+}

@@ -1,0 +1,208 @@
+//! What the gateway is at one moment, as plain data, and what it was before: all that a condition is
+//! judged by.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::telemetry::{
+    DestinationVerdict, Metrics, ResultLabel, SourceLabel, SourceReason, SourceVerdict,
+};
+use crate::watch::{LaneState, Watch};
+
+/// The gateway at one moment. Counts are since its start.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    pub at: Timestamp,
+    pub accepting: bool,
+    /// None: cannot be asked.
+    pub disk_free: Option<u64>,
+    pub rules_loaded: Timestamp,
+    pub reloads_done: u64,
+    pub reloads_failed: u64,
+    pub sources: BTreeMap<String, Source>,
+    /// By source and destination.
+    pub lanes: BTreeMap<(String, String), Lane>,
+    /// Certificates by port, and keys by source and label, with when they end.
+    pub certificates: Vec<(&'static str, Timestamp)>,
+    pub keys: Vec<(String, String, Timestamp)>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// Accepted, duplicates and conflicts: the provider heard success of an event.
+    pub events: u64,
+    pub challenges: u64,
+    pub rejected: u64,
+    /// Rejected, refused, overloaded and unheard: the provider heard no success.
+    pub failed: u64,
+    /// Signatures that do not fit, or name a key that is not known or has ended.
+    pub mismatches: u64,
+    pub last_accepted: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lane {
+    pub delivered: u64,
+    /// Attempts that failed, the last one of a dead letter too.
+    pub failed: u64,
+    pub dead: u64,
+    pub owed: u64,
+    pub oldest_owed: Option<Timestamp>,
+}
+
+impl Watch {
+    /// How things stand now.
+    pub fn snapshot(&self) -> Snapshot {
+        let metrics = &self.shared.metrics;
+        let loaded = self.shared.loaded.load();
+        let sources = loaded.rules.rules.iter().map(|rule| {
+            let name = rule.name.to_string();
+            (name.clone(), source(metrics, &name))
+        });
+        let lanes = self.lanes().into_iter().map(|state| {
+            let LaneState { lane, figures, .. } = state;
+            let (source, to) = (lane.source.to_string(), lane.destination.to_string());
+            let counted = |verdict| attempts(metrics, &source, &to, verdict);
+            let dead = counted("dead");
+            let lane = Lane {
+                delivered: counted("delivered"),
+                failed: counted("retry") + dead,
+                dead,
+                owed: figures.owed,
+                oldest_owed: figures.oldest_owed,
+            };
+            ((source, to), lane)
+        });
+        let reloads = |result| {
+            metrics
+                .reloads
+                .get(&ResultLabel { result })
+                .map_or(0, |c| c.get())
+        };
+        let ports = ["public", "admin"].into_iter();
+        let certificates = ports.filter_map(|port| {
+            let ends = metrics
+                .certificate_expiry
+                .get(&crate::telemetry::PortLabel { port })?;
+            Some((port, moment(ends.get())))
+        });
+        let ending = self.ending_keys().into_iter().chain(self.failing_keys());
+        Snapshot {
+            at: self.shared.clock.now(),
+            accepting: self.store.stats().accepting,
+            disk_free: self.disk_free(),
+            rules_loaded: moment(metrics.rules_loaded.get()),
+            reloads_done: reloads("done"),
+            reloads_failed: reloads("failed"),
+            sources: sources.collect(),
+            lanes: lanes.collect(),
+            certificates: certificates.collect(),
+            keys: ending
+                .map(|key| (key.source.to_string(), key.key, key.at))
+                .collect(),
+        }
+    }
+}
+
+/// What a callback is rejected for when a key was exchanged on one side only.
+const MISMATCHES: [&str; 3] = ["signature_mismatch", "key_unknown", "key_expired"];
+
+fn source(metrics: &Metrics, name: &str) -> Source {
+    let counted = |verdict| {
+        let source = name.to_owned();
+        let label = SourceVerdict { source, verdict };
+        metrics.callbacks.get(&label).map_or(0, |c| c.get())
+    };
+    let mismatches = MISMATCHES.iter().map(|reason| {
+        let source = name.to_owned();
+        let label = SourceReason { source, reason };
+        metrics.refusals.get(&label).map_or(0, |c| c.get())
+    });
+    let source = name.to_owned();
+    let last = metrics.last_accepted.get(&SourceLabel { source });
+    let rejected = counted("rejected");
+    Source {
+        events: counted("accepted") + counted("duplicate") + counted("conflict"),
+        challenges: counted("challenge"),
+        rejected,
+        failed: rejected + counted("refused") + counted("overloaded") + counted("unheard"),
+        mismatches: mismatches.sum(),
+        last_accepted: last.map(|gauge| moment(gauge.get())),
+    }
+}
+
+fn attempts(metrics: &Metrics, source: &str, to: &str, verdict: &'static str) -> u64 {
+    let label = DestinationVerdict {
+        source: source.to_owned(),
+        destination: to.to_owned(),
+        verdict,
+    };
+    metrics.attempts.get(&label).map_or(0, |c| c.get())
+}
+
+fn moment(unix: f64) -> Timestamp {
+    Timestamp::from_millis((unix * 1000.0).round() as u64)
+}
+
+/// Snapshots of the last hour, and how much each source brought in the last week.
+#[derive(Debug, Default)]
+pub struct History {
+    minutes: VecDeque<Snapshot>,
+    /// Moments ten minutes apart, and the events of each source until then.
+    rhythm: VecDeque<(Timestamp, BTreeMap<String, u64>)>,
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const STEP: Duration = Duration::from_secs(600);
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+
+impl History {
+    pub fn add(&mut self, now: &Snapshot) {
+        let due = |last: Option<Timestamp>, step: Duration| {
+            last.is_none_or(|last| now.at.since(last) >= step || now.at < last)
+        };
+        if due(self.minutes.back().map(|s| s.at), MINUTE) {
+            self.minutes.push_back(now.clone());
+            // One that is at least an hour old stays.
+            while self
+                .minutes
+                .get(1)
+                .is_some_and(|s| now.at.since(s.at) >= HOUR)
+            {
+                self.minutes.pop_front();
+            }
+        }
+        if due(self.rhythm.back().map(|(at, _)| *at), STEP) {
+            let events = now.sources.iter();
+            let events = events.map(|(name, source)| (name.clone(), source.events));
+            self.rhythm.push_back((now.at, events.collect()));
+            let oldest = WEEK + HOUR;
+            while self
+                .rhythm
+                .get(1)
+                .is_some_and(|(at, _)| now.at.since(*at) >= oldest)
+            {
+                self.rhythm.pop_front();
+            }
+        }
+    }
+
+    /// How things stood so long ago; as far back as is known, for a gateway that is younger.
+    pub fn before(&self, now: Timestamp, ago: Duration) -> Option<&Snapshot> {
+        let then = now.minus(ago);
+        let past = self.minutes.iter().rev().find(|s| s.at <= then);
+        past.or(self.minutes.front())
+    }
+
+    /// Events of a source in the hour that ended so long ago; none when that is not known.
+    pub fn usual(&self, source: &str, now: Timestamp, ago: Duration) -> Option<u64> {
+        let at = |moment: Timestamp| {
+            let (_, events) = self.rhythm.iter().rev().find(|(at, _)| *at <= moment)?;
+            Some(events.get(source).copied().unwrap_or(0))
+        };
+        let until = at(now.minus(ago))?;
+        Some(until.saturating_sub(at(now.minus(ago + HOUR))?))
+    }
+}
