@@ -102,7 +102,7 @@ pub async fn guard(Extract(state): Extract<State>, request: Request, next: Next)
     let connection = connection(&parts);
     let local_name = names_loopback(&parts);
     let mut response = match let_near(&state, &parts, connection) {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Ok(()) => in_our_words(next.run(Request::from_parts(parts, body)).await),
         Err(no) => no.into_response(),
     };
     dress(response.headers_mut(), connection.tls && !local_name);
@@ -134,6 +134,22 @@ fn let_near(state: &State, parts: &Parts, connection: Connection) -> Result<(), 
         return Err(Problem::bad_parameter("query", why).into());
     }
     Ok(())
+}
+
+/// What axum itself refuses, e.g. a path that is no number where one is wanted, it says in plain
+/// text, with what was sent in it.
+fn in_our_words(response: Response) -> Response {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    let plain = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    let why = match response.status() {
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => "not what this path takes",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "send JSON as application/json",
+        _ => return response,
+    };
+    match plain {
+        true => Problem::bad_parameter("request", why).into_response(),
+        false => response,
+    }
 }
 
 /// HSTS holds for a name on all of its ports: on loopback it would shut out other programs.

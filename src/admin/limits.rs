@@ -13,7 +13,7 @@ use governor::{Quota, RateLimiter};
 /// Requests of one address in a second, and at once.
 const ASKS: (u32, u32) = (100, 400);
 /// Tokens that are none of ours, likewise.
-const WRONG: (u32, u32) = (1, 10);
+const WRONG: (u32, u32) = (1, 20);
 /// Between two sweeps of addresses that are no longer limited.
 const SWEEP_EVERY: u32 = 1024;
 

@@ -40,7 +40,8 @@ fn document() -> Value {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.to_ascii_lowercase()] = operation;
     }
-    let problem = given.subschema_for::<Problem>();
+    // Named where it is referred to.
+    let _ = given.subschema_for::<Problem>();
     let mut schemas = given.take_definitions(true);
     for (name, mut schema) in taken.take_definitions(true) {
         narrow(&mut schema);
@@ -62,10 +63,6 @@ fn document() -> Value {
                 "session": { "type": "apiKey", "in": "cookie", "name": "callseal_session", "description": "As POST /session gives it; `__Host-callseal_session` under TLS." },
             },
             "schemas": schemas,
-            "responses": { "Problem": {
-                "description": "Why not.",
-                "content": { "application/problem+json": { "schema": problem } },
-            } },
         },
     })
 }
@@ -179,7 +176,7 @@ fn parameters(route: &Route) -> Vec<Value> {
     let in_path = route.path.split('/').filter_map(|part| {
         let name = part.strip_prefix('{')?.strip_suffix('}')?;
         let schema = match (name, route.path.starts_with("/v1/jobs")) {
-            ("id", true) => json!({ "type": "integer", "format": "uint64", "minimum": 0 }),
+            ("id", true) => json!({ "type": "integer", "minimum": 0, "maximum": MOST }),
             ("id", false) => json!({ "type": "string", "pattern": EVENT_ID }),
             _ => json!({ "type": "string", "minLength": 1 }),
         };
@@ -194,7 +191,7 @@ fn parameters(route: &Route) -> Vec<Value> {
     });
     let mut schema = query(&mut inline.into_generator());
     let mut described = schema.ensure_object().clone();
-    narrow_members(&mut described);
+    narrow_members(&mut described, false);
     let required = described.get("required").cloned().unwrap_or_default();
     let needed = |name: &str| {
         let mut names = required.as_array().into_iter().flatten();
@@ -214,16 +211,17 @@ fn parameters(route: &Route) -> Vec<Value> {
     parameters
 }
 
-const EVENT_ID: &str = "^evt_[0-7][0-9A-HJKMNP-TV-Z]{25}$";
+const EVENT_ID: &str = "^evt_[0-7][0-9a-hjkmnp-tv-z]{25}$";
 
 fn narrow(schema: &mut Value) {
     if let Some(members) = schema.as_object_mut() {
-        narrow_members(members);
+        narrow_members(members, true);
     }
 }
 
-/// What the types do not say of parameters: the handlers read these out of texts.
-fn narrow_members(schema: &mut Map<String, Value>) {
+/// What the types do not say of parameters and bodies: the handlers read these out of texts. A
+/// member of a body may be null as well as left out, a parameter is there or not.
+fn narrow_members(schema: &mut Map<String, Value>, nullable: bool) {
     let Some(members) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
         return;
     };
@@ -231,8 +229,11 @@ fn narrow_members(schema: &mut Map<String, Value>) {
         let Some(schema) = schema.as_object_mut() else {
             continue;
         };
-        // A parameter is there or not; it is never null.
-        if let Some(kinds) = schema.get("type").and_then(Value::as_array)
+        if schema.get("format") == Some(&json!("uint64")) {
+            schema.insert("maximum".to_owned(), json!(MOST));
+        }
+        if !nullable
+            && let Some(kinds) = schema.get("type").and_then(Value::as_array)
             && let Some(kind) = kinds.iter().find(|kind| *kind != "null").cloned()
         {
             schema.insert("type".to_owned(), kind);
@@ -251,6 +252,9 @@ fn narrow_members(schema: &mut Map<String, Value>) {
         schema.extend(more.as_object().cloned().unwrap_or_default());
     }
 }
+
+/// Largest whole number that every reader of JSON has exactly (RFC 8259 §6).
+const MOST: u64 = (1 << 53) - 1;
 
 /// RFC 3339 in UTC, from 1970 on.
 const MOMENT: &str = "^(19[7-9][0-9]|2[0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?Z$";

@@ -45,6 +45,16 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// `json`, `form` or `xml`; anything else is a text.
+    pub fn named(name: &str) -> Kind {
+        match name {
+            "json" => Kind::Json,
+            "form" => Kind::Form,
+            "xml" => Kind::Xml,
+            _ => Kind::Text,
+        }
+    }
+
     /// By the media type, else by how it begins.
     pub fn of(media_type: Option<&str>, body: &[u8]) -> Kind {
         let named = media_type.unwrap_or_default().to_ascii_lowercase();

@@ -126,7 +126,11 @@ pub fn unescape(items: &[Item]) -> Vec<Item> {
                     }
                 }
                 Some(value) => (char::from_u32(value), slashes + 5),
-                None => (Some('\\'), slashes),
+                // As Rust writes it, and we where a character must not be obeyed.
+                None => match braced(items.get(at + slashes + 1..).unwrap_or_default()) {
+                    Some((ch, taken)) => (Some(ch), slashes + 1 + taken),
+                    None => (Some('\\'), slashes),
+                },
             },
             Some('n') => (Some('\n'), slashes + 1),
             Some('t') => (Some('\t'), slashes + 1),
@@ -140,6 +144,15 @@ pub fn unescape(items: &[Item]) -> Vec<Item> {
         at += taken.max(1);
     }
     out
+}
+
+/// `{200b}` after `\u`.
+fn braced(items: &[Item]) -> Option<(char, usize)> {
+    let end = items.iter().take(10).position(|item| item.ch == '}')?;
+    let digits = items.get(1..end).filter(|digits| !digits.is_empty())?;
+    let open = items.first().is_some_and(|item| item.ch == '{');
+    let ch = char::from_u32(hex(digits)?).filter(|_| open)?;
+    Some((ch, end + 1))
 }
 
 /// `&#52;`, `&#x34;` and the five names of XML (XML 1.0 §4.1, §4.6).

@@ -1,0 +1,263 @@
+//! Tokens, roles, sessions and names.
+
+use callseal::admin::auth::Access;
+
+use super::{Fields, OPERATOR, VIEWER, ask, bearer, code, plain, sign_in, site};
+use crate::harness::eventually;
+
+/// Every route with everyone: what the table says is what happens.
+#[test]
+fn threat_25_each_role_gets_what_the_table_of_routes_says() {
+    let site = plain();
+    let gateway = site.start();
+    let (viewer, operator) = (bearer(VIEWER), bearer(OPERATOR));
+    let (cookie, csrf) = sign_in(&gateway, VIEWER);
+    for route in callseal::admin::routes::routes() {
+        // Its own session is what it is about.
+        if route.path == "/session" {
+            continue;
+        }
+        let target = route.path.replace("{id}", "1").replace("{name}", "none");
+        let status = |fields: Fields<'_>| {
+            let mut all = vec![("Content-Type", "application/json")];
+            all.extend(fields);
+            let body = if route.body.is_some() { "{}" } else { "" };
+            ask(&gateway, route.method, &target, &all, body).status
+        };
+        let place = format!("{} {}", route.method, route.path);
+        let open = matches!(route.access, Access::Health | Access::Open);
+        let let_in = |status: u16| ![401, 403, 405, 421, 429].contains(&status);
+        assert_eq!(status(&[]) != 401, open, "{place} by nobody");
+        let wrong = status(&[("Authorization", "Bearer wrong-token-0000001")]);
+        assert_eq!(![401, 429].contains(&wrong), open, "{place}: {wrong}");
+        let may_look = route.access != Access::Operator;
+        let looked = status(&[("Authorization", &viewer)]);
+        assert_eq!(
+            (let_in(looked), looked == 403),
+            (may_look, !may_look),
+            "{place}"
+        );
+        let session = [
+            ("Cookie", cookie.as_str()),
+            ("X-Callseal-CSRF", &csrf),
+            ("Origin", "http://localhost"),
+        ];
+        let looked = status(&session);
+        assert_eq!(
+            (let_in(looked), looked == 403),
+            (may_look, !may_look),
+            "{place}"
+        );
+        let acted = status(&[("Authorization", &operator)]);
+        assert!(let_in(acted), "{place} by an operator: {acted}");
+    }
+    gateway.keeps_secret(&[OPERATOR, VIEWER, "wrong-token", &cookie[17..]]);
+    assert!(gateway.log().contains("a token that is none of ours"));
+}
+
+#[test]
+fn a_session_changes_things_only_from_our_own_page() {
+    let site = plain();
+    let gateway = site.start();
+    let json = ("Content-Type", "application/json");
+    for (fields, body, status) in [
+        (vec![json], "{\"token\":\"wrong-token-0000001\"}", 401),
+        (vec![json], "{\"token\":7}", 400),
+        (
+            vec![json],
+            "{\"token\":\"operator-token-0001\",\"more\":1}",
+            400,
+        ),
+        (vec![], "{\"token\":\"operator-token-0001\"}", 400),
+        (
+            vec![json, ("Origin", "http://evil.example")],
+            "{\"token\":\"operator-token-0001\"}",
+            403,
+        ),
+        (
+            vec![json, ("Sec-Fetch-Site", "cross-site")],
+            "{\"token\":\"operator-token-0001\"}",
+            403,
+        ),
+    ] {
+        let answer = ask(&gateway, "POST", "/session", &fields, body);
+        assert_eq!(answer.status, status, "{fields:?} {body}");
+        assert!(answer.header("set-cookie").is_none());
+        assert!(!String::from_utf8_lossy(&answer.body).contains("token-0"));
+    }
+    let (cookie, csrf) = sign_in(&gateway, OPERATOR);
+    let cookie = ("Cookie", cookie.as_str());
+    let shown = ask(&gateway, "GET", "/session", &[cookie], "");
+    let shown: serde_json::Value = serde_json::from_slice(&shown.body).unwrap();
+    assert_eq!(
+        (&shown["role"], &shown["label"], &shown["csrf"]),
+        (&"operator".into(), &"alice".into(), &csrf.as_str().into())
+    );
+    assert_eq!(
+        ask(&gateway, "GET", "/v1/events", &[cookie], "").status,
+        200
+    );
+
+    let pause = |fields: Fields<'_>| {
+        let mut all = vec![cookie];
+        all.extend(fields);
+        let answer = ask(&gateway, "POST", "/v1/sources/stripe/pause", &all, "");
+        (answer.status, code(&answer))
+    };
+    let (word, ours) = (
+        ("X-Callseal-CSRF", csrf.as_str()),
+        ("Origin", "http://localhost"),
+    );
+    let csrf_no = (403, "csrf".to_owned());
+    for fields in [
+        vec![],
+        vec![word],
+        vec![ours],
+        vec![("X-Callseal-CSRF", "0000"), ours],
+        vec![("X-Callseal-CSRF", ""), ours],
+        vec![word, ("Origin", "http://evil.example")],
+        vec![word, ("Origin", "null")],
+        vec![word, ("Origin", "http://localhost:3000")],
+        vec![word, ("Sec-Fetch-Site", "same-site")],
+        vec![word, ours, ours],
+    ] {
+        assert_eq!(pause(&fields), csrf_no, "{fields:?}");
+    }
+    assert_eq!(pause(&[word, ours]).0, 200);
+    assert_eq!(pause(&[word, ("Sec-Fetch-Site", "same-origin")]).0, 200);
+    // The name of whoever holds the token stands in the audit.
+    let token = bearer(OPERATOR);
+    let audit = ask(
+        &gateway,
+        "GET",
+        "/v1/audit",
+        &[("Authorization", &token)],
+        "",
+    );
+    let audit: serde_json::Value = serde_json::from_slice(&audit.body).unwrap();
+    assert_eq!(audit["audit"][0]["by"], "alice");
+
+    assert_eq!(
+        ask(&gateway, "DELETE", "/session", &[cookie], "").status,
+        403
+    );
+    let ended = ask(&gateway, "DELETE", "/session", &[cookie, word, ours], "");
+    assert_eq!(ended.status, 204);
+    assert!(ended.header("set-cookie").unwrap().contains("Max-Age=0"));
+    assert_eq!(
+        ask(&gateway, "GET", "/v1/events", &[cookie], "").status,
+        401
+    );
+    assert_eq!(ask(&gateway, "GET", "/session", &[cookie], "").status, 401);
+    gateway.keeps_secret(&[OPERATOR, &cookie.1[17..], &csrf]);
+}
+
+#[test]
+fn a_token_is_exchanged_without_a_restart_and_takes_its_sessions_with_it() {
+    let site = plain();
+    let gateway = site.start();
+    let (cookie, _) = sign_in(&gateway, OPERATOR);
+    let (viewers, _) = sign_in(&gateway, VIEWER);
+    let status =
+        |name: &str, value: &str| ask(&gateway, "GET", "/v1/events", &[(name, value)], "").status;
+    // A second one beside it, then the first goes.
+    std::fs::write(site.path("bob"), "bob-token-00000000001").unwrap();
+    let file = site.path("callseal.toml");
+    let before = std::fs::read_to_string(&file).unwrap();
+    let both = before.replace("name = \"alice\" }", "name = \"alice\" }, \"file:bob\"");
+    std::fs::write(&file, both).unwrap();
+    gateway.signal(rustix::process::Signal::HUP);
+    eventually("the second token", || {
+        (status("Authorization", "Bearer bob-token-00000000001") == 200).then_some(())
+    });
+    assert_eq!(status("Cookie", &cookie), 200);
+    std::fs::write(site.path("alice"), "operator-token-0002\n").unwrap();
+    gateway.signal(rustix::process::Signal::HUP);
+    eventually("the exchanged token", || {
+        (status("Authorization", "Bearer operator-token-0002") == 200).then_some(())
+    });
+    assert_eq!(status("Authorization", &bearer(OPERATOR)), 401);
+    assert_eq!(status("Cookie", &cookie), 401);
+    assert_eq!(status("Cookie", &viewers), 200);
+    // A token that is too short is no reason to lock everybody out.
+    std::fs::write(site.path("alice"), "short\n").unwrap();
+    gateway.signal(rustix::process::Signal::HUP);
+    eventually("the word about it", || {
+        gateway.log().contains("fewer than 16 bytes").then_some(())
+    });
+    assert_eq!(status("Authorization", "Bearer operator-token-0002"), 200);
+}
+
+#[test]
+fn threat_25_names_tokens_in_addresses_and_what_answers_bear() {
+    let site = site("127.0.0.1:0", "hosts = [\"admin.example.com\"]\n");
+    let gateway = site.start();
+    let token = bearer(OPERATOR);
+    let by = |target: &str, host: &str| {
+        let fields = [("Host", host), ("Authorization", token.as_str())];
+        ask(&gateway, "GET", target, &fields, "")
+    };
+    let own = gateway.admin.to_string();
+    for host in [
+        "localhost",
+        "127.0.0.1:1",
+        "[::1]:8444",
+        "admin.example.com",
+        own.as_str(),
+    ] {
+        assert_eq!(by("/v1/events", host).status, 200, "{host}");
+    }
+    for host in [
+        "evil.example",
+        "localhost.evil.example",
+        "192.0.2.1",
+        "localhost@evil.example",
+    ] {
+        let answer = by("/v1/events", host);
+        assert_eq!(
+            (answer.status, code(&answer).as_str()),
+            (421, "host"),
+            "{host}"
+        );
+        assert_eq!(by("/healthz", host).status, 421, "{host}");
+    }
+    assert_eq!(by("http://localhost/v1/events", "localhost").status, 200);
+    assert_eq!(by("http://evil.example/v1/events", "localhost").status, 421);
+    for query in ["token=x", "a=1&access_token=x", "TOKEN=x", "t%6fken=x"] {
+        for path in ["/v1/events", "/healthz"] {
+            let answer = by(&format!("{path}?{query}"), "localhost");
+            assert_eq!(answer.status, 400, "{query}");
+            assert!(String::from_utf8_lossy(&answer.body).contains("Bearer"));
+        }
+    }
+    for target in [
+        "/v1/events",
+        "/healthz",
+        "/nothing",
+        "/v1/events?limit=0",
+        "/session",
+    ] {
+        let answer = by(target, "localhost");
+        for (name, value) in [
+            (
+                "content-security-policy",
+                "default-src 'none'; frame-ancestors 'none'",
+            ),
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+            ("cache-control", "no-store"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+            ("x-frame-options", "DENY"),
+        ] {
+            assert_eq!(answer.header(name), Some(value), "{target}");
+        }
+        assert_eq!(answer.header("strict-transport-security"), None);
+        assert_eq!(answer.header("access-control-allow-origin"), None);
+    }
+    let two = [
+        ("Authorization", token.as_str()),
+        ("Authorization", token.as_str()),
+    ];
+    assert_eq!(ask(&gateway, "GET", "/v1/events", &two, "").status, 401);
+}
