@@ -51,5 +51,5 @@ CONFIG
 
 "$venv/bin/schemathesis" --config-file "$scratch/schemathesis.toml" run docs/openapi.json \
   --url "$url" --header "Authorization: Bearer $token" --checks all --mode all \
-  --max-examples "${CALLSEAL_EXAMPLES:-25}" --generation-deterministic \
+  --max-time "${CALLSEAL_SECONDS:-120}" --generation-deterministic \
   --rate-limit 90/s --request-timeout 10 --suppress-health-check all --continue-on-failure --no-color

@@ -253,8 +253,8 @@ fn narrow_members(schema: &mut Map<String, Value>, nullable: bool) {
     }
 }
 
-/// Largest whole number that every reader of JSON has exactly (RFC 8259 §6).
-const MOST: u64 = (1 << 53) - 1;
+/// What numbers of lists and jobs are read into.
+const MOST: u64 = u64::MAX;
 
 /// RFC 3339 in UTC, from 1970 on.
 const MOMENT: &str = "^(19[7-9][0-9]|2[0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?Z$";
