@@ -98,7 +98,7 @@ fn run(dir: &Path, connections: usize) -> (f64, Vec<Duration>) {
         ..Settings::default()
     };
     settings.listen.address = SocketAddr::from(([127, 0, 0, 1], 0));
-    settings.admin.address = SocketAddr::from(([127, 0, 0, 1], 0));
+    settings.admin.address = SocketAddr::from(([127, 0, 0, 1], 0)).into();
     settings.inbox.store = site.join("data");
     settings.inbox.low_water = 0;
     let surroundings = Surroundings {

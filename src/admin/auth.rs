@@ -1,5 +1,5 @@
 //! Who may ask the admin port, and for what: rate, name, token or session, role, origin, size; in
-//! this order, before any handler. And what every answer bears.
+//! this order, before any handler.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +8,13 @@ use arc_swap::ArcSwap;
 use axum::body::Body;
 use axum::extract::{Request, State as Extract};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::admin::State;
+use crate::admin::answer::{dress, in_our_words, names_loopback};
 use crate::admin::connection::Connection;
 use crate::admin::host::{self, Hosts};
 use crate::admin::limits::{Limits, Peer, Wait};
@@ -134,58 +135,6 @@ fn let_near(state: &State, parts: &Parts, connection: Connection) -> Result<(), 
         return Err(Problem::bad_parameter("query", why).into());
     }
     Ok(())
-}
-
-/// What axum itself refuses, e.g. a path that is no number where one is wanted, it says in plain
-/// text, with what was sent in it.
-fn in_our_words(response: Response) -> Response {
-    let kind = response.headers().get(header::CONTENT_TYPE);
-    let plain = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
-    let why = match response.status() {
-        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => "not what this path takes",
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => "send JSON as application/json",
-        _ => return response,
-    };
-    match plain {
-        true => Problem::bad_parameter("request", why).into_response(),
-        false => response,
-    }
-}
-
-/// HSTS holds for a name on all of its ports: on loopback it would shut out other programs.
-fn names_loopback(parts: &Parts) -> bool {
-    let header = host::one(&parts.headers, "host");
-    let host = parts.uri.authority().map(|a| a.as_str()).or(header);
-    host.is_none_or(|host| host.starts_with("localhost") || host.starts_with("127."))
-}
-
-/// What every answer bears. A page has a policy of its own, and may be kept.
-fn dress(headers: &mut HeaderMap, lasting: bool) {
-    let own = [
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; frame-ancestors 'none'",
-        ),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
-    for (name, value) in own {
-        let value = HeaderValue::from_static(value);
-        headers.entry(name).or_insert(value);
-    }
-    let always = [
-        ("x-content-type-options", "nosniff"),
-        ("referrer-policy", "no-referrer"),
-        ("cross-origin-opener-policy", "same-origin"),
-        ("cross-origin-resource-policy", "same-origin"),
-        ("x-frame-options", "DENY"),
-    ];
-    for (name, value) in always {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    if lasting {
-        let year = HeaderValue::from_static("max-age=31536000");
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, year);
-    }
 }
 
 /// Why a request goes no further.

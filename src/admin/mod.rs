@@ -12,6 +12,7 @@ use crate::listener::tls::CurrentIdentity;
 use crate::pipeline;
 use crate::relay::Relay;
 
+pub mod answer;
 pub mod api;
 pub mod auth;
 pub mod bind;

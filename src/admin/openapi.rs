@@ -38,7 +38,7 @@ fn document() -> Value {
     for route in routes() {
         let operation = operation(&route, &mut given, &mut taken);
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
-        path[route.method.to_ascii_lowercase()] = operation;
+        put(path, &route.method.to_ascii_lowercase(), operation);
     }
     // Named where it is referred to.
     let _ = given.subschema_for::<Problem>();
@@ -67,6 +67,12 @@ fn document() -> Value {
     })
 }
 
+fn put(object: &mut Value, name: &str, value: Value) {
+    if let Some(members) = object.as_object_mut() {
+        members.insert(name.to_owned(), value);
+    }
+}
+
 fn operation(route: &Route, given: &mut SchemaGenerator, taken: &mut SchemaGenerator) -> Value {
     let mut operation = json!({
         "operationId": id(route),
@@ -79,17 +85,18 @@ fn operation(route: &Route, given: &mut SchemaGenerator, taken: &mut SchemaGener
         },
     });
     if matches!(route.access, Access::Health | Access::Open) {
-        operation["security"] = json!([]);
+        put(&mut operation, "security", json!([]));
     }
     let parameters = parameters(route);
     if !parameters.is_empty() {
-        operation["parameters"] = Value::from(parameters);
+        put(&mut operation, "parameters", Value::from(parameters));
     }
     if let Some(body) = route.body {
-        operation["requestBody"] = json!({
+        let body = json!({
             "required": true,
             "content": { "application/json": { "schema": body(taken) } },
         });
+        put(&mut operation, "requestBody", body);
     }
     operation
 }
@@ -115,7 +122,11 @@ fn responses(route: &Route, given: &mut SchemaGenerator) -> Value {
         let said = said.and_then(|status| status.canonical_reason());
         let mut response = json!({ "description": said.unwrap_or("Answer") });
         if let Some((kind, schema)) = content {
-            response["content"] = json!({ kind: { "schema": schema } });
+            put(
+                &mut response,
+                "content",
+                json!({ kind: { "schema": schema } }),
+            );
         }
         responses.insert(status.to_string(), response);
     }
@@ -130,7 +141,7 @@ fn responses(route: &Route, given: &mut SchemaGenerator) -> Value {
         let response = responses
             .entry(status)
             .or_insert_with(|| json!({ "x-codes": [] }));
-        if let Some(codes) = response["x-codes"].as_array_mut() {
+        if let Some(codes) = response.get_mut("x-codes").and_then(Value::as_array_mut) {
             codes.push(Value::from(code));
         }
     }
@@ -204,7 +215,7 @@ fn parameters(route: &Route) -> Vec<Value> {
         let mut parameter =
             json!({ "name": name, "in": "query", "required": needed(name), "schema": schema });
         if let Some(about) = about {
-            parameter["description"] = about;
+            put(&mut parameter, "description", about);
         }
         parameters.push(parameter);
     }

@@ -134,7 +134,7 @@ fn luhn(number: &[(u32, usize)]) -> bool {
             (_, twice) => twice,
         })
         .sum();
-    sum % 10 == 0 && number.iter().any(|(digit, _)| *digit != 0)
+    sum.is_multiple_of(10) && number.iter().any(|(digit, _)| *digit != 0)
 }
 
 /// Begins as the numbers of a card network do, and is as long (the networks' public ranges).

@@ -74,7 +74,7 @@ fn names_say_what_is_personal() {
 "card":{"brand":"visa","last4":"4242","exp_year":"•••"},"receipt_email":null,"email_verified":true}"#
     );
     assert_eq!(
-        super::text(
+        text(
             Kind::Xml,
             b"<xml><openid><![CDATA[oUpF8uMuAJO_M2pxb1Q9zNjWeS6o]]></openid><out_trade_no>4532015112830366</out_trade_no><bank_type>CMC</bank_type><time_end>20261122103000</time_end><buyer name=\"Li &amp; Wang\" id=\"7\"/></xml>"
         ),
