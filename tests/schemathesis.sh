@@ -49,7 +49,10 @@ include-path = ["/v1/redrive", "/v1/discard"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 409]
 CONFIG
 
-"$venv/bin/schemathesis" --config-file "$scratch/schemathesis.toml" run docs/openapi.json \
+# It keeps a cache where it runs.
+description="$PWD/docs/openapi.json"
+cd "$scratch"
+"$venv/bin/schemathesis" --config-file "$scratch/schemathesis.toml" run "$description" \
   --url "$url" --header "Authorization: Bearer $token" --checks all --mode all \
   --max-time "${CALLSEAL_SECONDS:-120}" --generation-deterministic \
   --rate-limit 90/s --request-timeout 10 --suppress-health-check all --continue-on-failure --no-color
