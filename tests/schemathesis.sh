@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs schemathesis with all its checks against the admin port of a real gateway, which the demo has
+# Runs schemathesis with all its checks but one against the admin port of a real gateway, which the demo has
 # filled with events. Some two minutes at most. Says NOT AVAILABLE where it cannot be installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -49,7 +49,11 @@ include-path = ["/v1/redrive", "/v1/discard"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 409]
 CONFIG
 
-"$venv/bin/schemathesis" --config-file "$scratch/schemathesis.toml" run docs/openapi.json \
-  --url "$url" --header "Authorization: Bearer $token" --checks all --mode all \
+# Wrong tokens are soon answered with 429, which ignored_auth does not expect: the test of the roles
+# asks every route with none and with a wrong one instead. It keeps a cache where it runs.
+description="$PWD/docs/openapi.json"
+cd "$scratch"
+"$venv/bin/schemathesis" --config-file "$scratch/schemathesis.toml" run "$description" \
+  --url "$url" --header "Authorization: Bearer $token" --checks all --exclude-checks ignored_auth --mode all \
   --max-time "${CALLSEAL_SECONDS:-120}" --generation-deterministic \
   --rate-limit 90/s --request-timeout 10 --suppress-health-check all --continue-on-failure --no-color

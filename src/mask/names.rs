@@ -276,7 +276,7 @@ pub fn class(name: &str) -> Class {
 pub fn harmless(name: &str) -> bool {
     let words = words(name);
     let last = words.last().map(String::as_str).unwrap_or_default();
-    OTHER.contains(&last) || (last == "id" || EXEMPT.contains(&last) && words.len() == 1)
+    OTHER.contains(&last) || ["id", "created", "updated"].contains(&last)
 }
 
 fn words(name: &str) -> Vec<String> {

@@ -67,7 +67,7 @@ fn json(canvas: &mut Canvas, items: &[Item], depth: usize) {
             '"' => {
                 let inner = items.get(at + 1..).unwrap_or_default();
                 let length = string(inner);
-                let inner = view::unescape(inner.get(..length).unwrap_or_default());
+                let inner = view::unescape(inner.get(..length).unwrap_or_default(), false);
                 at += length + 2;
                 let after = items.get(at..).unwrap_or_default();
                 let blank = after

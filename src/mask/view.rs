@@ -35,7 +35,7 @@ const LAYERS: usize = 4;
 pub fn universal(mut items: Vec<Item>) -> Vec<Item> {
     for _ in 0..LAYERS {
         let before = items.len();
-        items = unescape(&references(&percent(&items, false)));
+        items = unescape(&references(&percent(&items, false)), true);
         if items.len() == before {
             break;
         }
@@ -91,9 +91,9 @@ pub fn percent(items: &[Item], plus: bool) -> Vec<Item> {
     out
 }
 
-/// `\u0034` and the short escapes of JSON (RFC 8259 §7), with any number of backslashes: a text of
-/// JSON in one of JSON has more than one.
-pub fn unescape(items: &[Item]) -> Vec<Item> {
+/// `\u0034` and the short escapes of JSON (RFC 8259 §7). A text of JSON in one of JSON has more than
+/// one backslash: with `all`, any number of them counts as one.
+pub fn unescape(items: &[Item], all: bool) -> Vec<Item> {
     let mut out = Vec::with_capacity(items.len());
     let mut at = 0;
     while let Some(item) = items.get(at) {
@@ -103,7 +103,10 @@ pub fn unescape(items: &[Item]) -> Vec<Item> {
             continue;
         }
         let rest = items.get(at..).unwrap_or_default();
-        let slashes = rest.iter().take_while(|item| item.ch == '\\').count();
+        let slashes = match all {
+            true => rest.iter().take_while(|item| item.ch == '\\').count(),
+            false => 1,
+        };
         let unit = |from: usize| {
             let coded = items.get(from..from + 4)?;
             hex(coded)
@@ -132,6 +135,7 @@ pub fn unescape(items: &[Item]) -> Vec<Item> {
                     None => (Some('\\'), slashes),
                 },
             },
+            Some('\\') => (Some('\\'), slashes + 1),
             Some('n') => (Some('\n'), slashes + 1),
             Some('t') => (Some('\t'), slashes + 1),
             Some('r') => (Some('\r'), slashes + 1),

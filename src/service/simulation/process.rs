@@ -144,6 +144,7 @@ impl Process {
             loaded: ArcSwap::from_pointee(loaded),
             inbox: Inbox::new(store.clone()),
             clock: world.clock.clone(),
+            random: random(),
             metrics,
             refusals: Refusals::new(1000),
             told: Default::default(),
