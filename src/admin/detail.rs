@@ -160,6 +160,20 @@ pub struct Verification {
     steps: Vec<Step>,
 }
 
+/// Parts of the header fields that are hidden where the request is shown: the steps quote them.
+fn credentials(stored: &StoredEvent) -> Vec<String> {
+    let fields = stored.headers.iter();
+    let fields = fields.filter(|(name, _)| mask::credential(&String::from_utf8_lossy(name)));
+    let mut parts: Vec<String> = Vec::new();
+    for (_, value) in fields {
+        let value = String::from_utf8_lossy(value);
+        let long = value.split(|c: char| !(c.is_ascii_alphanumeric() || "+/-_".contains(c)));
+        // Shorter ones are times, numbers and names of algorithms.
+        parts.extend(long.filter(|part| part.len() >= 16).map(str::to_owned));
+    }
+    parts
+}
+
 /// The event once more through the verifier of its source, step by step, at the moment at which it
 /// came in. Nobody is asked for anything.
 pub async fn verification(
@@ -176,6 +190,7 @@ pub async fn verification(
         let why = format!("no rule names the source {} any more", stored.source);
         Problem::not_applicable(why)
     })?;
+    let hidden = credentials(&stored);
     let request = request_of(stored).ok_or_else(|| Problem::not_applicable("it is no request"))?;
     let mut known = Known::default();
     let at = request.received_at;
@@ -190,6 +205,11 @@ pub async fn verification(
         full: false,
     });
     for fact in steps.iter_mut().flat_map(|step| &mut step.facts) {
+        for part in &hidden {
+            if fact.value.contains(part.as_str()) {
+                fact.value = fact.value.replace(part.as_str(), mask::HIDDEN);
+            }
+        }
         fact.value = plain(&mask::text(Kind::Text, fact.value.as_bytes()));
     }
     let replaced = verifier.rule().provider.query_back.as_ref();

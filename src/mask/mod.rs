@@ -135,7 +135,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
 }
 
 /// What stands for something whose length nobody needs.
-const HIDDEN: &str = "•••";
+pub const HIDDEN: &str = "•••";
 
 fn named(value: &[u8]) -> String {
     let items = view::read(value);

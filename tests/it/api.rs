@@ -121,6 +121,21 @@ fn events_are_found_by_their_payment_and_shown_whole() {
     );
 
     let again = gateway.get(&format!("/v1/events/{id}/verification"));
+    // The signature is hidden here as it is among the header fields.
+    let quoted: Vec<&Value> = again["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|step| step["facts"].as_array().unwrap())
+        .filter(|fact| {
+            let name = fact["name"].as_str().unwrap();
+            name.starts_with("candidate") || name == "item v1"
+        })
+        .collect();
+    assert!(!quoted.is_empty(), "{again}");
+    for fact in quoted {
+        assert!(fact["value"].as_str().unwrap().contains("•••"), "{fact}");
+    }
     assert_eq!(again["verdict"], "accepted", "{again}");
     let steps = again["steps"].as_array().unwrap();
     assert!(

@@ -226,7 +226,10 @@ fn the_ways_to_run_it_fit_the_binary() {
     let container = read("certs/container.toml");
     let public = settings.listen.address.port().to_string();
     assert_eq!(
-        (public.as_str(), settings.admin.address.socket().unwrap().port()),
+        (
+            public.as_str(),
+            settings.admin.address.socket().unwrap().port()
+        ),
         ("8443", 8444)
     );
     for said in ["USER 65532:65532", "EXPOSE 8443", "VOLUME [\"/data\"]"] {
