@@ -140,8 +140,9 @@ export function tick() {
   }
 }
 
-/** An amount with its currency, as the provider wrote it. */
+/** An amount with its currency; where its digits are not certain, as the provider wrote it. */
 export function amount(payment) {
   if (!payment || payment.amount === null || payment.amount === undefined) return "";
-  return payment.currency ? `${payment.amount} ${payment.currency}` : payment.amount;
+  const text = payment.currency ? `${payment.amount} ${payment.currency}` : payment.amount;
+  return payment.unit === "minor" ? t("amount.minor", { amount: text }) : text;
 }

@@ -10,7 +10,7 @@ import { cause, meaning, mend } from "/reasons.js";
 import { badge, button, command, empty, load, loading, more, table, trouble } from "/widgets.js";
 
 const NAMES = ["source", "stage", "reason", "from", "to"];
-const STAGES = ["refused", "rejected", "malformed", "overloaded", "unheard"];
+const STAGES = ["refused", "rejected", "malformed", "overloaded", "unheard", "conflict_dropped"];
 
 /** The gateway's words are English; our own of the same code come first in another language. */
 function words(own, given) {
