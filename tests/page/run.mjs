@@ -12,7 +12,7 @@ import act from "./cases/act.mjs";
 import hostile from "./cases/hostile.mjs";
 import look from "./cases/look.mjs";
 import real from "./cases/real.mjs";
-import site from "./cases/site.mjs";
+import site, { prepare } from "./cases/site.mjs";
 import { startSite } from "./site.mjs";
 
 const argument = (name) => {
@@ -43,7 +43,7 @@ function instead(gateway) {
 const gateway = new Gateway();
 const server = url ? { url, close() {} } : await serve(gateway);
 const setting = { base: server.url, gateway, attach: url ? instead(gateway) : async () => {}, token: OPERATOR, viewer: VIEWER, streams: !url, shots };
-const groups = own ? [site(own), real({ base: url, token: own.operator, viewer: own.viewer, shots })] : [
+const groups = own ? [site(own, await prepare(own)), real({ base: url, token: own.operator, viewer: own.viewer, shots })] : [
   real({ base: server.url, token: argument("token") ?? OPERATOR, viewer: argument("viewer") ?? (url ? null : VIEWER), shots: url ? shots : null }),
   look(setting),
   act(setting),
