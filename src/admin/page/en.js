@@ -312,7 +312,7 @@ export const en = {
   "dead.lead": "Deliveries that were given up, grouped by what went wrong. Mend the cause, then redrive the group.",
   "dead.none": "No dead letters",
   "dead.none_text": "No delivery was given up.",
-  "dead.total": "{n} dead letters in {groups} groups",
+  "dead.total": "{n} dead letters, groups: {groups}",
   "dead.looked": "{n} looked at, still counting…",
   "dead.list": "List",
   "dead.example": "Example",

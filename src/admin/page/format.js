@@ -32,7 +32,8 @@ export function millis(ms) {
   if (ms === null || ms === undefined) return "–";
   if (ms >= 10000) return duration(ms / 1000);
   if (ms >= 1000) return t("unit.s", { v: number(Math.round(ms / 10) / 100) });
-  return t("unit.ms", { v: number(ms < 10 ? Math.round(ms * 10) / 10 : Math.round(ms)) });
+  const digits = ms < 1 ? 100 : ms < 10 ? 10 : 1;
+  return t("unit.ms", { v: number(Math.round(ms * digits) / digits) });
 }
 
 /** Two of them, with one unit where that is enough. */
