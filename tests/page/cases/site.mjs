@@ -158,6 +158,20 @@ export default (site, told) => {
         await page.locator(".badge", { hasText: "Begun" }).first().waitFor();
       }, "#/dead?source=shop"),
 
+    "site: a viewer sees attempts without what the application said": async (browser) => {
+      const { page, context, wrongs } = await open(browser, base);
+      await signIn(page, base, site.viewer, "#/events?source=shop&destination=ledger");
+      await page.locator("table.events a[data-row]").first().click();
+      await page.locator("details.attempt").first().waitFor();
+      await page.evaluate(() => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
+      await page.getByText("What it answered is shown to operators only").first().waitFor();
+      const names = await page.locator("main button, main a.button").allInnerTexts();
+      const wrong = names.filter((name) => /redrive|discard|unmask|download/i.test(name));
+      if (wrong.length > 0) throw new Error(`a viewer may ${wrong}`);
+      await context.close();
+      if (wrongs.length > 0) throw new Error(wrongs.join("\n"));
+    },
+
     "site: pause, resume, reload": (browser) =>
       visit(browser, async (page) => {
         await page.getByRole("button", { name: "Pause…" }).click();
