@@ -65,7 +65,10 @@ export async function startSite(binary) {
   put("callseal.toml", `rules = "rules"\n[listen]\naddress = "127.0.0.1:0"\n[admin]\naddress = "127.0.0.1:0"\noperator = [{ from = "file:operator", name = "alice" }]\nviewer = ["file:viewer"]\n[inbox]\nstore = "data"\nsegment = "8 MiB"\n`);
   const gateway = spawn(binary, ["--config", join(place, "callseal.toml"), "serve"], { stdio: ["ignore", "ignore", "pipe"] });
   let log = "";
-  process.once("exit", () => gateway.kill("SIGKILL"));
+  process.once("exit", () => {
+    gateway.kill("SIGKILL");
+    rmSync(place, { recursive: true, force: true });
+  });
   for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
   const ended = new Promise((resolve) => gateway.once("exit", resolve));
   const stop = async () => {
