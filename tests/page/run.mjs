@@ -1,7 +1,8 @@
 // Tests of the admin page in a real browser. Without arguments against the mock gateway; with
 // `--url URL --token TOKEN [--viewer TOKEN]` against a real one: its files and headers are real, its
 // pages are walked once as they are, and for all other tests the API's answers are put in place of
-// the gateway's, so that both run the same tests.
+// the gateway's, so that both run the same tests. With `--gateway BINARY` one is started, hostile
+// callbacks are sent to it, and nothing is put in place of its answers.
 
 import { launch } from "./browser.mjs";
 import { Gateway, OPERATOR, VIEWER } from "./mock/handler.mjs";
@@ -11,12 +12,15 @@ import act from "./cases/act.mjs";
 import hostile from "./cases/hostile.mjs";
 import look from "./cases/look.mjs";
 import real from "./cases/real.mjs";
+import site, { prepare } from "./cases/site.mjs";
+import { startSite } from "./site.mjs";
 
 const argument = (name) => {
   const at = process.argv.indexOf(`--${name}`);
   return at < 0 ? null : process.argv[at + 1];
 };
-const url = argument("url")?.replace(/\/$/, "");
+const own = argument("gateway") && (await startSite(argument("gateway")));
+const url = own?.url ?? argument("url")?.replace(/\/$/, "");
 const only = argument("only");
 const shots = argument("shots");
 
@@ -39,8 +43,8 @@ function instead(gateway) {
 const gateway = new Gateway();
 const server = url ? { url, close() {} } : await serve(gateway);
 const setting = { base: server.url, gateway, attach: url ? instead(gateway) : async () => {}, token: OPERATOR, viewer: VIEWER, streams: !url, shots };
-const groups = [
-  real({ base: server.url, token: argument("token") ?? OPERATOR, viewer: argument("viewer") ?? (url ? null : VIEWER) }),
+const groups = own ? [site(own, await prepare(own)), real({ base: url, token: own.operator, viewer: own.viewer, shots })] : [
+  real({ base: server.url, token: argument("token") ?? OPERATOR, viewer: argument("viewer") ?? (url ? null : VIEWER), shots: url ? shots : null }),
   look(setting),
   act(setting),
   access(setting),
@@ -69,5 +73,6 @@ for (const [name, run] of groups.flatMap((group) => Object.entries(group))) {
 }
 await browser.close();
 server.close();
+await own?.stop();
 console.log(`page: ${passed} passed, ${failed.length} failed`);
 process.exit(failed.length > 0 || passed === 0 ? 1 : 0);

@@ -2,6 +2,7 @@
 # Tests of the admin page in a real browser.
 #   run.sh                      against the mock gateway
 #   run.sh URL TOKEN [VIEWER]   against a running gateway, with an operator's and a viewer's token
+#   run.sh --gateway BINARY     against a gateway that it starts and sends hostile callbacks to
 # Further words after these are passed on (--only WORDS, --shots DIR). Installs what it needs. Where no
 # browser can be had it says NOT AVAILABLE and ends well, unless CALLSEAL_PAGE=required.
 set -euo pipefail

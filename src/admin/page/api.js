@@ -45,7 +45,33 @@ export function query(params) {
   return text ? `?${text}` : "";
 }
 
-async function ask(method, path, { body, params, signal } = {}) {
+// A long row of questions may be too quick for the gateway, which says when to go on.
+const PATIENCE = 3;
+
+const pause = (seconds, signal) =>
+  new Promise((resolve, reject) => {
+    const stop = () => reject(new DOMException("", "AbortError"));
+    if (signal?.aborted) stop();
+    signal?.addEventListener("abort", stop, { once: true });
+    setTimeout(() => {
+      signal?.removeEventListener("abort", stop);
+      resolve();
+    }, seconds * 1000);
+  });
+
+async function ask(method, path, options = {}) {
+  for (let turn = 1; ; turn += 1) {
+    try {
+      return await once(method, path, options);
+    } catch (error) {
+      const again = method === "GET" && error.status === 429 && error.wait !== null && error.wait <= 5 && turn < PATIENCE;
+      if (!again) throw error;
+      await pause(error.wait, options.signal);
+    }
+  }
+}
+
+async function once(method, path, { body, params, signal } = {}) {
   const headers = { accept: "application/json" };
   if (body !== undefined) headers["content-type"] = "application/json";
   if (method !== "GET" && session?.csrf) headers["x-callseal-csrf"] = session.csrf;

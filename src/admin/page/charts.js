@@ -43,7 +43,7 @@ function path(points, x, y) {
     }
     d += `${pen ? "L" : "M"}${x(at).toFixed(1)} ${y(v).toFixed(1)}`;
     // A point between two gaps is a dot.
-    if (!pen && (at + 1 >= points.length || points[at + 1] === null)) d += "h0.1";
+    if (!pen && (at + 1 >= points.length || points[at + 1] === null)) d += "m-2 0h4";
     pen = true;
   });
   return d;
@@ -169,7 +169,11 @@ export function chart({ title, series, from, step, unit, whole = false }) {
 export function statCharts(stats, options = {}) {
   const from = Date.parse(stats.from);
   const step = stats.step_seconds * 1000;
-  const perMinute = (name) => (stats.series[name] ?? []).map((v) => (v === null ? null : (v * 60) / stats.step_seconds));
+  // The last step is under way: its count is not yet one of a whole step, and would look like a fall.
+  const perMinute = (name) => {
+    const all = (stats.series[name] ?? []).map((v) => (v === null ? null : (v * 60) / stats.step_seconds));
+    return (all.at(-2) ?? null) === null ? all : [...all.slice(0, -1), null];
+  };
   const count = (name, tone, dash, fill) => ({ label: t(`series.${name}`), values: perMinute(name), tone, dash, fill });
   const gauge = (name, tone, dash, fill) => ({ label: t(`series.${name}`), values: stats.series[name] ?? [], how: "last", tone, dash, fill });
   const time = (name, label, tone, dash) => ({ label, values: stats.series[name] ?? [], how: "max", tone, dash });

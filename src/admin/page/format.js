@@ -32,7 +32,8 @@ export function millis(ms) {
   if (ms === null || ms === undefined) return "–";
   if (ms >= 10000) return duration(ms / 1000);
   if (ms >= 1000) return t("unit.s", { v: number(Math.round(ms / 10) / 100) });
-  return t("unit.ms", { v: number(ms < 10 ? Math.round(ms * 10) / 10 : Math.round(ms)) });
+  const digits = ms < 1 ? 100 : ms < 10 ? 10 : 1;
+  return t("unit.ms", { v: number(Math.round(ms * digits) / digits) });
 }
 
 /** Two of them, with one unit where that is enough. */
@@ -140,8 +141,9 @@ export function tick() {
   }
 }
 
-/** An amount with its currency, as the provider wrote it. */
+/** An amount with its currency; where its digits are not certain, as the provider wrote it. */
 export function amount(payment) {
   if (!payment || payment.amount === null || payment.amount === undefined) return "";
-  return payment.currency ? `${payment.amount} ${payment.currency}` : payment.amount;
+  const text = payment.currency ? `${payment.amount} ${payment.currency}` : payment.amount;
+  return payment.unit === "minor" ? t("amount.minor", { amount: text }) : text;
 }

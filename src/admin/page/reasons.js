@@ -4,6 +4,27 @@ import { language } from "/i18n.js";
 
 /** code: [English, Chinese]. */
 const MEANING = {
+  // Malformed: HTTP that could be read in two ways.
+  both_lengths: ["Transfer-Encoding beside Content-Length", "同时带有 Transfer-Encoding 与 Content-Length"],
+  content_length_repeated: ["more than one Content-Length", "Content-Length 重复"],
+  content_length_malformed: ["the Content-Length is not a number", "Content-Length 不是数字"],
+  transfer_encoding: ["a Transfer-Encoding other than chunked", "Transfer-Encoding 不是 chunked"],
+  bare_line_feed: ["a header line without CR", "请求头行缺少 CR"],
+  folded_line: ["a folded header line", "请求头折行"],
+  after_chunked: ["a request behind a chunked one", "分块请求之后又有请求"],
+  host_missing: ["no Host", "缺少 Host"],
+  host_repeated: ["more than one Host", "Host 重复"],
+  host_differs: [":authority and Host differ", ":authority 与 Host 不一致"],
+  target_form: ["the target is not a path", "请求目标不是路径"],
+  target_characters: ["characters that proxies treat differently", "含有各代理处理不一的字符"],
+  target_too_long: ["path and query are too long", "路径与查询过长"],
+  underscore_twin: ["a header name that some servers read as one of ours", "带下划线的请求头可能被误认"],
+  too_many_headers: ["too many header fields", "请求头过多"],
+  headers_too_large: ["the header fields are too large", "请求头过大"],
+  content_encoding: ["a compressed body", "正文经过压缩"],
+  upgrade: ["asks for another protocol", "请求升级协议"],
+  fragment: ["a # in the target", "请求目标含有 #"],
+  unreadable: ["not HTTP", "不是 HTTP"],
   // Refused by a guard.
   not_found: ["no source has this path", "没有来源使用此路径"],
   method_not_allowed: ["the provider does not use this method", "服务商不使用此方法"],
@@ -40,6 +61,8 @@ const MEANING = {
   field_missing: ["a signed field is missing", "缺少签名字段"],
   field_malformed: ["a field is not as it should be", "字段格式不正确"],
   body_malformed: ["the body cannot be read", "正文无法解析"],
+  conflict_rejected: ["another event has its key", "键已被另一事件占用，已拒绝"],
+  conflict_dropped: ["another event has its key; not stored", "键已被另一事件占用，未存储"],
   // Unheard and overloaded.
   connection_ended: ["the sender had gone before the answer", "应答前发送方已断开"],
   disk_low: ["too little disk space", "磁盘空间不足"],
@@ -61,12 +84,23 @@ const MEANING = {
   status_4xx: ["the application refused (4xx)", "应用拒绝（4xx）"],
   status_5xx: ["the application failed (5xx)", "应用出错（5xx）"],
   status_other: ["another status than 2xx", "非 2xx 状态"],
+  gave_up: ["tried for as long as the rule says, in vain", "按规则重试到期，均未成功"],
   missing: ["no longer in the store", "存储中已不存在"],
   unsendable: ["cannot be put into a request", "无法组成请求"],
 };
 
+const STRANGER = "陌生人的请求无需处理；若服务商前有改写请求的代理，请让其原样转发。";
+
 /** In Chinese only: the gateway itself says it in English. code: [likely cause, what to do]. */
 const CHINESE = {
+  target_characters: ["路径或查询含有各代理处理不一的字符。", STRANGER],
+  unreadable: ["扫描，或在 TLS 端口上发送了明文。", "无需处理；若是负载均衡的探测，请改为 TLS 探测。"],
+  host_missing: ["扫描，或手工的健康检查。", STRANGER],
+  target_form: ["有人在寻找开放代理。", "无需处理。"],
+  content_encoding: ["正文经过压缩，无法得知签名时的字节。", "在发送方或网关前的代理处关闭请求压缩。"],
+  method_not_allowed: ["浏览器或扫描器；服务商不使用此方法。", "一般无需处理。"],
+  rate_total: ["服务商突发，或洪水攻击。", "确属服务商时，提高 guard.rate.total；被拒的会重发。"],
+  no_room: ["在途正文合计超过 limits.bytes_in_flight。", "提高 limits.bytes_in_flight；被拒的会重发。"],
   not_found: ["有人在扫描，或服务商处登记的地址不对。", "核对服务商后台登记的回调地址与规则文件中的 path。"],
   address_not_allowed: ["服务商更换了地址，或前面的代理没有列为可信。", "核对 guard.allow 与 trusted_proxies；先用 mode = \"log\" 观察。"],
   rate_per_address: ["单个地址发送过快，可能是攻击或压力测试。", "确属服务商时，提高 guard.rate.per_ip。"],

@@ -443,6 +443,10 @@ fn invite(gateway: &Gateway, app: SocketAddr) {
         gateway.admin()
     ));
     output::line(format_args!(
+        "  page    http://{}/ (token in {token})",
+        gateway.admin()
+    ));
+    output::line(format_args!(
         "  try     curl -H \"Authorization: Bearer $(cat {token})\" http://{}/v1/events",
         gateway.admin()
     ));

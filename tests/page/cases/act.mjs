@@ -157,6 +157,32 @@ export default ({ base, gateway, attach, token, streams }) => {
       await page.locator(".job .badge", { hasText: "Stopped" }).waitFor();
     }),
 
+    "dead letters: the list of a group is of its reason exactly": visit("list", "#/dead", async (page) => {
+      const rows = gateway.world.events.filter((e) => e.state === "dead");
+      // A part of the text would find this one, too.
+      rows[1].reason = `${rows[0].reason}_of_another_kind`;
+      await page.reload();
+      await settled(page);
+      const wanted = rows.filter((e) => e.reason === rows[0].reason && e.source === rows[0].source && e.destination === rows[0].destination);
+      const group = page.locator("main table tbody tr").filter({ has: page.locator(".mono", { hasText: new RegExp(`^${rows[0].reason}$`) }) }).filter({ hasText: `${rows[0].source} → ${rows[0].destination}` });
+      await group.getByRole("link", { name: "List" }).click();
+      await page.waitForFunction((code) => location.hash.includes(`reason=${code}`), rows[0].reason);
+      await settled(page);
+      same(await page.locator("table.events tbody tr").evaluateAll((all) => all.map((row) => row.dataset.id)), wanted.map((e) => e.id), "rows");
+    }),
+
+    "too many requests: it waits as told, and asks again": visit("patience", "#/events", async (page) => {
+      let turned = 0;
+      await page.route("**/v1/audit*", (route) => {
+        turned += 1;
+        return turned > 1 ? route.fallback() : route.fulfill({ status: 429, contentType: "application/problem+json", headers: { "retry-after": "1" }, body: '{"code":"too_many_requests"}' });
+      });
+      await page.evaluate(() => { location.hash = "#/audit"; });
+      await page.locator("table tbody tr").first().waitFor();
+      same(await page.locator(".trouble").count(), 0, "troubles");
+      same(turned, 2, "requests");
+    }),
+
     "pause with a reason, and resume": visit("pause", "#/sources/wechat", async (page) => {
       await page.getByRole("button", { name: "Pause…" }).click();
       const box = page.locator("dialog[open]");

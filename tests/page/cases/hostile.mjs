@@ -6,12 +6,12 @@ import { open, settled, signIn } from "../browser.mjs";
 import { overview } from "../mock/data.mjs";
 import { Hostile } from "../mock/hostile.mjs";
 
-const CORPUS = readFileSync(new URL("../xss.txt", import.meta.url), "utf8").trim().split("\n").map((line) => JSON.parse(line));
+export const CORPUS = readFileSync(new URL("../xss.txt", import.meta.url), "utf8").trim().split("\n").map((line) => JSON.parse(line));
 
 const ok = (json) => ({ status: 200, type: "application/json", json });
 
 /** What a browser would have made of the strings, had they been markup. */
-function injected() {
+export function injected() {
   const known = new Set("html head meta title link script body noscript header nav main section div p span a b bdi button ul ol li dl dt dd h1 h2 h3 h4 table caption thead tbody tr th td details summary pre code label input select option textarea form figure figcaption svg path text small time dialog progress kbd wbr".split(" "));
   const found = [];
   if (window.__xss) found.push("it ran");
@@ -30,7 +30,7 @@ function injected() {
 }
 
 /** Those of the strings that stand nowhere as text. */
-async function lost(page, strings) {
+export async function lost(page, strings) {
   return page.evaluate(async (wanted) => {
     const { flat } = await import("/dom.js");
     const plain = (text) => text.replace(/\s+/g, " ");

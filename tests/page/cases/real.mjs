@@ -1,5 +1,7 @@
 // A gateway as it is: what it serves, and one walk through all views with whatever it holds.
 
+import { join } from "node:path";
+
 import { open, settled, signIn } from "../browser.mjs";
 
 const CSP = {
@@ -15,7 +17,38 @@ const CSP = {
 };
 const VIEWS = ["overview", "events", "dead", "refusals", "sources", "audit", "rules"];
 
-export default ({ base, token, viewer }) => ({
+const MODES = [["light", "en-GB", 1600], ["dark", "en-GB", 1600], ["light", "zh-CN", 1600], ["dark", "zh-CN", 1600], ["light", "en-GB", 360], ["dark", "zh-CN", 360]];
+
+/** Every view in sizes, themes and languages, for somebody to look at. */
+const pictures = ({ base, token, shots }) => ({
+  "as it is: pictures": async (browser) => {
+    for (const [colorScheme, locale, width] of MODES) {
+      const { page, context } = await open(browser, base, { colorScheme, locale, viewport: { width, height: 900 } });
+      await signIn(page, base, token);
+      const take = async (name) => {
+        await settled(page);
+        await page.waitForTimeout(150);
+        const high = await page.evaluate(() => document.documentElement.scrollHeight);
+        await page.screenshot({ path: join(shots, `real-${name}-${width}-${colorScheme}-${locale.slice(0, 2)}.png`), fullPage: true, clip: { x: 0, y: 0, width, height: Math.min(high, 1900) } });
+      };
+      for (const view of VIEWS) {
+        await page.goto(`${base}/#/${view}`);
+        await take(view);
+      }
+      for (const view of ["events", "sources"]) {
+        await page.goto(`${base}/#/${view}`);
+        await settled(page);
+        const href = await page.locator("main [data-row][href]").first().getAttribute("href");
+        await page.goto(base + "/" + href);
+        await take(`${view}-one`);
+      }
+      await context.close();
+    }
+  },
+});
+
+export default ({ base, token, viewer, shots }) => ({
+  ...(shots ? pictures({ base, token, shots }) : {}),
   "as it is: the page's headers and files": async (browser) => {
     const { context } = await open(browser, base);
     const page = await context.request.get(`${base}/`);

@@ -103,7 +103,7 @@ export class Gateway {
     const text = (query.get("text") ?? "").toLowerCase();
     return events.filter((e) =>
       ["source", "destination", "provider", "state", "type", "key"].every((name) => !query.get(name) || e[name] === query.get(name)) &&
-      (!query.get("error") || e.reason === query.get("error")) &&
+      ["error", "reason"].every((name) => !query.get(name) || e.reason === query.get(name)) &&
       (!query.get("order") || e.payment?.order === query.get("order")) &&
       (!query.get("from") || e.received_at >= query.get("from")) &&
       (!query.get("to") || e.received_at < query.get("to")) &&

@@ -8,7 +8,10 @@ import { number, t, word } from "/i18n.js";
 import { lane, toEvent } from "/rows.js";
 import { badge, empty, load, more, table, trouble } from "/widgets.js";
 
-const outcome = (text) => (["done", "running", "stopped"].includes(text) ? badge(text, word("job", text)) : text && badge("failed", word("job", text)));
+const outcome = (text) => {
+  if (text === "begun") return badge("running", t("job.begun"));
+  return ["done", "running", "stopped"].includes(text) ? badge(text, word("job", text)) : text && badge("failed", word("job", text));
+};
 
 const columns = () => [
   { label: t("col.time"), class: "c-time", cell: (a) => when(a.at) },

@@ -50,7 +50,7 @@ export async function dead({ root, params, signal, keep, onLeave }) {
   };
   const rowsOf = (group) => {
     const { error, ...rest } = own(group);
-    return `#/events${query({ ...rest, state: "dead", text: error ?? rest.text })}`;
+    return `#/events${query({ ...rest, state: "dead", reason: error })}`;
   };
   const columns = () => [
     by === "reason" && { label: t("col.reason"), class: "c-type", cell: (g) => reason(g.reason) },

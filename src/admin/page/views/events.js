@@ -8,7 +8,7 @@ import { live } from "/live.js";
 import { columns } from "/rows.js";
 import { button, empty, loading, more, table, tableRow, trouble } from "/widgets.js";
 
-export const NAMES = ["text", "state", "source", "destination", "type", "order", "key", "provider", "from", "to"];
+export const NAMES = ["text", "state", "source", "destination", "type", "order", "key", "provider", "reason", "from", "to"];
 const STATES = ["owed", "delivered", "dead", "discarded", "filtered", "superseded"];
 
 export const specs = (sources) => [
@@ -20,13 +20,14 @@ export const specs = (sources) => [
   { name: "order", kind: "text" },
   { name: "key", kind: "text" },
   { name: "provider", kind: "text" },
+  { name: "reason", kind: "text" },
   { name: "from", kind: "time" },
   { name: "to", kind: "time" },
 ];
 
 /** What the gateway would say of a row that has just come; the same rules as its own filters. */
 function fits(row, filters) {
-  for (const name of ["source", "destination", "provider", "type", "key", "state"]) {
+  for (const name of ["source", "destination", "provider", "type", "key", "state", "reason"]) {
     if (filters[name] && row[name] !== filters[name]) return false;
   }
   if (filters.order && row.payment?.order !== filters.order) return false;

@@ -10,7 +10,7 @@ import { cause, meaning, mend } from "/reasons.js";
 import { badge, button, command, empty, load, loading, more, table, trouble } from "/widgets.js";
 
 const NAMES = ["source", "stage", "reason", "from", "to"];
-const STAGES = ["refused", "rejected", "malformed", "overloaded", "unheard"];
+const STAGES = ["refused", "rejected", "malformed", "overloaded", "unheard", "conflict_dropped"];
 
 /** The gateway's words are English; our own of the same code come first in another language. */
 function words(own, given) {
@@ -36,12 +36,13 @@ function group(g, choose) {
   );
 }
 
+// Of a malformed request nothing is repeated, so that it has no method and no path.
 const columns = () => [
   { label: t("col.time"), class: "c-time", cell: (r) => when(r.at) },
   { label: t("col.stage"), class: "c-state", cell: (r) => badge(r.stage, t(`stage.${STAGES.includes(r.stage) ? r.stage : "refused"}`)) },
   { label: t("col.reason"), class: "c-type", cell: (r) => h("span", { class: "reason" }, mono(r.reason), r.detail && h("small", {}, value(r.detail))) },
   { label: t("col.source"), cell: (r) => r.source && value(r.source) },
-  { label: t("col.request"), class: "c-path", cell: (r) => [mono(r.method), " ", mono(r.path)] },
+  { label: t("col.request"), class: "c-path", cell: (r) => r.path !== "" && [mono(r.method), " ", mono(r.path)] },
   { label: t("col.peer"), cell: (r) => mono(r.peer) },
 ];
 
