@@ -1,12 +1,13 @@
 //! `/v1/stream`: what happens, as it happens (server-sent events). Pipeline and relay tell small
 //! messages, and only while somebody watches; one task makes the text of each, and every stream
 //! picks what it was asked for. Nobody waits for a reader: what a slow one misses is counted to it.
+//! Whoever is no longer let in hears nothing more.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State as Extract;
+use axum::extract::{Extension, State as Extract};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, interval, timeout};
 
 use crate::admin::State;
+use crate::admin::auth::Pass;
 use crate::admin::events::EventJson;
 use crate::admin::overview::Moment;
 use crate::admin::parameter::{self, Asked};
@@ -32,6 +34,9 @@ const STREAMS: usize = 32;
 const WAITING: usize = 256;
 /// A comment, so that whoever is between keeps the connection.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
+/// A token that was taken away and a session that ended close their streams within this, also where
+/// nothing happens.
+const ASK_EVERY: Duration = Duration::from_secs(5);
 const MOMENT_EVERY: Duration = Duration::from_secs(2);
 /// Events that are looked up in a second: each costs a read of the journal.
 const LOOKED_UP: u32 = 500;
@@ -274,6 +279,7 @@ impl Picked {
 
 pub async fn stream(
     Extract(state): Extract<State>,
+    Extension(pass): Extension<Pass>,
     asked: Asked<StreamQuery>,
 ) -> Result<Response, Problem> {
     let picked = Picked::of(parameter::query(asked)?)?;
@@ -284,7 +290,8 @@ pub async fn stream(
     let heard = state.stream.sender.subscribe();
     tokio::spawn(async move {
         let _watching = watching;
-        feed(&mut sender, heard, &picked, &Moment::of(&state)).await;
+        let holds = || state.door.holds(&pass, state.shared.clock.now());
+        feed(&mut sender, heard, &picked, &Moment::of(&state), holds).await;
     });
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
@@ -299,12 +306,13 @@ fn too_many() -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", detail)
 }
 
-/// Until the reader goes.
+/// Until the reader goes, or is no longer let in.
 async fn feed(
     sender: &mut Sender<Bytes, Infallible>,
     mut heard: broadcast::Receiver<Message>,
     picked: &Picked,
     moment: &Moment,
+    holds: impl Fn() -> bool,
 ) {
     // At once: so the reader knows that it is heard, and what stands.
     let first = message("stats", None, None, moment).filter(|m| picked.wants(m));
@@ -312,20 +320,27 @@ async fn feed(
     if sender.send_data(first).await.is_err() {
         return;
     }
+    let mut said = Instant::now();
     loop {
-        let frame = match timeout(COMMENT_EVERY, heard.recv()).await {
-            Err(_) => Bytes::from_static(b": \n\n"),
-            Ok(Ok(message)) if picked.wants(&message) => frame(&message),
-            Ok(Ok(_)) => continue,
-            Ok(Err(RecvError::Lagged(count))) => match missed(count) {
-                Some(message) => frame(&message),
-                None => continue,
-            },
+        let next = timeout(ASK_EVERY, heard.recv()).await;
+        if !holds() {
+            return;
+        }
+        let wanted = match next {
+            Ok(Ok(message)) => Some(message).filter(|message| picked.wants(message)),
+            Ok(Err(RecvError::Lagged(count))) => missed(count),
             Ok(Err(RecvError::Closed)) => return,
+            Err(_) => None,
+        };
+        let frame = match wanted {
+            Some(message) => frame(&message),
+            None if said.elapsed() >= COMMENT_EVERY => Bytes::from_static(b": \n\n"),
+            None => continue,
         };
         if sender.send_data(frame).await.is_err() {
             return;
         }
+        said = Instant::now();
     }
 }
 
@@ -343,7 +358,17 @@ fn frame(message: &Message) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
+
     use http_body_util::BodyExt;
+
+    use crate::admin::auth::Door;
+    use crate::admin::session::IDLE;
+    use crate::admin::token::Tokens;
+    use crate::clock::{Clock, ManualClock, Timestamp};
+    use crate::random::SeededRandom;
+    use crate::secret::SecretRef;
+    use crate::settings::{Settings, TokenRef};
 
     fn of(kind: &'static str, source: Option<&str>, state: Option<&'static str>) -> Message {
         let source = source.map(str::to_owned);
@@ -389,7 +414,7 @@ mod tests {
             kinds: vec!["attempt"],
         };
         let moment = Moment::none();
-        tokio::spawn(async move { feed(&mut sender, heard, &picked, &moment).await });
+        tokio::spawn(async move { feed(&mut sender, heard, &picked, &moment, || true).await });
         let mut next = async || {
             let frame = body.frame().await.unwrap().unwrap();
             String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap()
@@ -397,5 +422,86 @@ mod tests {
         assert_eq!(next().await, ": hello\n\n");
         assert_eq!(next().await, "event: lagged\ndata: {\"missed\":10}\n\n");
         assert_eq!(next().await, "event: attempt\ndata: {\"missed\":1}\n\n");
+    }
+
+    const NOW: Timestamp = Timestamp::from_secs(1_790_000_000);
+
+    /// A door with the tokens of these digits.
+    fn tokens(directory: &tempfile::TempDir, digit: &str) -> Tokens {
+        let file = directory.path().join("token");
+        std::fs::write(&file, digit.repeat(16)).unwrap();
+        let mut admin = Settings::default().admin;
+        admin.operator.push(TokenRef {
+            from: SecretRef::File(file),
+            name: None,
+        });
+        Tokens::load(&admin, directory.path(), &SeededRandom::new(1)).unwrap()
+    }
+
+    /// What a stream of `attempt` says, from its first comment on.
+    fn watched(
+        stream: &Stream,
+        holds: impl Fn() -> bool + Send + 'static,
+    ) -> Channel<Bytes, Infallible> {
+        let heard = stream.sender.subscribe();
+        let (mut sender, body) = Channel::new(4);
+        let picked = Picked {
+            source: None,
+            state: None,
+            kinds: vec!["attempt"],
+        };
+        tokio::spawn(async move {
+            feed(&mut sender, heard, &picked, &Moment::none(), holds).await;
+        });
+        body
+    }
+
+    async fn said(body: &mut Channel<Bytes, Infallible>) -> Option<Bytes> {
+        body.frame().await.map(|f| f.unwrap().into_data().unwrap())
+    }
+
+    /// By the token itself and by a session that it opened: neither outlives it, nor a session itself.
+    #[tokio::test(start_paused = true)]
+    async fn who_is_no_longer_let_in_hears_nothing_more() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = Settings::default();
+        let (clock, stream) = (ManualClock::at(NOW), Stream::default());
+        let random = Arc::new(SeededRandom::new(7));
+        let (admin, first) = (&settings.admin, tokens(&directory, "1"));
+        let holder = first.caller("1".repeat(16).as_bytes()).unwrap();
+        let door = Door::new(admin, &admin.address, first, None, random.clone());
+        let door = Arc::new(door);
+        let opened = || {
+            let (id, found) = door.sessions.open(holder.clone(), clock.now(), &*random);
+            (Pass::of_session(&id, &found), id)
+        };
+        let watched = |pass: Pass| {
+            let (door, clock) = (door.clone(), clock.clone());
+            watched(&stream, move || door.holds(&pass, clock.now()))
+        };
+        let ((idle, _), (closed, id)) = (opened(), opened());
+        let mut by_token = watched(Pass::of_token(holder.clone()));
+        let (mut idle, mut closed) = (watched(idle), watched(closed));
+        for body in [&mut by_token, &mut idle, &mut closed] {
+            assert_eq!(said(body).await.unwrap(), ": hello\n\n");
+        }
+        door.sessions.close(&id);
+        send(&stream.sender, Some(of("attempt", None, None)));
+        assert_eq!(said(&mut closed).await, None, "its session was ended");
+        assert!(said(&mut by_token).await.unwrap().starts_with(b"event: "));
+        assert!(said(&mut idle).await.unwrap().starts_with(b"event: "));
+        // Nothing happens: it ends all the same, and soon.
+        clock.advance(IDLE);
+        let began = Instant::now();
+        assert_eq!(said(&mut idle).await, None, "its session idled");
+        assert!(began.elapsed() <= ASK_EVERY);
+        assert_eq!(said(&mut by_token).await.unwrap(), ": \n\n");
+
+        let mut by_session = watched(opened().0);
+        assert_eq!(said(&mut by_session).await.unwrap(), ": hello\n\n");
+        door.replace_tokens(tokens(&directory, "2"));
+        send(&stream.sender, Some(of("attempt", None, None)));
+        assert_eq!(said(&mut by_token).await, None, "the token was exchanged");
+        assert_eq!(said(&mut by_session).await, None, "and with it its session");
     }
 }
