@@ -226,7 +226,10 @@ fn the_ways_to_run_it_fit_the_binary() {
     let container = read("certs/container.toml");
     let public = settings.listen.address.port().to_string();
     assert_eq!(
-        (public.as_str(), settings.admin.address.socket().unwrap().port()),
+        (
+            public.as_str(),
+            settings.admin.address.socket().unwrap().port()
+        ),
         ("8443", 8444)
     );
     for said in ["USER 65532:65532", "EXPOSE 8443", "VOLUME [\"/data\"]"] {
@@ -320,7 +323,14 @@ fn the_settings_in_the_manifest_are_taken() {
     std::fs::write(site.path("tls/tls.crt"), certified.cert.pem()).unwrap();
     let key = certified.signing_key.serialize_pem();
     std::fs::write(site.path("tls/tls.key"), key).unwrap();
-    let keys = ["[admin]", "address =", "tls =", "hosts =", "operator =", "viewer ="];
+    let keys = [
+        "[admin]",
+        "address =",
+        "tls =",
+        "hosts =",
+        "operator =",
+        "viewer =",
+    ];
     let taken_in = settings.lines().map(|line| match line.strip_prefix("# ") {
         Some(said) if keys.iter().any(|key| said.starts_with(key)) => said,
         Some(_) | None => line,

@@ -162,7 +162,10 @@ fn who_signs_in_stands_in_the_audit() {
     let gateway = site.start();
     let json = ("Content-Type", "application/json");
     let wrong = "{\"token\":\"wrong-token-0000001\"}";
-    assert_eq!(ask(&gateway, "POST", "/session", &[json], wrong).status, 401);
+    assert_eq!(
+        ask(&gateway, "POST", "/session", &[json], wrong).status,
+        401
+    );
     let (cookie, _) = sign_in(&gateway, OPERATOR);
     let audit = || -> Vec<(String, String, String)> {
         let cookie = [("Cookie", cookie.as_str())];
