@@ -121,7 +121,7 @@ fn events_are_listed_shown_and_written_out() {
         .output()
         .unwrap();
     let explained = String::from_utf8_lossy(&explained.stdout).into_owned();
-    assert!(explained.contains("accepted"), "{explained}");
+    assert!(explained.contains("ACCEPTED"), "{explained}");
     let audit = text(&site, &gateway, &["audit"]);
     assert!(
         audit.contains("read_body") && audit.contains(&id),
