@@ -49,11 +49,12 @@ include-path = ["/v1/redrive", "/v1/discard"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 409]
 CONFIG
 
+# A stream has no end: tests/it looks at it.
 # Wrong tokens are soon answered with 429, which ignored_auth does not expect: the test of the roles
 # asks every route with none and with a wrong one instead. It keeps a cache where it runs.
 description="$PWD/docs/openapi.json"
 cd "$scratch"
 "$venv/bin/schemathesis" --config-file "$scratch/schemathesis.toml" run "$description" \
-  --url "$url" --header "Authorization: Bearer $token" --checks all --exclude-checks ignored_auth --mode all \
+  --url "$url" --exclude-path /v1/stream --header "Authorization: Bearer $token" --checks all --exclude-checks ignored_auth --mode all \
   --max-time "${CALLSEAL_SECONDS:-120}" --generation-deterministic \
   --rate-limit 90/s --request-timeout 10 --suppress-health-check all --continue-on-failure --no-color

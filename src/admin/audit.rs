@@ -8,6 +8,7 @@ use crate::admin::State;
 use crate::admin::parameter::{self, Asked, limit};
 use crate::admin::problem::Problem;
 use crate::admin::token::Caller;
+use crate::clock::Timestamp;
 use crate::inbox::store::{Deed, DeedKind, Row};
 
 #[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
@@ -83,16 +84,34 @@ pub async fn looked(
     row: &Row,
 ) -> Result<(), Problem> {
     let deed = Deed {
-        at: state.shared.clock.now(),
-        by: caller.label.clone(),
-        kind,
         source: Some(row.source.clone()),
-        destination: None,
         event: Some(row.id),
-        detail: String::new(),
         count: 1,
-        outcome: "done".to_owned(),
+        ..done(caller, kind, state.shared.clock.now())
     };
     state.store.record(deed).await?;
     Ok(())
+}
+
+/// Writes down that somebody signs in.
+pub async fn signed_in(state: &State, caller: &Caller, now: Timestamp) -> Result<(), Problem> {
+    state
+        .store
+        .record(done(caller, DeedKind::SignIn, now))
+        .await?;
+    Ok(())
+}
+
+fn done(caller: &Caller, kind: DeedKind, at: Timestamp) -> Deed {
+    Deed {
+        at,
+        by: caller.label.clone(),
+        kind,
+        source: None,
+        destination: None,
+        event: None,
+        detail: String::new(),
+        count: 0,
+        outcome: "done".to_owned(),
+    }
 }

@@ -97,6 +97,26 @@ pub struct Pass {
     session: Option<Digest>,
 }
 
+impl Pass {
+    /// By a token.
+    pub fn of_token((caller, token): (Caller, Digest)) -> Self {
+        Pass {
+            caller,
+            token,
+            session: None,
+        }
+    }
+
+    /// By the session with this id.
+    pub fn of_session(id: &str, found: &Found) -> Self {
+        Pass {
+            caller: found.caller.clone(),
+            token: found.token,
+            session: Some(digest(id.as_bytes())),
+        }
+    }
+}
+
 /// Rate, name and headers: around everything, paths that there are not included.
 pub async fn guard(Extract(state): Extract<State>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
@@ -232,13 +252,8 @@ fn identify(
     if parts.headers.contains_key(header::AUTHORIZATION) {
         // None at all is as good as a wrong one.
         let offered = bearer(&parts.headers).unwrap_or_default();
-        let (caller, token) = check_token(state, connection, offered)?;
-        let pass = Pass {
-            caller,
-            token,
-            session: None,
-        };
-        return Ok((pass, None));
+        let holder = check_token(state, connection, offered)?;
+        return Ok((Pass::of_token(holder), None));
     }
     let detail = "send `Authorization: Bearer TOKEN`; the start banner names the token file";
     let Some(id) = cookie(&parts.headers, connection.tls) else {
@@ -246,14 +261,7 @@ fn identify(
     };
     // 256 random bits are not guessed, so these need no slower rate than requests have.
     match state.door.sessions.find(id, state.shared.clock.now()) {
-        Some(found) => {
-            let pass = Pass {
-                caller: found.caller.clone(),
-                token: found.token,
-                session: Some(digest(id.as_bytes())),
-            };
-            Ok((pass, Some(found)))
-        }
+        Some(found) => Ok((Pass::of_session(id, &found), Some(found))),
         None => Err(No::Unknown("this session has ended: sign in again")),
     }
 }

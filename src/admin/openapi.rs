@@ -9,7 +9,10 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::admin::auth::Access;
+use crate::admin::history::WINDOWS;
+use crate::admin::parameter::TEXT_MAX;
 use crate::admin::problem::{CODES, Problem};
+use crate::admin::refusals::STAGES;
 use crate::admin::routes::{Content, Route, routes};
 use crate::inbox::store::State;
 
@@ -257,6 +260,11 @@ fn narrow_members(schema: &mut Map<String, Value>, nullable: bool) {
             "cursor" if schema.get("type") == Some(&json!("string")) => {
                 json!({ "pattern": EVENT_ID })
             }
+            "event" => json!({ "pattern": EVENT_ID }),
+            "text" => json!({ "minLength": 1, "maxLength": TEXT_MAX }),
+            "by" => json!({ "enum": ["reason", "source", "type"] }),
+            "stage" => json!({ "enum": STAGES }),
+            "window" => json!({ "enum": WINDOWS.map(|window| window.name) }),
             "token" => json!({ "minLength": 16 }),
             _ => continue,
         };

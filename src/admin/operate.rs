@@ -115,7 +115,8 @@ pub async fn redrive(
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reason {
-    /// Why, for the audit and the row.
+    /// Why, for the audit and the row; at most 500 bytes.
+    #[schemars(length(min = 1), regex(pattern = r"\S"))]
     reason: String,
 }
 

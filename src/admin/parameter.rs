@@ -13,8 +13,8 @@ use crate::message::{DestinationName, EventId, SourceName};
 const PAGE: usize = 50;
 /// Most rows of a page.
 const PAGE_MAX: usize = 500;
-/// Longest text that is looked for.
-const TEXT_MAX: usize = 200;
+/// Longest text that is looked for, in characters.
+pub const TEXT_MAX: usize = 200;
 
 pub type Asked<T> = Result<Query<T>, QueryRejection>;
 pub type Said<T> = Result<Json<T>, JsonRejection>;
@@ -84,9 +84,9 @@ impl Picked<'_> {
     pub fn filter(&self) -> Result<Filter, Problem> {
         if self
             .text
-            .is_some_and(|text| text.is_empty() || text.len() > TEXT_MAX)
+            .is_some_and(|text| text.is_empty() || text.chars().count() > TEXT_MAX)
         {
-            let why = format!("from 1 to {TEXT_MAX} bytes");
+            let why = format!("from 1 to {TEXT_MAX} characters");
             return Err(Problem::bad_parameter("text", why));
         }
         Ok(Filter {

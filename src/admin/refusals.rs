@@ -85,7 +85,7 @@ impl Wanted {
     }
 }
 
-const STAGES: [&str; 6] = [
+pub const STAGES: [&str; 6] = [
     "refused",
     "rejected",
     "malformed",

@@ -126,7 +126,7 @@ fn open() -> Vec<Route> {
         )
         .body::<sign_in::SignIn>()
         .json::<sign_in::SessionJson>(200)
-        .problems(&["unauthorized", "csrf"]),
+        .problems(&["unauthorized", "csrf", "store"]),
         Route::new(
             "GET",
             "/session",

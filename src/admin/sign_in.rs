@@ -1,4 +1,5 @@
-//! `/session`: a token for a cookie, so that the page never has to keep a token.
+//! `/session`: a token for a cookie, so that the page never has to keep a token. Who signed in stands
+//! in the audit.
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -9,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::State;
+use crate::admin::audit;
 use crate::admin::auth::{self, No};
 use crate::admin::connection::Connection;
 use crate::admin::host;
@@ -71,6 +73,8 @@ pub async fn open(Extract(state): Extract<State>, request: Request) -> Result<Re
         read.map_err(|_| Problem::bad_parameter("body", "a JSON object with `token`, a text"))?;
     let holder = auth::check_token(&state, connection, asked.token.as_bytes())?;
     let now = state.shared.clock.now();
+    // First the audit: a session that it does not know of does not begin.
+    audit::signed_in(&state, &holder.0, now).await?;
     let random = state.door.random.as_ref();
     let (id, found) = state.door.sessions.open(holder, now, random);
     tracing::info!(by = %found.caller.label, "the admin port: signed in");

@@ -1,12 +1,13 @@
 //! `/v1/stream`: what happens, as it happens (server-sent events). Pipeline and relay tell small
 //! messages, and only while somebody watches; one task makes the text of each, and every stream
 //! picks what it was asked for. Nobody waits for a reader: what a slow one misses is counted to it.
+//! Whoever is no longer let in hears nothing more.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State as Extract;
+use axum::extract::{Extension, State as Extract};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, interval, timeout};
 
 use crate::admin::State;
+use crate::admin::auth::Pass;
 use crate::admin::events::EventJson;
 use crate::admin::overview::Moment;
 use crate::admin::parameter::{self, Asked};
@@ -32,6 +34,9 @@ const STREAMS: usize = 32;
 const WAITING: usize = 256;
 /// A comment, so that whoever is between keeps the connection.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
+/// A token that was taken away and a session that ended close their streams within this, also where
+/// nothing happens.
+const ASK_EVERY: Duration = Duration::from_secs(5);
 const MOMENT_EVERY: Duration = Duration::from_secs(2);
 /// Events that are looked up in a second: each costs a read of the journal.
 const LOOKED_UP: u32 = 500;
@@ -274,6 +279,7 @@ impl Picked {
 
 pub async fn stream(
     Extract(state): Extract<State>,
+    Extension(pass): Extension<Pass>,
     asked: Asked<StreamQuery>,
 ) -> Result<Response, Problem> {
     let picked = Picked::of(parameter::query(asked)?)?;
@@ -284,7 +290,8 @@ pub async fn stream(
     let heard = state.stream.sender.subscribe();
     tokio::spawn(async move {
         let _watching = watching;
-        feed(&mut sender, heard, &picked, &Moment::of(&state)).await;
+        let holds = || state.door.holds(&pass, state.shared.clock.now());
+        feed(&mut sender, heard, &picked, &Moment::of(&state), holds).await;
     });
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
@@ -299,12 +306,13 @@ fn too_many() -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", detail)
 }
 
-/// Until the reader goes.
+/// Until the reader goes, or is no longer let in.
 async fn feed(
     sender: &mut Sender<Bytes, Infallible>,
     mut heard: broadcast::Receiver<Message>,
     picked: &Picked,
     moment: &Moment,
+    holds: impl Fn() -> bool,
 ) {
     // At once: so the reader knows that it is heard, and what stands.
     let first = message("stats", None, None, moment).filter(|m| picked.wants(m));
@@ -312,20 +320,27 @@ async fn feed(
     if sender.send_data(first).await.is_err() {
         return;
     }
+    let mut said = Instant::now();
     loop {
-        let frame = match timeout(COMMENT_EVERY, heard.recv()).await {
-            Err(_) => Bytes::from_static(b": \n\n"),
-            Ok(Ok(message)) if picked.wants(&message) => frame(&message),
-            Ok(Ok(_)) => continue,
-            Ok(Err(RecvError::Lagged(count))) => match missed(count) {
-                Some(message) => frame(&message),
-                None => continue,
-            },
+        let next = timeout(ASK_EVERY, heard.recv()).await;
+        if !holds() {
+            return;
+        }
+        let wanted = match next {
+            Ok(Ok(message)) => Some(message).filter(|message| picked.wants(message)),
+            Ok(Err(RecvError::Lagged(count))) => missed(count),
             Ok(Err(RecvError::Closed)) => return,
+            Err(_) => None,
+        };
+        let frame = match wanted {
+            Some(message) => frame(&message),
+            None if said.elapsed() >= COMMENT_EVERY => Bytes::from_static(b": \n\n"),
+            None => continue,
         };
         if sender.send_data(frame).await.is_err() {
             return;
         }
+        said = Instant::now();
     }
 }
 
@@ -341,61 +356,4 @@ fn frame(message: &Message) -> Bytes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use http_body_util::BodyExt;
-
-    fn of(kind: &'static str, source: Option<&str>, state: Option<&'static str>) -> Message {
-        let source = source.map(str::to_owned);
-        message(kind, source, state, &Missed { missed: 1 }).unwrap()
-    }
-
-    #[test]
-    fn a_stream_picks_what_it_was_asked_for() {
-        let picked = |query| Picked::of(query).ok();
-        let shop = picked(StreamQuery {
-            source: Some("shop".into()),
-            state: Some("dead".into()),
-            kinds: Some("attempt,state,stats".into()),
-        })
-        .unwrap();
-        assert!(shop.wants(&of("attempt", Some("shop"), Some("dead"))));
-        assert!(!shop.wants(&of("attempt", Some("shop"), Some("owed"))));
-        assert!(!shop.wants(&of("attempt", Some("other"), Some("dead"))));
-        assert!(!shop.wants(&of("accepted", Some("shop"), Some("dead"))));
-        assert!(shop.wants(&of("stats", None, None)));
-        assert!(shop.wants(&of("lagged", None, None)));
-        for wrong in ["", "all", "attempt,"] {
-            let query = StreamQuery {
-                kinds: Some(wrong.into()),
-                ..StreamQuery::default()
-            };
-            assert!(picked(query).is_none(), "{wrong}");
-        }
-    }
-
-    /// Nobody waits for a reader that does not read; it hears how much it missed.
-    #[tokio::test]
-    async fn a_slow_reader_is_told_what_it_missed() {
-        let stream = Stream::default();
-        let heard = stream.sender.subscribe();
-        for _ in 0..WAITING + 10 {
-            send(&stream.sender, Some(of("attempt", None, None)));
-        }
-        let (mut sender, mut body) = Channel::<Bytes, Infallible>::new(1);
-        let picked = Picked {
-            source: None,
-            state: None,
-            kinds: vec!["attempt"],
-        };
-        let moment = Moment::none();
-        tokio::spawn(async move { feed(&mut sender, heard, &picked, &moment).await });
-        let mut next = async || {
-            let frame = body.frame().await.unwrap().unwrap();
-            String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap()
-        };
-        assert_eq!(next().await, ": hello\n\n");
-        assert_eq!(next().await, "event: lagged\ndata: {\"missed\":10}\n\n");
-        assert_eq!(next().await, "event: attempt\ndata: {\"missed\":1}\n\n");
-    }
-}
+mod tests;

@@ -87,6 +87,8 @@ pub fn size(text: &str) -> Result<usize, Complaint> {
         "kib" => 1 << 10,
         "mb" => 1_000_000,
         "mib" => 1 << 20,
+        "gb" => 1_000_000_000,
+        "gib" => 1 << 30,
         _ => return Err(bad()),
     };
     number
@@ -381,6 +383,7 @@ mod tests {
     fn sizes_and_rates() {
         assert_eq!(size("256 KiB"), Ok(262_144));
         assert_eq!(size("4MiB"), Ok(4 << 20));
+        assert_eq!(size("1 GiB"), Ok(1 << 30));
         assert_eq!(size("512"), Ok(512));
         assert!(size("lots").is_err() && size("").is_err() && size("1 TiB").is_err());
         assert!(size("99999999999999999999 MiB").is_err());

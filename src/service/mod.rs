@@ -131,6 +131,9 @@ impl Gateway {
             return Err(faults);
         };
         metrics.certificate_ends("public", identity.not_after);
+        if let Some(material) = &entry.tls {
+            metrics.certificate_ends("admin", material.not_after);
+        }
         let identity = CurrentIdentity::new(identity);
         let tls = tls::server_config(identity.clone(), settings.listen.http2, None)
             .map_err(|e| vec![Fault::Tls(e)])?;

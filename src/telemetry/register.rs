@@ -159,7 +159,7 @@ impl Names {
         );
         self.seconds(
             "certificate_expiry_timestamp",
-            "When the certificate of a port ends",
+            "When the certificate of a port (public, admin) ends",
             &m.certificate_expiry,
         );
         self.plain(

@@ -315,11 +315,36 @@ fn the_settings_in_the_manifest_are_taken() {
     let site = crate::harness::Site::new();
     let settings = block("callseal.toml").replace("/data", &site.data().display().to_string());
     let settings = settings.replace("/etc/callseal/rules", &site.rules().display().to_string());
-    std::fs::write(site.path("callseal.toml"), settings).unwrap();
     std::fs::write(site.rules().join("stripe.toml"), block("stripe.toml")).unwrap();
-    let mut check = site.command(&["check", "--offline"]);
-    check.env("STRIPE_SECRET", "whsec_0123456789abcdef");
-    check.env("CALLSEAL_ADMIN_TOKEN", "0123456789abcdef0123456789abcdef");
-    let (code, out, said) = crate::harness::gateway::output(check);
-    assert_eq!(code, 0, "{out}{said}");
+    // What stands there for whoever wants the admin port in the cluster.
+    let tls = site.path("tls").display().to_string();
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::create_dir(&tls).unwrap();
+    std::fs::write(site.path("tls/tls.crt"), certified.cert.pem()).unwrap();
+    let key = certified.signing_key.serialize_pem();
+    std::fs::write(site.path("tls/tls.key"), key).unwrap();
+    let keys = [
+        "[admin]",
+        "address =",
+        "tls =",
+        "hosts =",
+        "operator =",
+        "viewer =",
+    ];
+    let taken_in = settings.lines().map(|line| match line.strip_prefix("# ") {
+        Some(said) if keys.iter().any(|key| said.starts_with(key)) => said,
+        Some(_) | None => line,
+    });
+    let taken_in = taken_in.fold(String::new(), |all, line| all + line + "\n");
+    let with_admin = taken_in.replace("/etc/callseal/tls", &tls);
+    assert!(with_admin.contains("\naddress = \"0.0.0.0:8444\"\n"));
+    for settings in [settings, with_admin] {
+        std::fs::write(site.path("callseal.toml"), settings).unwrap();
+        let mut check = site.command(&["check", "--offline"]);
+        check.env("STRIPE_SECRET", "whsec_0123456789abcdef");
+        check.env("CALLSEAL_OPERATOR", "0123456789abcdef0123456789abcdef");
+        check.env("CALLSEAL_VIEWER", "fedcba9876543210fedcba9876543210");
+        let (code, out, said) = crate::harness::gateway::output(check);
+        assert_eq!(code, 0, "{out}{said}");
+    }
 }

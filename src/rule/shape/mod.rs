@@ -220,7 +220,7 @@ impl Form {
         match self {
             Form::Free | Form::Template => None,
             Form::Duration | Form::Pause => Some("^ *[0-9]"),
-            Form::Size => Some("^[0-9]+ *([bB]|[kKmM][iI]?[bB])?$"),
+            Form::Size => Some("^[0-9]+ *([bB]|[kKmMgG][iI]?[bB])?$"),
             Form::Rate => Some("^ *[0-9]+ */ *[0-9a-z]"),
             Form::Network => Some("^[0-9a-fA-F.:]+(/[0-9]{1,3})?$"),
             Form::Allowed => Some("^(provider|[0-9a-fA-F.:]+(/[0-9]{1,3})?)$"),

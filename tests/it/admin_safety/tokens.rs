@@ -1,8 +1,11 @@
 //! Tokens, roles, sessions and names.
 
+use std::net::TcpStream;
+use std::time::Duration;
+
 use callseal::admin::auth::Access;
 
-use super::{Fields, OPERATOR, VIEWER, ask, bearer, code, plain, sign_in, site};
+use super::{Fields, OPERATOR, VIEWER, ask, bearer, bytes, code, plain, sign_in, site};
 use crate::harness::eventually;
 
 /// Every route with everyone: what the table says is what happens.
@@ -150,6 +153,66 @@ fn a_session_changes_things_only_from_our_own_page() {
     );
     assert_eq!(ask(&gateway, "GET", "/session", &[cookie], "").status, 401);
     gateway.keeps_secret(&[OPERATOR, &cookie.1[17..], &csrf]);
+}
+
+/// Every sign-in stands in the audit by the time it is answered, and only those that succeeded.
+#[test]
+fn who_signs_in_stands_in_the_audit() {
+    let site = plain();
+    let gateway = site.start();
+    let json = ("Content-Type", "application/json");
+    let wrong = "{\"token\":\"wrong-token-0000001\"}";
+    assert_eq!(
+        ask(&gateway, "POST", "/session", &[json], wrong).status,
+        401
+    );
+    let (cookie, _) = sign_in(&gateway, OPERATOR);
+    let audit = || -> Vec<(String, String, String)> {
+        let cookie = [("Cookie", cookie.as_str())];
+        let answer = ask(&gateway, "GET", "/v1/audit", &cookie, "");
+        let audit: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        let entries = audit["audit"].as_array().unwrap().iter();
+        let said = |entry: &serde_json::Value, key: &str| entry[key].as_str().unwrap().to_owned();
+        entries
+            .map(|e| (said(e, "what"), said(e, "by"), said(e, "outcome")))
+            .collect()
+    };
+    let entry = |by: &str| ("sign_in".to_owned(), by.to_owned(), "done".to_owned());
+    assert_eq!(audit(), [entry("alice")]);
+    sign_in(&gateway, VIEWER);
+    assert_eq!(audit(), [entry("viewer[0]"), entry("alice")]);
+}
+
+/// The page's stream says nothing more to whoever signed out.
+#[test]
+fn a_stream_ends_with_its_session() {
+    use std::io::{Read, Write};
+    let site = plain();
+    let gateway = site.start();
+    let (cookie, csrf) = sign_in(&gateway, VIEWER);
+    let cookie = ("Cookie", cookie.as_str());
+    let mut stream = TcpStream::connect(gateway.admin).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    stream
+        .write_all(&bytes("GET", "/v1/stream", &[cookie], ""))
+        .unwrap();
+    let mut said = Vec::new();
+    let mut read = || {
+        let mut some = [0; 4096];
+        let count = stream.read(&mut some).unwrap();
+        said.extend_from_slice(&some[..count]);
+        (count, String::from_utf8_lossy(&said).into_owned())
+    };
+    while !read().1.contains("event: stats") {}
+    let ours = [
+        cookie,
+        ("X-Callseal-CSRF", csrf.as_str()),
+        ("Origin", "http://localhost"),
+    ];
+    assert_eq!(ask(&gateway, "DELETE", "/session", &ours, "").status, 204);
+    while read().0 > 0 {}
 }
 
 #[test]

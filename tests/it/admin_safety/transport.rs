@@ -33,7 +33,8 @@ impl Authority {
 
     /// Certificate and key, as PEM.
     fn sign(&self, name: &str) -> (String, String) {
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2099, 1, 1);
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap();
         (cert.pem(), key.serialize_pem())
@@ -129,6 +130,12 @@ fn over_tls_a_certificate_comes_before_the_token() {
         Some("max-age=31536000")
     );
     assert!(ask(&servers.pem, Some(&stranger), "/v1/events").is_err());
+    let metrics = ask(&servers.pem, Some(&known), "/metrics").unwrap();
+    let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
+    let ends = "callseal_certificate_expiry_timestamp_seconds{port=\"admin\"} ";
+    let ends = metrics.lines().find_map(|line| line.strip_prefix(ends));
+    // The first of January 2099, from the start on.
+    assert_eq!(ends.unwrap().parse(), Ok(4_070_908_800.0));
     // A certificate alone opens nothing.
     let mut stream = connect(&gateway, &servers.pem, Some(&known)).unwrap();
     assert_eq!(

@@ -1,0 +1,149 @@
+//! What a stream picks, and when it ends.
+
+use super::*;
+use std::sync::Arc;
+
+use http_body_util::BodyExt;
+
+use crate::admin::auth::Door;
+use crate::admin::session::IDLE;
+use crate::admin::token::Tokens;
+use crate::clock::{Clock, ManualClock, Timestamp};
+use crate::random::SeededRandom;
+use crate::secret::SecretRef;
+use crate::settings::{Settings, TokenRef};
+
+fn of(kind: &'static str, source: Option<&str>, state: Option<&'static str>) -> Message {
+    let source = source.map(str::to_owned);
+    message(kind, source, state, &Missed { missed: 1 }).unwrap()
+}
+
+#[test]
+fn a_stream_picks_what_it_was_asked_for() {
+    let picked = |query| Picked::of(query).ok();
+    let shop = picked(StreamQuery {
+        source: Some("shop".into()),
+        state: Some("dead".into()),
+        kinds: Some("attempt,state,stats".into()),
+    })
+    .unwrap();
+    assert!(shop.wants(&of("attempt", Some("shop"), Some("dead"))));
+    assert!(!shop.wants(&of("attempt", Some("shop"), Some("owed"))));
+    assert!(!shop.wants(&of("attempt", Some("other"), Some("dead"))));
+    assert!(!shop.wants(&of("accepted", Some("shop"), Some("dead"))));
+    assert!(shop.wants(&of("stats", None, None)));
+    assert!(shop.wants(&of("lagged", None, None)));
+    for wrong in ["", "all", "attempt,"] {
+        let query = StreamQuery {
+            kinds: Some(wrong.into()),
+            ..StreamQuery::default()
+        };
+        assert!(picked(query).is_none(), "{wrong}");
+    }
+}
+
+/// Nobody waits for a reader that does not read; it hears how much it missed.
+#[tokio::test]
+async fn a_slow_reader_is_told_what_it_missed() {
+    let stream = Stream::default();
+    let heard = stream.sender.subscribe();
+    for _ in 0..WAITING + 10 {
+        send(&stream.sender, Some(of("attempt", None, None)));
+    }
+    let (mut sender, mut body) = Channel::<Bytes, Infallible>::new(1);
+    let picked = Picked {
+        source: None,
+        state: None,
+        kinds: vec!["attempt"],
+    };
+    let moment = Moment::none();
+    tokio::spawn(async move { feed(&mut sender, heard, &picked, &moment, || true).await });
+    let mut next = async || {
+        let frame = body.frame().await.unwrap().unwrap();
+        String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap()
+    };
+    assert_eq!(next().await, ": hello\n\n");
+    assert_eq!(next().await, "event: lagged\ndata: {\"missed\":10}\n\n");
+    assert_eq!(next().await, "event: attempt\ndata: {\"missed\":1}\n\n");
+}
+
+const NOW: Timestamp = Timestamp::from_secs(1_790_000_000);
+
+/// A door with the tokens of these digits.
+fn tokens(directory: &tempfile::TempDir, digit: &str) -> Tokens {
+    let file = directory.path().join("token");
+    std::fs::write(&file, digit.repeat(16)).unwrap();
+    let mut admin = Settings::default().admin;
+    admin.operator.push(TokenRef {
+        from: SecretRef::File(file),
+        name: None,
+    });
+    Tokens::load(&admin, directory.path(), &SeededRandom::new(1)).unwrap()
+}
+
+/// What a stream of `attempt` says, from its first comment on.
+fn watched(
+    stream: &Stream,
+    holds: impl Fn() -> bool + Send + 'static,
+) -> Channel<Bytes, Infallible> {
+    let heard = stream.sender.subscribe();
+    let (mut sender, body) = Channel::new(4);
+    let picked = Picked {
+        source: None,
+        state: None,
+        kinds: vec!["attempt"],
+    };
+    tokio::spawn(async move {
+        feed(&mut sender, heard, &picked, &Moment::none(), holds).await;
+    });
+    body
+}
+
+async fn said(body: &mut Channel<Bytes, Infallible>) -> Option<Bytes> {
+    body.frame().await.map(|f| f.unwrap().into_data().unwrap())
+}
+
+/// By the token itself and by a session that it opened: neither outlives it, nor a session itself.
+#[tokio::test(start_paused = true)]
+async fn who_is_no_longer_let_in_hears_nothing_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = Settings::default();
+    let (clock, stream) = (ManualClock::at(NOW), Stream::default());
+    let random = Arc::new(SeededRandom::new(7));
+    let (admin, first) = (&settings.admin, tokens(&directory, "1"));
+    let holder = first.caller("1".repeat(16).as_bytes()).unwrap();
+    let door = Door::new(admin, &admin.address, first, None, random.clone());
+    let door = Arc::new(door);
+    let opened = || {
+        let (id, found) = door.sessions.open(holder.clone(), clock.now(), &*random);
+        (Pass::of_session(&id, &found), id)
+    };
+    let watched = |pass: Pass| {
+        let (door, clock) = (door.clone(), clock.clone());
+        watched(&stream, move || door.holds(&pass, clock.now()))
+    };
+    let ((idle, _), (closed, id)) = (opened(), opened());
+    let mut by_token = watched(Pass::of_token(holder.clone()));
+    let (mut idle, mut closed) = (watched(idle), watched(closed));
+    for body in [&mut by_token, &mut idle, &mut closed] {
+        assert_eq!(said(body).await.unwrap(), ": hello\n\n");
+    }
+    door.sessions.close(&id);
+    send(&stream.sender, Some(of("attempt", None, None)));
+    assert_eq!(said(&mut closed).await, None, "its session was ended");
+    assert!(said(&mut by_token).await.unwrap().starts_with(b"event: "));
+    assert!(said(&mut idle).await.unwrap().starts_with(b"event: "));
+    // Nothing happens: it ends all the same, and soon.
+    clock.advance(IDLE);
+    let began = Instant::now();
+    assert_eq!(said(&mut idle).await, None, "its session idled");
+    assert!(began.elapsed() <= ASK_EVERY);
+    assert_eq!(said(&mut by_token).await.unwrap(), ": \n\n");
+
+    let mut by_session = watched(opened().0);
+    assert_eq!(said(&mut by_session).await.unwrap(), ": hello\n\n");
+    door.replace_tokens(tokens(&directory, "2"));
+    send(&stream.sender, Some(of("attempt", None, None)));
+    assert_eq!(said(&mut by_token).await, None, "the token was exchanged");
+    assert_eq!(said(&mut by_session).await, None, "and with it its session");
+}
