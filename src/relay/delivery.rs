@@ -118,7 +118,13 @@ impl Delivery {
             lease: &self.lease,
             held: self.active.lane.held(self.lease.since, now),
         };
-        let next = retry::decide(policy, spent, now, outcome, random);
+        let next = match retry::decide(policy, spent, now, outcome, random) {
+            // With what it came to at last, so that dead letters can be told apart by their cause.
+            Next::Dead { reason } if reason == retry::GAVE_UP => Next::Dead {
+                reason: format!("{reason}:{}", code(outcome)),
+            },
+            next => next,
+        };
         self.observe(&tried, outcome, &next);
         let attempt = Attempt {
             number: self.lease.attempt,

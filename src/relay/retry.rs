@@ -12,7 +12,8 @@ use crate::rule::{Jitter, OnStatus, RetryPolicy, Then};
 /// that is longer) is asked again after this: one bad header must not park a payment for a year.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
-/// Why a delivery that was retried in vain is a dead letter.
+/// Why a delivery that was retried in vain is a dead letter; behind a colon stands what the last
+/// attempt came to.
 pub const GAVE_UP: &str = "gave_up";
 
 /// How an attempt ended.

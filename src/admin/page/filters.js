@@ -23,7 +23,7 @@ export function read(params, names) {
   const filters = {};
   for (const name of names) {
     const value = params.get(name);
-    if (value !== null && value !== "") filters[name] = value.slice(0, 300);
+    if (value !== null && value !== "") filters[name] = value.slice(0, 200);
   }
   return filters;
 }
@@ -61,7 +61,7 @@ function control(spec, filters, changed) {
     autocomplete: "off",
     autocapitalize: "off",
     spellcheck: "false",
-    maxlength: "300",
+    maxlength: "200",
     "data-filter": search ? "" : null,
     placeholder: search ? (spec.hint ?? t("filter.text_hint")) : null,
     on: {

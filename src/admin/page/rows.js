@@ -18,7 +18,8 @@ export function lane(row) {
 
 export function reason(code) {
   if (!code) return null;
-  const text = meaning(code);
+  // `gave_up:timeout`: both have a meaning.
+  const text = code.split(":").map(meaning).filter(Boolean).join(": ");
   return h("span", { class: "reason", title: text || null }, mono(code), text && h("small", {}, text));
 }
 

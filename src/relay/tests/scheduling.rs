@@ -72,7 +72,7 @@ async fn retries_come_when_the_policy_says_and_end_when_it_says() {
     let row = stage.row(id).await;
     assert_eq!(
         (row.state, row.reason.as_str(), row.attempts),
-        (State::Dead, "gave_up", 14)
+        (State::Dead, "gave_up:status_5xx", 14)
     );
     assert_eq!(stage.errors(id).await, vec!["status_5xx"; 14]);
     let numbers: Vec<u32> = stage

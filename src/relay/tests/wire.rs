@@ -302,7 +302,7 @@ async fn connections_that_do_not_come_about_have_their_codes() {
         let (row, attempts) = gateway.deliver(event("shop")).await;
         assert_eq!(
             (row.state, row.reason.as_str(), codes(&attempts)),
-            (State::Dead, "gave_up", vec![code])
+            (State::Dead, format!("gave_up:{code}").as_str(), vec![code])
         );
     }
 }
