@@ -121,14 +121,7 @@ impl Tls {
         let config = match &material.identity {
             None => builder(roots).with_no_client_auth(),
             Some((cert, key)) => {
-                let chain: Result<Vec<_>, _> =
-                    CertificateDer::pem_slice_iter(cert.expose()).collect();
-                let chain = chain
-                    .ok()
-                    .filter(|chain| !chain.is_empty())
-                    .ok_or(MaterialError::Certificate)?;
-                let key =
-                    PrivateKeyDer::from_pem_slice(key.expose()).map_err(|_| MaterialError::Key)?;
+                let (chain, key) = identity(cert, key)?;
                 builder(roots)
                     .with_client_auth_cert(chain, key)
                     .map_err(|_| MaterialError::Identity)?
@@ -195,6 +188,20 @@ const ALPN_HTTP1: &[u8] = b"http/1.1";
 fn with_alpn(mut config: ClientConfig) -> ClientConfig {
     config.alpn_protocols = vec![ALPN_HTTP1.to_vec()];
     config
+}
+
+/// A certificate with its chain, and its key, of PEM.
+pub fn identity(
+    cert: &Secret,
+    key: &Secret,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), MaterialError> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(cert.expose()).collect();
+    let chain = chain
+        .ok()
+        .filter(|chain| !chain.is_empty())
+        .ok_or(MaterialError::Certificate)?;
+    let key = PrivateKeyDer::from_pem_slice(key.expose()).map_err(|_| MaterialError::Key)?;
+    Ok((chain, key))
 }
 
 fn roots(pem: &[u8]) -> Result<RootCertStore, MaterialError> {

@@ -46,7 +46,7 @@ enum Trust {
     /// Certificates of the machine's authorities, or of one file's.
     Authorities(Arc<Tls>),
     /// This certificate alone: that of the settings' own file.
-    Exactly(Arc<ClientConfig>),
+    Exactly(Arc<ClientConfig>, PathBuf),
 }
 
 /// Why it cannot even be asked.
@@ -74,7 +74,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self.trust {
             Trust::Plain => "http",
-            Trust::Authorities(_) | Trust::Exactly(_) => "https",
+            Trust::Authorities(_) | Trust::Exactly(..) => "https",
         };
         match &self.place {
             Place::Socket(path) => write!(f, "unix:{}", path.display()),
@@ -123,9 +123,34 @@ impl Target {
         let place = Place::Host(authority.host().to_owned(), port);
         let trust = match secure {
             false => Trust::Plain,
-            true => Trust::Authorities(Arc::new(authorities(ca)?)),
+            true => Trust::Authorities(Arc::new(authorities(ca, None)?)),
         };
         Ok(Target { place, trust })
+    }
+
+    /// Shows a certificate of its own, where TLS is spoken; `ca` as for `new`.
+    pub fn with_identity(
+        mut self,
+        ca: Option<&Path>,
+        cert: &Path,
+        key: &Path,
+    ) -> Result<Target, TargetError> {
+        let own = (Secret::new(read(cert)?), Secret::new(read(key)?));
+        // Which of both is at fault is told before the authorities are read again.
+        connect::identity(&own.0, &own.1).map_err(|error| {
+            let file = if error == MaterialError::Key {
+                key
+            } else {
+                cert
+            };
+            TargetError::Certificate(file.to_owned(), error)
+        })?;
+        self.trust = match self.trust {
+            Trust::Plain => Trust::Plain,
+            Trust::Authorities(_) => Trust::Authorities(Arc::new(authorities(ca, Some(own))?)),
+            Trust::Exactly(_, path) => Trust::Exactly(exactly(&path, Some(&own))?, path),
+        };
+        Ok(self)
     }
 
     /// Without TLS.
@@ -150,7 +175,7 @@ impl Target {
     fn of(settings: &Settings) -> Result<Target, TargetError> {
         let mut target = Target::plain(&settings.admin.address);
         if let Some(files) = &settings.admin.tls {
-            target.trust = Trust::Exactly(exactly(&files.cert)?);
+            target.trust = Trust::Exactly(exactly(&files.cert, None)?, files.cert.clone());
         }
         Ok(target)
     }
@@ -178,7 +203,7 @@ impl Target {
                 let stream = connect::tls(tls, host, stream).await;
                 Ok(Box::new(stream.map_err(AskError::Connect)?))
             }
-            Trust::Exactly(config) => {
+            Trust::Exactly(config, _) => {
                 let connect = tokio_rustls::TlsConnector::from(config.clone());
                 let name = ServerName::try_from(host.to_owned());
                 let name = name.map_err(|_| AskError::Connect(ConnectError::Tls))?;
@@ -209,18 +234,23 @@ fn read(path: &Path) -> Result<Vec<u8>, TargetError> {
     std::fs::read(path).map_err(|e| TargetError::Unreadable(path.to_owned(), e.kind()))
 }
 
-fn authorities(ca: Option<&Path>) -> Result<Tls, TargetError> {
-    let Some(path) = ca else {
+/// Certificate and key, in PEM.
+type Own = (Secret, Secret);
+
+fn authorities(ca: Option<&Path>, own: Option<Own>) -> Result<Tls, TargetError> {
+    if ca.is_none() && own.is_none() {
         return Ok(Tls::native());
-    };
+    }
     let material = Material {
-        ca: Some(Secret::new(read(path)?)),
+        ca: ca.map(|path| Ok(Secret::new(read(path)?))).transpose()?,
+        identity: own,
         ..Material::default()
     };
-    Tls::with_material(&material).map_err(|e| TargetError::Certificate(path.to_owned(), e))
+    let path = ca.map(Path::to_owned).unwrap_or_default();
+    Tls::with_material(&material).map_err(|e| TargetError::Certificate(path, e))
 }
 
-fn exactly(path: &Path) -> Result<Arc<ClientConfig>, TargetError> {
+fn exactly(path: &Path, own: Option<&Own>) -> Result<Arc<ClientConfig>, TargetError> {
     let certificate = CertificateDer::from_pem_slice(&read(path)?);
     let certificate = certificate
         .map_err(|_| TargetError::Certificate(path.to_owned(), MaterialError::Certificate))?;
@@ -229,12 +259,20 @@ fn exactly(path: &Path) -> Result<Arc<ClientConfig>, TargetError> {
         certificate,
         provider: provider.clone(),
     };
-    let config = ClientConfig::builder_with_provider(provider)
+    let bad = |error| TargetError::Certificate(path.to_owned(), error);
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|_| TargetError::Certificate(path.to_owned(), MaterialError::Identity))?
+        .map_err(|_| bad(MaterialError::Identity))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(only))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(only));
+    let config = match own {
+        None => builder.with_no_client_auth(),
+        Some((cert, key)) => {
+            let (chain, key) = connect::identity(cert, key).map_err(bad)?;
+            let built = builder.with_client_auth_cert(chain, key);
+            built.map_err(|_| bad(MaterialError::Identity))?
+        }
+    };
     Ok(Arc::new(config))
 }
 

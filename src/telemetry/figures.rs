@@ -237,7 +237,10 @@ impl SourceFigures {
     /// A callback was answered.
     pub fn callback(&self, what: Count, took: Duration, now: Timestamp) {
         self.count(what);
-        if let Some(cell) = self.cells.acknowledge.get(bucket(took)) {
+        // What is refused is quick: a scanner would make the rest look so.
+        if matches!(what, Count::Accepted | Count::Duplicate)
+            && let Some(cell) = self.cells.acknowledge.get(bucket(took))
+        {
             cell.fetch_add(1, Relaxed);
         }
         match what {

@@ -144,8 +144,14 @@ impl Client {
             gateway.admin.as_deref(),
             gateway.ca.as_deref(),
             settings.as_ref(),
-        )
-        .map_err(|error| say(&error))?;
+        );
+        let target = match (&gateway.client_cert, &gateway.client_key) {
+            (Some(cert), Some(key)) => {
+                target.and_then(|target| target.with_identity(gateway.ca.as_deref(), cert, key))
+            }
+            (Some(_), None) | (None, _) => target,
+        };
+        let target = target.map_err(|error| say(&error))?;
         let token = token(gateway, settings.as_ref()).map_err(|error| say(&error))?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -37,6 +37,24 @@ pub struct Gateway {
     /// and the certificate in the settings]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Gateway")]
     pub ca: Option<PathBuf>,
+    /// A certificate of your own, in PEM, where the admin port wants one (`client_ca`)
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        requires = "client_key",
+        help_heading = "Gateway"
+    )]
+    pub client_cert: Option<PathBuf>,
+    /// The key of that certificate, in PEM
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        requires = "client_cert",
+        help_heading = "Gateway"
+    )]
+    pub client_key: Option<PathBuf>,
     /// Print JSON
     #[arg(long, global = true, help_heading = "Gateway")]
     pub json: bool,

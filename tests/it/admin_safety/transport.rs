@@ -136,6 +136,26 @@ fn over_tls_a_certificate_comes_before_the_token() {
     let ends = metrics.lines().find_map(|line| line.strip_prefix(ends));
     // The first of January 2099, from the start on.
     assert_eq!(ends.unwrap().parse(), Ok(4_070_908_800.0));
+    // The command line trusts the settings' own certificate; without one of its own it hears what is
+    // missing.
+    std::fs::write(site.path("alice.pem"), &known.0).unwrap();
+    std::fs::write(site.path("alice.key"), &known.1).unwrap();
+    std::fs::write(site.path("token"), OPERATOR).unwrap();
+    let settings = std::fs::read_to_string(site.path("callseal.toml")).unwrap();
+    let bound = format!("0.0.0.0:{}", gateway.admin.port());
+    let settings = settings.replacen("0.0.0.0:0", &bound, 1);
+    std::fs::write(site.path("callseal.toml"), settings).unwrap();
+    let asked = |arguments: &[&str]| {
+        let base = ["sources", "--token", "file:token"];
+        output(site.command(&[&base, arguments].concat()))
+    };
+    let (status, _, error) = asked(&["--client-cert", "alice.pem", "--client-key", "alice.key"]);
+    assert_eq!(status, 0, "{error}");
+    let (status, _, error) = asked(&[]);
+    assert_eq!(status, 1, "{error}");
+    assert!(error.contains("client_certificate"), "{error}");
+    let (status, _, error) = asked(&["--client-cert", "alice.pem"]);
+    assert_eq!(status, 2, "{error}");
     // A certificate alone opens nothing.
     let mut stream = connect(&gateway, &servers.pem, Some(&known)).unwrap();
     assert_eq!(
