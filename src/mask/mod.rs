@@ -12,7 +12,7 @@
 //! - e-mail addresses, their first letter and their host stay
 //! - phone numbers: those with `+`, those of China and of North America in their usual forms
 //!
-//! By the name of the member, field, element or parameter: see [`names`]. What is in base64, or
+//! By the name of the member, field, element or parameter: see `names`. What is in base64, or
 //! encrypted, is not looked into.
 
 use std::borrow::Cow;

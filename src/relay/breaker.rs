@@ -3,7 +3,7 @@
 //! What is to be told apart is a destination that takes nothing and one that stumbles over some
 //! events, perhaps for ever, and takes all others. So what counts is above all how deliveries fare
 //! that were never tried before: of one that has failed before nobody knows whether it is the
-//! event's fault. Those count only when nothing has gone well for a while ([`QUIET`]).
+//! event's fault. Those count only when nothing has gone well for a while (`QUIET`).
 //!
 //! While it is open deliveries simply wait: none of their attempts is spent, and the time does not
 //! count against the moment at which they are given up (`Breaker::held`). A restart forgets it.

@@ -5,7 +5,7 @@
 //! body, absent when it is neither. What it costs is bounded: no loop in a loop or over the result
 //! of one, no regular expressions, a text of limited length; and in a loop nothing from outside of
 //! it but to be compared, since `x in body.list` or `body.text.contains(x)` is a loop as well. So it
-//! goes over the body once for each of its steps, and a body that is too large for them ([`MOST`])
+//! goes over the body once for each of its steps, and a body that is too large for them (`MOST`)
 //! is not looked at: the condition gives no answer.
 
 use std::collections::HashMap;

@@ -79,7 +79,7 @@ impl<T: AsRef<str>> PaymentFacts<T> {
         .map(|text| text.as_ref().map(AsRef::as_ref))
     }
 
-    /// Bytes that [`PaymentFacts::put`] writes of it at most.
+    /// Bytes that `put` writes of it at most.
     pub fn span(&self) -> usize {
         1 + self
             .texts()
