@@ -4,7 +4,7 @@
 #   docker build -t callseal .
 #   docker run --read-only --cap-drop ALL -p 8443:8443 \
 #     -v callseal-data:/data -v "$PWD/rules:/etc/callseal/rules:ro" \
-#     -e STRIPE_WEBHOOK_SECRET callseal
+#     -e STRIPE_SECRET callseal
 FROM rust:1-bookworm AS build
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./

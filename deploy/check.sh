@@ -55,7 +55,7 @@ if has npm; then
   mkdir -p "$schema"
   if [ "$(cat "$schema/installed" 2>/dev/null)" != "$packages" ]; then
     # shellcheck disable=SC2086
-    if (cd "$schema" && npm install --no-audit --no-fund --loglevel=error --no-save --ignore-scripts --prefix . $packages >/dev/null); then
+    if (cd "$schema" && timeout 180 npm install --no-audit --no-fund --loglevel=error --no-save --ignore-scripts --prefix . $packages >/dev/null); then
       printf '%s' "$packages" > "$schema/installed"
     fi
   fi

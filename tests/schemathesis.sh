@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 version="4.32.5"
 venv="$PWD/target/schemathesis"
 if ! "$venv/bin/schemathesis" --version 2>/dev/null | grep -q "$version"; then
-  if ! { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet --disable-pip-version-check "schemathesis==$version"; } >/dev/null 2>&1; then
+  if ! { python3 -m venv "$venv" && timeout 300 "$venv/bin/pip" install --quiet --disable-pip-version-check "schemathesis==$version"; } >/dev/null 2>&1; then
     echo "NOT AVAILABLE: schemathesis (PyPI)"
     exit 0
   fi
@@ -28,7 +28,7 @@ for _ in $(seq 600); do
   kill -0 "$demo" 2>/dev/null || { cat "$scratch/said" "$scratch/log"; exit 1; }
   sleep 0.1
 done
-line="$(grep '^  admin ' "$scratch/said")"
+line="$(grep '^  admin ' "$scratch/said")" || { echo "the demo said no address within a minute"; cat "$scratch/said" "$scratch/log"; exit 1; }
 url="$(sed 's/^  admin *\([^,]*\),.*/\1/' <<< "$line")"
 token="$(cat "${line##*token in }")"
 
@@ -54,7 +54,7 @@ CONFIG
 # asks every route with none and with a wrong one instead. It keeps a cache where it runs.
 description="$PWD/docs/openapi.json"
 cd "$scratch"
-"$venv/bin/schemathesis" --config-file "$scratch/schemathesis.toml" run "$description" \
+timeout --kill-after=10 $((${CALLSEAL_SECONDS:-120} + 180)) "$venv/bin/schemathesis" --config-file "$scratch/schemathesis.toml" run "$description" \
   --url "$url" --exclude-path /v1/stream --header "Authorization: Bearer $token" --checks all --exclude-checks ignored_auth --mode all \
   --max-time "${CALLSEAL_SECONDS:-120}" --generation-deterministic \
   --rate-limit 90/s --request-timeout 10 --suppress-health-check all --continue-on-failure --no-color
