@@ -150,7 +150,7 @@ pub struct Metrics {
     pub destination_paused: Family<DestinationLabel, Gauge>,
     /// Spans (exported, dropped, failed).
     pub spans: Family<ResultLabel, Counter>,
-    /// Alerts that were to be sent (sent, failed, dropped).
+    /// Alerts that were to be sent (sent, failed).
     pub alerts: Family<ResultLabel, Counter>,
     pub traces: Traces,
     registry: Arc<Registry>,

@@ -70,7 +70,8 @@ async fn sampling(state: State) {
 }
 
 async fn housekeeping(state: State) {
-    state.watch.remember().await;
+    let watch = state.watch.clone();
+    tokio::task::spawn_local(async move { watch.remember().await });
     let mut strays = BTreeSet::new();
     let mut gauges = tokio::time::interval(GAUGES_EVERY);
     let mut expire = tokio::time::interval(EXPIRE_EVERY);

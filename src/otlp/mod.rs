@@ -106,6 +106,8 @@ impl Exporter {
                         spans = count,
                         "the collector does not take spans"
                     );
+                    // What it does not take now it will not take at once either.
+                    sleep(PAUSE * 10).await;
                 }
             }
         }

@@ -89,7 +89,7 @@ pub(super) fn add(shared: &Shared, seen: &Seen, end: &End<'_>) {
         return;
     }
     let (id, parent) = root(seen, end, trace, draw);
-    let whole = Span {
+    let mut whole = Span {
         trace,
         id,
         parent,
@@ -99,7 +99,8 @@ pub(super) fn add(shared: &Shared, seen: &Seen, end: &End<'_>) {
         start,
         from: Duration::ZERO,
         took: seen.began.elapsed(),
-        attributes: attributes(seen, end),
+        // Below: the stages are made from this one, and have none.
+        attributes: Vec::new(),
         error: (!end.reason.is_empty()).then_some(end.reason),
     };
     let marks = &seen.marks;
@@ -123,11 +124,11 @@ pub(super) fn add(shared: &Shared, seen: &Seen, end: &End<'_>) {
             took: to
                 .unwrap_or(seen.began + whole.took)
                 .saturating_duration_since(from),
-            attributes: Vec::new(),
             error,
             ..whole.clone()
         });
     }
+    whole.attributes = attributes(seen, end);
     spans.insert(0, whole);
     traces.add(spans, end.accepted.is_some());
 }

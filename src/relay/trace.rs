@@ -37,7 +37,9 @@ pub fn caller(headers: &Headers) -> Option<Caller> {
     Some(Caller {
         trace: TraceId(trace),
         span: SpanId::new(span),
-        state: state(headers),
+        // So much should be carried on (https://www.w3.org/TR/trace-context/#tracestate-limits); more
+        // of a stranger's would only fill the queue.
+        state: state(headers).filter(|state| state.len() <= 512),
     })
 }
 

@@ -77,6 +77,8 @@ impl Core {
             let _ = stop_relay.send(true);
             let _ = relay.await;
         });
+        // A name that is still being looked up must not hold up the end: dropping would wait for it.
+        runtime.shutdown_timeout(Duration::from_secs(1));
     }
 }
 

@@ -93,7 +93,11 @@ impl Outlets {
                 .enable_all()
                 .build();
             match runtime {
-                Ok(runtime) => runtime.block_on(self.serve(watch, metrics, stop)),
+                Ok(runtime) => {
+                    runtime.block_on(self.serve(watch, metrics, stop));
+                    // A name that is still being looked up must not hold up the end.
+                    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+                }
                 Err(error) => tracing::error!(%error, "neither traces nor alerts can be sent"),
             }
         };

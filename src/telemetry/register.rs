@@ -190,7 +190,7 @@ impl Names {
         );
         self.plain(
             "alerts",
-            "Alerts to be pushed by result (sent, failed, dropped)",
+            "Alerts to be pushed by result (sent, failed)",
             &m.alerts,
         );
         let build = Family::<VersionLabel, Gauge>::default();

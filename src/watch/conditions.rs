@@ -64,7 +64,8 @@ const ROTATION: Duration = Duration::from_secs(6 * 3600);
 
 const BY_SOURCE: &str = "sum by (instance, source)";
 const BY_DESTINATION: &str = "sum by (instance, source, destination)";
-const EVENTS: &str = "callseal_callbacks_total{verdict=~\"accepted|duplicate|conflict\"}";
+const EVENTS: &str =
+    "callseal_callbacks_total{verdict=~\"accepted|duplicate|conflict|conflict_dropped\"}";
 
 /// Every condition.
 pub const CONDITIONS: [Condition; 13] = [
@@ -90,7 +91,7 @@ pub const CONDITIONS: [Condition; 13] = [
         summary: "For an hour no callback of this source heard success: the provider may disable the endpoint",
         expr: |t| {
             format!(
-                "{BY_SOURCE} (increase(callseal_callbacks_total{{source!=\"\",verdict=~\"rejected|refused|overloaded|unheard\"}}[1h])) >= {} and on (instance, source) (time() - max by (instance, source) (callseal_last_accepted_timestamp_seconds) > 3600) unless on (instance, source) ({BY_SOURCE} (increase(callseal_callbacks_total{{verdict=~\"accepted|duplicate|conflict|challenge\"}}[1h])) > 0)",
+                "{BY_SOURCE} (increase(callseal_callbacks_total{{source!=\"\",verdict=~\"rejected|refused|overloaded|unheard\"}}[1h])) >= {} and on (instance, source) (time() - max by (instance, source) (callseal_last_accepted_timestamp_seconds) > 3600) unless on (instance, source) ({BY_SOURCE} (increase(callseal_callbacks_total{{verdict=~\"accepted|duplicate|conflict|conflict_dropped|challenge\"}}[1h])) > 0)",
                 t.at_risk
             )
         },

@@ -16,6 +16,9 @@ pub mod alerts;
 pub mod conditions;
 pub mod snapshot;
 
+/// Pages that are looked through for the last event of a source; each goes over some 20,000 rows.
+const REMEMBER_PAGES: usize = 50;
+
 /// Looks at one gateway.
 pub struct Watch {
     pub shared: Arc<pipeline::Shared>,
@@ -32,6 +35,7 @@ struct Shown {
     lanes: HashSet<DestinationLabel>,
     keys: HashSet<KeyLabel>,
     failing: HashSet<SourceLabel>,
+    sources: HashSet<SourceLabel>,
 }
 
 /// A key that ends.
@@ -78,12 +82,18 @@ impl Watch {
                 source: Some(rule.name.clone()),
                 ..Filter::default()
             };
-            let Ok(page) = self.store.list(&filter, None, 1).await else {
-                continue;
-            };
-            let Some(row) = page.rows.first() else {
-                continue;
-            };
+            let (mut after, mut found) = (None, None);
+            // A page ends after so many rows of others: who went quiet lies behind them.
+            for _ in 0..REMEMBER_PAGES {
+                let Ok(page) = self.store.list(&filter, after, 1).await else {
+                    break;
+                };
+                (found, after) = (page.rows.into_iter().next(), page.next);
+                if found.is_some() || after.is_none() {
+                    break;
+                }
+            }
+            let Some(row) = found else { continue };
             let source = rule.name.to_string();
             let gauge = (self.shared.metrics.last_accepted)
                 .get_or_create(&SourceLabel { source })
@@ -196,6 +206,15 @@ impl Watch {
             metrics.fetched_keys_expiry.remove(gone);
         }
         shown.failing = failing;
+        let loaded = self.shared.loaded.load();
+        let sources = loaded.rules.rules.iter().map(|rule| SourceLabel {
+            source: rule.name.to_string(),
+        });
+        let sources: HashSet<SourceLabel> = sources.collect();
+        for gone in shown.sources.difference(&sources) {
+            metrics.last_accepted.remove(gone);
+        }
+        shown.sources = sources;
     }
 
     fn show_lanes(&self, lanes: &[LaneState], shown: &mut HashSet<DestinationLabel>) {

@@ -123,7 +123,10 @@ fn source(metrics: &Metrics, name: &str) -> Source {
     let last = metrics.last_accepted.get(&SourceLabel { source });
     let rejected = counted("rejected");
     Source {
-        events: counted("accepted") + counted("duplicate") + counted("conflict"),
+        events: counted("accepted")
+            + counted("duplicate")
+            + counted("conflict")
+            + counted("conflict_dropped"),
         challenges: counted("challenge"),
         rejected,
         failed: rejected + counted("refused") + counted("overloaded") + counted("unheard"),
