@@ -174,10 +174,33 @@ fn credentials(stored: &StoredEvent) -> Vec<String> {
     parts
 }
 
+/// Facts that quote a document, cut or with something before it: what its members' names say of
+/// their values can no longer be told.
+fn quotes(fact: &str) -> bool {
+    ["signed", "plain", "payload"].contains(&fact) || fact.starts_with("part ")
+}
+
+/// Hides what is hidden where the request is shown.
+fn masked(steps: &mut [Step], hidden: &[String], role: Role) {
+    for fact in steps.iter_mut().flat_map(|step| &mut step.facts) {
+        if role == Role::Viewer && quotes(&fact.name) {
+            fact.value = mask::HIDDEN.to_owned();
+            continue;
+        }
+        for part in hidden {
+            if fact.value.contains(part.as_str()) {
+                fact.value = fact.value.replace(part.as_str(), mask::HIDDEN);
+            }
+        }
+        fact.value = plain(&mask::text(Kind::Text, fact.value.as_bytes()));
+    }
+}
+
 /// The event once more through the verifier of its source, step by step, at the moment at which it
 /// came in. Nobody is asked for anything.
 pub async fn verification(
     Extract(state): Extract<State>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
     asked: Asked<Nothing>,
 ) -> Result<Json<Verification>, Problem> {
@@ -204,14 +227,7 @@ pub async fn verification(
         peer_known: true,
         full: false,
     });
-    for fact in steps.iter_mut().flat_map(|step| &mut step.facts) {
-        for part in &hidden {
-            if fact.value.contains(part.as_str()) {
-                fact.value = fact.value.replace(part.as_str(), mask::HIDDEN);
-            }
-        }
-        fact.value = plain(&mask::text(Kind::Text, fact.value.as_bytes()));
-    }
+    masked(&mut steps, &hidden, caller.role);
     let replaced = verifier.rule().provider.query_back.as_ref();
     let note = if replaced.is_some_and(|query| query.authoritative) {
         "rules as they are now; the body is the answer of the provider, who was asked, and not what \
@@ -245,4 +261,39 @@ fn request_of(stored: StoredEvent) -> Option<RawRequest> {
         peer: stored.peer,
         received_at: stored.received_at,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::trace::{Fact, Outcome};
+
+    #[test]
+    fn names_in_what_was_signed_are_not_for_viewers() {
+        let facts = |role| {
+            let fact = |name: &str, value: &str| Fact {
+                name: name.to_owned(),
+                value: value.to_owned(),
+            };
+            let body = r#"{"name":"Jane Doe","amount":12"#;
+            let mut steps = vec![Step {
+                name: "signature".to_owned(),
+                outcome: Outcome::Passed,
+                facts: vec![
+                    fact("signed", &format!("1793491200.{body}")),
+                    fact("plain", &format!("{body} … 99 bytes (--full) … Doe\"}}")),
+                    fact("payload", body),
+                    fact("part resource from {json:/resource}", body),
+                    fact("algorithm", "hmac_sha256"),
+                ],
+            }];
+            masked(&mut steps, &[], role);
+            let facts = steps.into_iter().flat_map(|step| step.facts);
+            facts.map(|fact| fact.value).collect::<Vec<String>>()
+        };
+        let seen = facts(Role::Viewer);
+        assert!(!seen.iter().any(|value| value.contains("Doe")), "{seen:?}");
+        assert_eq!(seen.last().map(String::as_str), Some("hmac_sha256"));
+        assert!(facts(Role::Operator)[0].contains("amount"));
+    }
 }

@@ -11,7 +11,8 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 
 use crate::admin::State;
-use crate::inbox::store::{Deed, Operated, Operation};
+use crate::clock::Timestamp;
+use crate::inbox::store::{self, Deed, Operated, Operation, Store, StoreError};
 use crate::message::{EventId, SourceName};
 use crate::telemetry::news::News;
 
@@ -23,6 +24,8 @@ pub struct Job {
     /// As it stands in the audit.
     pub deed: Deed,
     pub word: Operation,
+    /// How those stood that were counted.
+    pub stood: Option<store::State>,
     /// Oldest first.
     pub ids: Vec<EventId>,
     /// In any second.
@@ -42,12 +45,22 @@ struct Progress {
     looked: AtomicU64,
     done: AtomicU64,
     stop: AtomicBool,
+    /// Who said so.
+    stopped_by: Mutex<Option<String>>,
     outcome: Mutex<&'static str>,
 }
 
 impl Progress {
     fn outcome(&self) -> MutexGuard<'_, &'static str> {
         self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whose word ended it: who stopped it, else who began it.
+    fn ended_by(&self, outcome: &str) -> String {
+        let stopped = self.stopped_by.lock();
+        let stopped = stopped.unwrap_or_else(PoisonError::into_inner).clone();
+        let stopped = stopped.filter(|_| outcome == "stopped");
+        stopped.unwrap_or_else(|| self.deed.by.clone())
     }
 }
 
@@ -98,6 +111,7 @@ impl Jobs {
             looked: AtomicU64::new(0),
             done: AtomicU64::new(0),
             stop: AtomicBool::new(false),
+            stopped_by: Mutex::default(),
             outcome: Mutex::new("running"),
         });
         let mut table = self.table();
@@ -136,10 +150,15 @@ impl Jobs {
     }
 
     /// False when there is none under way with this number.
-    pub fn stop(&self, id: u64) -> bool {
+    pub fn stop(&self, id: u64, by: &str) -> bool {
         let table = self.table();
         let running = table.get(&id).filter(|p| *p.outcome() == "running");
         running.is_some_and(|progress| {
+            // Two may say so: the first is it.
+            let first = progress.stopped_by.lock();
+            let mut first = first.unwrap_or_else(PoisonError::into_inner);
+            first.get_or_insert_with(|| by.to_owned());
+            drop(first);
             progress.stop.store(true, Ordering::SeqCst);
             true
         })
@@ -150,6 +169,7 @@ async fn run(state: State, job: Job, progress: Arc<Progress>) {
     let outcome = work(&state, &job, &progress).await;
     let ended = Deed {
         at: state.shared.clock.now(),
+        by: progress.ended_by(outcome),
         count: progress.done.load(Ordering::SeqCst),
         outcome: outcome.to_owned(),
         ..job.deed
@@ -160,6 +180,23 @@ async fn run(state: State, job: Job, progress: Arc<Progress>) {
     *progress.outcome() = outcome;
     let id = progress.id;
     state.shared.metrics.news.tell(|| News::Job { id });
+}
+
+/// The word on one delivery, if it still stands as those that were counted.
+async fn one(
+    store: &dyn Store,
+    id: EventId,
+    job: &Job,
+    now: Timestamp,
+) -> Result<Operated, StoreError> {
+    if let Some(stood) = job.stood {
+        match store.row(id).await? {
+            Some(row) if row.state == stood => {}
+            Some(row) => return Ok(Operated::NotApplicable(row.state)),
+            None => return Ok(Operated::NotFound),
+        }
+    }
+    store.operate(id, job.word.clone(), now, None).await
 }
 
 async fn work(state: &State, job: &Job, progress: &Progress) -> &'static str {
@@ -175,7 +212,7 @@ async fn work(state: &State, job: &Job, progress: &Progress) -> &'static str {
             }
             next = next.max(Instant::now()) + pause;
             let now = state.shared.clock.now();
-            let done = state.store.operate(*id, job.word.clone(), now, None).await;
+            let done = one(state.store.as_ref(), *id, job, now).await;
             progress.looked.fetch_add(1, Ordering::SeqCst);
             match done {
                 Ok(Operated::Done) => {
@@ -204,4 +241,65 @@ async fn work(state: &State, job: &Job, progress: &Progress) -> &'static str {
         news.tell(|| News::Job { id: progress.id });
     }
     "done"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inbox::store::contract::{at, event, new_id};
+    use crate::inbox::store::plain::PlainStore;
+    use crate::inbox::store::{DeedKind, State as Stands};
+
+    fn deed() -> Deed {
+        Deed {
+            at: at(0),
+            by: "alice".into(),
+            kind: DeedKind::DiscardMany,
+            source: None,
+            destination: None,
+            event: None,
+            detail: String::new(),
+            count: 1,
+            outcome: "begun".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_no_longer_stands_as_it_was_counted_is_left_alone() {
+        let store = PlainStore::new();
+        let id = new_id(&store, event("a", "1", at(0))).await;
+        let job = |word, stood| Job {
+            deed: deed(),
+            word,
+            stood: Some(stood),
+            ids: vec![id],
+            rate: 1,
+        };
+        // It was dead when it was counted; somebody has redriven it since.
+        let reason = "given up".to_owned();
+        let discard = job(Operation::Discard { reason }, Stands::Dead);
+        let done = one(&store, id, &discard, at(1)).await;
+        assert_eq!(done, Ok(Operated::NotApplicable(Stands::Owed)));
+        let redrive = job(Operation::Redrive, Stands::Owed);
+        assert_eq!(one(&store, id, &redrive, at(1)).await, Ok(Operated::Done));
+    }
+
+    #[test]
+    fn who_stops_a_job_stands_at_its_end() {
+        let progress = Arc::new(Progress {
+            id: 1,
+            deed: deed(),
+            total: 1,
+            looked: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
+            stopped_by: Mutex::default(),
+            outcome: Mutex::new("running"),
+        });
+        let jobs = Jobs::default();
+        jobs.table().insert(1, progress.clone());
+        assert!(jobs.stop(1, "bob") && jobs.stop(1, "carol"));
+        assert_eq!(progress.ended_by("stopped"), "bob");
+        assert_eq!(progress.ended_by("done"), "alice");
+    }
 }

@@ -16,7 +16,7 @@ use crate::admin::operate::checked_reason;
 use crate::admin::parameter::{self, Asked, Picked, Said};
 use crate::admin::payload::Nothing;
 use crate::admin::problem::Problem;
-use crate::admin::token::{Caller, Role};
+use crate::admin::token::Caller;
 use crate::inbox::store::{Deed, DeedKind, Filter, Operation};
 use crate::message::EventId;
 
@@ -159,6 +159,7 @@ async fn operate(
     let job = Job {
         deed,
         word,
+        stood: filter.state,
         ids,
         rate,
     };
@@ -244,12 +245,12 @@ pub async fn job(
 
 pub async fn stop(
     Extract(state): Extract<State>,
-    Extension(role): Extension<Role>,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<JobJson>), Problem> {
-    operator_only(role)?;
+    operator_only(caller.role)?;
     let id = id.parse().map_err(|_| Problem::no_such_job())?;
-    if !state.jobs.stop(id) {
+    if !state.jobs.stop(id, &caller.label) {
         return Err(Problem::no_such_job());
     }
     let job = state.jobs.get(id).ok_or_else(Problem::no_such_job)?;

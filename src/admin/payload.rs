@@ -55,7 +55,8 @@ impl BodyJson {
                     kind,
                     text: match whole {
                         true => plain(text),
-                        false => plain(&mask::text(Kind::named(kind), text.as_bytes())),
+                        // All of it: a card that is cut in two is still one.
+                        false => plain(&mask::text(Kind::named(kind), body)),
                     },
                     cut,
                     encoding: "utf8",
@@ -63,7 +64,7 @@ impl BodyJson {
             }
             // Another charset, or no text at all: base64 would hide from the masks what it holds.
             None if !whole => BodyJson {
-                text: plain(&mask::text(Kind::of(None, shown), shown)),
+                text: plain(&mask::text(Kind::of(None, shown), body)),
                 cut,
                 encoding: "utf8",
                 kind: "binary",
@@ -233,6 +234,18 @@ mod tests {
         let mut spoiled = body;
         spoiled[3] = 0xff;
         assert_eq!(shown("text/plain", &spoiled).encoding, "base64");
+    }
+
+    #[test]
+    fn a_card_at_the_cut_is_masked_too() {
+        for kind in ["application/json", "application/octet-stream"] {
+            let headers = [("content-type", kind)].into_iter().collect();
+            let mut body = vec![b' '; SHOWN - 15];
+            body[0] = if kind.ends_with("json") { b'{' } else { 0xff };
+            body.extend_from_slice(b"6011111111111117 and more");
+            let shown = BodyJson::of(&headers, &Bytes::from(body), false);
+            assert!(shown.cut && !shown.text.contains("60111"), "{kind}");
+        }
     }
 
     #[test]

@@ -17,6 +17,8 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
+
 mod find;
 mod names;
 mod structure;
@@ -89,20 +91,13 @@ pub fn header(name: &str, value: &[u8]) -> String {
     }
 }
 
-/// Whoever sees the value of such a header could send it again elsewhere.
+/// Whoever sees the value of such a header or parameter could send it again elsewhere. Some are the
+/// secret itself: `verif-hash`, `cf-webhook-auth`.
 pub fn credential(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let words = [
-        "authorization",
-        "cookie",
-        "signature",
-        "hmac",
-        "token",
-        "secret",
-        "sign",
-        "api-key",
-        "apikey",
-        "password",
+        "auth", "cookie", "sig", "hmac", "hash", "checksum", "verif", "token", "secret",
+        "passcode", "api-key", "apikey", "password",
     ];
     words.iter().any(|word| name.contains(word))
 }
@@ -113,9 +108,20 @@ pub fn target(target: &str) -> String {
         None => text(Kind::Text, target.as_bytes()),
         Some((path, query)) => {
             let path = text(Kind::Text, path.as_bytes());
-            path + "?" + &text(Kind::Form, query.as_bytes())
+            path + "?" + &text(Kind::Form, without_credentials(query).as_bytes())
         }
     }
+}
+
+/// Some providers send a secret in the address, the same each time.
+fn without_credentials(query: &str) -> String {
+    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((name, _)) if credential(&percent_decode_str(name).decode_utf8_lossy()) => {
+            Cow::Owned(format!("{name}={HIDDEN}"))
+        }
+        Some(_) | None => Cow::Borrowed(pair),
+    });
+    pairs.collect::<Vec<Cow<'_, str>>>().join("&")
 }
 
 /// A field of the log: a path, or what an error says. Cheap where nothing can be in it.
@@ -128,7 +134,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     Cow::Owned(match text.split_once('?') {
         Some((path, query)) if !path.contains(' ') => {
             let path = up_to(Kind::Text, path.as_bytes(), LINE);
-            path + "?" + &up_to(Kind::Form, query.as_bytes(), LINE)
+            path + "?" + &up_to(Kind::Form, without_credentials(query).as_bytes(), LINE)
         }
         Some(_) | None => up_to(Kind::Text, text.as_bytes(), LINE),
     })

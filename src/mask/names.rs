@@ -62,7 +62,7 @@ const ALWAYS: [&str; 46] = [
 ];
 
 /// Hidden where this is the whole name.
-const ALONE: [&str; 22] = [
+const ALONE: [&str; 25] = [
     "name",
     "card",
     "account",
@@ -85,6 +85,10 @@ const ALONE: [&str; 22] = [
     "payername",
     "buyername",
     "customername",
+    // What some providers prove themselves by, in each body.
+    "passcode",
+    "password",
+    "clientstate",
 ];
 
 /// Before `name`, these make it that of a person or a bank.

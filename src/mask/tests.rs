@@ -314,3 +314,46 @@ proptest! {
         prop_assert!(serde_json::from_str::<serde_json::Value>(&masked).is_ok(), "{text}\n{masked}");
     }
 }
+
+#[test]
+fn what_proves_the_sender_is_hidden_whatever_the_header_is_called() {
+    for name in [
+        "verif-hash",
+        "cf-webhook-auth",
+        "X-VERIFY",
+        "Plaid-Verification",
+        "PAYPAL-TRANSMISSION-SIG",
+        "BTCPay-Sig",
+        "x-payload-hash",
+        "QuickPay-Checksum-Sha256",
+        "X-Callback-Token",
+        "X-Passcode",
+    ] {
+        assert_eq!(header(name, b"shared-secret"), HIDDEN, "{name}");
+    }
+    for name in ["content-type", "user-agent", "x-request-id", "X-Event-Id"] {
+        assert_eq!(header(name, b"shared-text"), "shared-text", "{name}");
+    }
+}
+
+#[test]
+fn a_secret_in_a_body_is_hidden() {
+    assert_eq!(json(r#"{"passcode":"s3cret"}"#), r#"{"passcode":"•••"}"#);
+    assert_eq!(json(r#"{"clientState":"s3"}"#), r#"{"clientState":"•••"}"#);
+}
+
+#[test]
+fn a_token_in_an_address_is_hidden() {
+    for (said, shown) in [
+        ("/hook?token=s3cret&a=1", "/hook?token=•••&a=1"),
+        (
+            "/hook?a=1&access_token=s3%20cret",
+            "/hook?a=1&access_token=•••",
+        ),
+        ("/hook?acce%73s_token=s3cret", "/hook?acce%73s_token=•••"),
+        ("/hook?token", "/hook?token"),
+    ] {
+        assert_eq!(target(said), shown);
+        assert_eq!(line(said), shown);
+    }
+}

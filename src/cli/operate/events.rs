@@ -109,7 +109,7 @@ fn listed(client: &Client, options: &ListOptions, as_json: bool) -> Result<(), u
         left = left.saturating_sub(rows.len());
         // A line an event, so that what is long can be read as it comes.
         match (as_json, options.all) {
-            (true, true) => rows.iter().for_each(output::line),
+            (true, true) => rows.iter().map(view::json_line).for_each(output::line),
             (true, false) => found.extend_from_slice(rows),
             (false, _) => printer.print(rows),
         }
@@ -447,7 +447,7 @@ fn followed(client: &Client, options: &FollowOptions, as_json: bool) -> Result<(
             match as_json {
                 true => {
                     let line = serde_json::json!({ "kind": message.kind, "data": message.data });
-                    output::line(line);
+                    output::line(view::json_line(&line));
                 }
                 false => happened(&message.kind, &message.data),
             }

@@ -126,7 +126,7 @@ fn each(client: &Client, ids: &[String], word: Word<'_>, as_json: bool) -> Resul
         let body = word.reason.map(|reason| object!({ "reason": reason }));
         let path = format!("/v1/events/{}/{}", segment(id), word.name);
         match client.post(&path, body.as_ref()) {
-            Ok(answer) if as_json => output::line(&answer),
+            Ok(answer) if as_json => output::line(view::json_line(&answer)),
             Ok(answer) => output::line(format_args!(
                 "{} is {}",
                 text(&answer, "/id"),

@@ -87,7 +87,7 @@ pub fn client(place: &Place, gateway: &Gateway) -> Result<Client, u8> {
 
 /// Prints an answer as it came.
 pub fn json(value: &Value) {
-    output::line(format_args!("{value:#}"));
+    output::line(view::json(value));
 }
 
 /// `2h` ago, or a moment in RFC 3339.

@@ -77,6 +77,34 @@ pub fn visible(text: &str) -> String {
     out
 }
 
+/// JSON whose texts cannot steer a terminal: what JSON leaves as it is (DEL, C1, bidirectional
+/// characters) stands as an escape, which means the same.
+pub fn json(value: &Value) -> String {
+    escaped(&format!("{value:#}"))
+}
+
+/// The same on one line.
+pub fn json_line(value: &Value) -> String {
+    escaped(&value.to_string())
+}
+
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            // Between members: within a text it is an escape already.
+            '\n' => out.push(c),
+            c if hidden(c) => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(out, "\\u{unit:04x}");
+                }
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 /// Several lines: line ends and tabs stay.
 pub fn visible_lines(text: &str) -> String {
     let lines: Vec<String> = text
@@ -190,6 +218,15 @@ mod tests {
         assert_eq!(visible("\u{9b}31m"), "\\u{9b}31m");
         assert_eq!(visible_lines("a\r\nb\tc\x07"), "a\nb\tc\\u{7}");
         assert_eq!(visible("订单 42"), "订单 42");
+    }
+
+    #[test]
+    fn json_cannot_steer_a_terminal_and_means_the_same() {
+        let value = serde_json::json!({ "a": "\x1b[2J\u{9b}31m\u{7f}\u{202e}\u{e0041}订单" });
+        let said = json(&value);
+        assert!(!said.chars().any(|c| hidden(c) && c != '\n'), "{said:?}");
+        assert!(said.contains("订单") && said.contains("\\u009b"), "{said}");
+        assert_eq!(serde_json::from_str::<Value>(&said).unwrap(), value);
     }
 
     #[test]
