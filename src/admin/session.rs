@@ -17,6 +17,8 @@ pub const LONGEST: Duration = Duration::from_secs(12 * 3600);
 pub const IDLE: Duration = Duration::from_secs(3600);
 /// At once. One more, and the one that idles longest ends.
 pub const MOST: usize = 64;
+/// Most of them by one token.
+pub const OF_ONE: usize = 16;
 
 #[derive(Debug, Default)]
 pub struct Sessions {
@@ -71,13 +73,9 @@ impl Sessions {
         };
         let mut table = self.table();
         table.retain(|_, session| !session.over(now));
-        while table.len() >= MOST {
-            let oldest = table.iter().min_by_key(|(_, session)| session.used);
-            let Some(oldest) = oldest.map(|(id, _)| *id) else {
-                break;
-            };
-            table.remove(&oldest);
-        }
+        // Whoever signs in again and again shuts out no one else.
+        make_place(&mut table, OF_ONE, |session| session.token == token);
+        make_place(&mut table, MOST, |_| true);
         let session = Session {
             caller,
             token,
@@ -120,6 +118,25 @@ impl Sessions {
     pub fn keep(&self, tokens: &Tokens) {
         self.table()
             .retain(|_, session| tokens.holds(&session.caller, &session.token));
+    }
+}
+
+/// Ends the ones that idle longest of those that count, until there are fewer than `most`.
+fn make_place(
+    table: &mut HashMap<Digest, Session>,
+    most: usize,
+    counts: impl Fn(&Session) -> bool,
+) {
+    loop {
+        let counted = || table.iter().filter(|(_, session)| counts(session));
+        if counted().count() < most {
+            return;
+        }
+        let oldest = counted().min_by_key(|(_, session)| session.used);
+        let Some(oldest) = oldest.map(|(id, _)| *id) else {
+            return;
+        };
+        table.remove(&oldest);
     }
 }
 
@@ -185,18 +202,33 @@ mod tests {
     #[test]
     fn the_one_that_idles_longest_makes_place() {
         let (sessions, random) = (Sessions::default(), SeededRandom::new(7));
+        // Of several tokens: one alone may not have so many.
         let ids: Vec<String> = (0..MOST)
-            .map(|_| sessions.open((alice(), [1; 32]), NOW, &random).0)
+            .map(|n| {
+                let token = [(n / OF_ONE) as u8; 32];
+                sessions.open((alice(), token), NOW, &random).0
+            })
             .collect();
         for id in ids.iter().filter(|id| *id != &ids[5]) {
             assert!(sessions.find(id, later(1)).is_some());
         }
-        let (new, _) = sessions.open((alice(), [1; 32]), later(2), &random);
+        let (new, _) = sessions.open((alice(), [9; 32]), later(2), &random);
         assert_eq!(sessions.table().len(), MOST);
         assert!(sessions.find(&ids[5], later(3)).is_none());
         assert!(sessions.find(&new, later(3)).is_some());
         sessions.close(&new);
         assert!(sessions.find(&new, later(3)).is_none());
+    }
+
+    #[test]
+    fn who_signs_in_again_and_again_shuts_out_no_one_else() {
+        let (sessions, random) = (Sessions::default(), SeededRandom::new(7));
+        let (operator, _) = sessions.open((alice(), [1; 32]), NOW, &random);
+        for _ in 0..2 * MOST {
+            sessions.open((alice(), [2; 32]), later(1), &random);
+        }
+        assert_eq!(sessions.table().len(), 1 + OF_ONE);
+        assert!(sessions.find(&operator, later(2)).is_some());
     }
 
     #[test]

@@ -160,13 +160,6 @@ impl Store for Embedded {
         Box::pin(self.expire_now(now))
     }
 
-    fn by_lane(&self) -> Vec<(LaneName, u64, u64)> {
-        let lanes = self.shared.owed.by_lane().into_iter();
-        lanes
-            .filter_map(|(n, owed, dead)| Some((self.shared.lanes.name(n)?, owed, dead)))
-            .collect()
-    }
-
     fn stats(&self) -> Stats {
         let shared = &self.shared;
         let (owed, dead, oldest_owed) = shared.owed.figures();

@@ -226,10 +226,6 @@ pub trait Store: Send + Sync + 'static {
     /// Figures for metrics and readiness; cheap.
     fn stats(&self) -> Stats;
 
-    /// How many deliveries each lane owes and how many are dead, of every lane that has or lately had
-    /// any, in no order; cheap.
-    fn by_lane(&self) -> Vec<(LaneName, u64, u64)>;
-
     /// What is owed and dead of one lane; cheap.
     fn lane_stats(&self, lane: &LaneName) -> LaneStats;
 

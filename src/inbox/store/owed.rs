@@ -249,14 +249,6 @@ impl Owed {
         })
     }
 
-    /// How many each lane that ever had any owes, and how many are dead, by its number.
-    pub fn by_lane(&self) -> Vec<(u32, u64, u64)> {
-        let table = self.table();
-        let each = (0u32..).zip(&table.figures);
-        each.map(|(number, has)| (number, has.owed as u64, has.dead as u64))
-            .collect()
-    }
-
     /// The places of all owed deliveries, in no order: to count them per segment after a start.
     pub fn all(&self) -> Vec<Open> {
         let table = self.table();

@@ -228,10 +228,6 @@ impl Store for Watched {
         self.store.paused(lane)
     }
 
-    fn by_lane(&self) -> Vec<(LaneName, u64, u64)> {
-        self.store.by_lane()
-    }
-
     fn lane_stats(&self, lane: &LaneName) -> LaneStats {
         self.store.lane_stats(lane)
     }

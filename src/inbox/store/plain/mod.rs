@@ -198,10 +198,6 @@ impl Store for PlainStore {
         self.answer(None, move |inner| Ok(inner.expire(now)))
     }
 
-    fn by_lane(&self) -> Vec<(LaneName, u64, u64)> {
-        self.inner().by_lane()
-    }
-
     fn stats(&self) -> Stats {
         self.inner().stats()
     }

@@ -548,18 +548,6 @@ impl Inner {
         expired
     }
 
-    pub(super) fn by_lane(&self) -> Vec<(LaneName, u64, u64)> {
-        let mut lanes: HashMap<&LaneName, (u64, u64)> = HashMap::new();
-        for entry in self.entries.values() {
-            let (owed, dead) = lanes.entry(&entry.lane).or_default();
-            *owed += u64::from(entry.state == State::Owed);
-            *dead += u64::from(entry.state == State::Dead);
-        }
-        let each = lanes.into_iter();
-        each.map(|(lane, (owed, dead))| (lane.clone(), owed, dead))
-            .collect()
-    }
-
     pub(super) fn lane_stats(&self, lane: &LaneName) -> LaneStats {
         let of = |state: State| {
             let entries = self.entries.values();
