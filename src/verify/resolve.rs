@@ -2,30 +2,30 @@
 //! says how to find. What a request names (a certificate, an address, a key) counts only when it
 //! leads to something that is pinned (lint L5).
 
+mod certificate;
+mod fetched;
+
 use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
+use self::certificate::{certified, policy, x5c};
+pub use self::fetched::read_keys;
 use crate::clock::Timestamp;
-use crate::remote::{Pinned, RemoteAnswer, UrlPin};
+use crate::remote::{Pinned, UrlPin};
 use crate::rule::Template;
-use crate::rule::scheme::{
-    Algorithm, FetchedForm, FetchedKeys, KeySource, PartForm, SignedKey, Trust,
-};
-use crate::rule::template::{Answered, Selector};
-use crate::verify::certificate::{self, NameRule, Policy};
-use crate::verify::document::Document;
-use crate::verify::json::Json;
+use crate::rule::scheme::{Algorithm, FetchedKeys, KeySource, SignedKey, Trust};
+use crate::verify::certificate::{Policy, pem_or_der_chain};
 use crate::verify::jws::Jws;
-use crate::verify::keys::{Key, Keyring, SchemeKeys, algorithms};
+use crate::verify::keys::{Key, Keyring, SchemeKeys};
 use crate::verify::params::shorten;
 use crate::verify::public_key::{self, PublicForm};
 use crate::verify::rejection::Rejection;
 use crate::verify::scope::Scope;
 use crate::verify::want::{Known, Want};
-use crate::verify::{decrypt, evaluate, freshness, outbound, primitive};
+use crate::verify::{evaluate, freshness, outbound, primitive};
 
 /// A key for the length of one verdict.
 #[derive(Debug)]
@@ -122,7 +122,7 @@ impl<'k> Resolver<'k> {
                         field: from.to_string(),
                     });
                 };
-                let chain = certificate::pem_or_der_chain(&text);
+                let chain = pem_or_der_chain(&text);
                 let policy = policy(name.as_ref(), *trust, scope)?;
                 self.certified(scheme, given, &chain, *trust, &policy)
                     .map(Resolved::Keys)
@@ -368,252 +368,6 @@ impl<'k> Resolver<'k> {
     }
 }
 
-/// Reads the keys out of what a pinned host answered. What comes out is kept.
-pub fn read_keys(
-    ring: &Keyring,
-    scope: &Scope<'_, '_>,
-    want: (usize, Option<&[u8]>),
-    answer: &RemoteAnswer,
-    now: Timestamp,
-) -> Result<Vec<Key>, String> {
-    if answer.status != 200 {
-        return Err(format!("the host answered {}", answer.status));
-    }
-    let (index, id) = want;
-    let (Some(frame), Some(given)) = (scope.frame, ring.schemes.get(index)) else {
-        return Err("no such scheme".to_owned());
-    };
-    let scheme = frame.scheme;
-    let keys = match &scheme.key.source {
-        KeySource::Jwks { .. } => jwks(scheme, &answer.body)?,
-        KeySource::Fetch(fetch) => fetched(scheme, fetch, id, scope, answer)?,
-        KeySource::CertificateUrl { trust, name, .. } => {
-            let chain = certificate::pem_or_der_chain(&answer.body);
-            let policy = policy(name.as_ref(), *trust, scope).map_err(|fault| fault.to_string())?;
-            certified(scheme, &given.anchors, &chain, *trust, &policy, now)?
-        }
-        KeySource::Given
-        | KeySource::X5c { .. }
-        | KeySource::Certificate { .. }
-        | KeySource::Signed(_) => Vec::new(),
-    };
-    if let Some(id) = id
-        && !keys.iter().any(|key| is_called(key, id))
-    {
-        return Err("the host does not know this key".to_owned());
-    }
-    if keys.is_empty() {
-        return Err("the answer holds no key that fits".to_owned());
-    }
-    Ok(keys)
-}
-
-/// RFC 7517 §5. Keys of kinds that the scheme does not use are left out.
-fn jwks(scheme: &crate::rule::scheme::Scheme, body: &[u8]) -> Result<Vec<Key>, String> {
-    let json = Json::parse(body).map_err(|fault| format!("no JSON: {}", fault.what))?;
-    let list = json.each(&pointer(&["keys", "*"]));
-    Ok(list
-        .into_iter()
-        .take(64)
-        .flat_map(|entry| jwk(scheme, entry))
-        .collect())
-}
-
-fn jwk(scheme: &crate::rule::scheme::Scheme, entry: Json<'_>) -> Vec<Key> {
-    let id = match entry.get(&pointer(&["kid"])) {
-        Some(crate::verify::json::Node::Text(text)) => Some(text.into_owned()),
-        Some(_) | None => None,
-    };
-    let label = id.clone().unwrap_or_else(|| "a fetched key".to_owned());
-    algorithms(scheme)
-        .into_iter()
-        .filter_map(|algorithm| {
-            let loaded = public_key::jwk(algorithm, &entry).ok()?;
-            Some(Key::fetched(algorithm, loaded, id.clone(), label.clone()))
-        })
-        .collect()
-}
-
-fn fetched(
-    scheme: &crate::rule::scheme::Scheme,
-    fetch: &FetchedKeys,
-    id: Option<&[u8]>,
-    scope: &Scope<'_, '_>,
-    answer: &RemoteAnswer,
-) -> Result<Vec<Key>, String> {
-    let said = |fault: Rejection| fault.to_string();
-    let document = Document::read(PartForm::Json, answer.body.to_vec()).map_err(said)?;
-    let answer = crate::verify::scope::Answer {
-        status: answer.status.to_string(),
-        document,
-    };
-    let items: Vec<Option<Json<'_>>> = match (&fetch.items, answer.document.json()) {
-        (Some(pointer), Some(json)) => json.each(pointer).into_iter().take(64).map(Some).collect(),
-        (None, _) | (_, None) => vec![None],
-    };
-    let mut keys = Vec::new();
-    for item in items {
-        let here = Scope {
-            answer: Some(&answer),
-            item,
-            ..*scope
-        };
-        let called = match &fetch.id {
-            Some(template) => evaluate::text(template, &here).map_err(said)?,
-            None => id.map(<[u8]>::to_vec),
-        };
-        let plain = match &fetch.decrypt {
-            Some(rule) => {
-                let part = |template: &Option<Template>| match template {
-                    Some(template) => evaluate::text(template, &here)
-                        .map(Option::unwrap_or_default)
-                        .map_err(said),
-                    None => Ok(Vec::new()),
-                };
-                let (key, data) = (
-                    part(&Some(rule.key.clone()))?,
-                    part(&Some(rule.data.clone()))?,
-                );
-                let opened = decrypt::decrypt(
-                    rule.algorithm,
-                    &key,
-                    &part(&rule.nonce)?,
-                    &part(&rule.aad)?,
-                    &data,
-                )
-                .map_err(|_| "an encrypted key cannot be opened".to_owned())?;
-                Some(Document::read(PartForm::Text, opened).map_err(said)?)
-            }
-            None => None,
-        };
-        let here = Scope {
-            plain: plain.as_ref().or(here.plain),
-            ..here
-        };
-        let called = called.map(|id| String::from_utf8_lossy(&id).into_owned());
-        // A JSON Web Key is an object, and is read as it is written.
-        let value = match (&fetch.form, written(&fetch.value, &here)) {
-            (FetchedForm::Jwk, Some(raw)) => raw,
-            _ => match evaluate::text(&fetch.value, &here).map_err(said)? {
-                Some(value) => value,
-                None => continue,
-            },
-        };
-        match fetch.form {
-            FetchedForm::Public => {
-                for algorithm in algorithms(scheme) {
-                    if let Ok(loaded) = public_key::load(algorithm, PublicForm::Pem, &value) {
-                        let label = called.clone().unwrap_or_else(|| "a fetched key".to_owned());
-                        keys.push(Key::fetched(algorithm, loaded, called.clone(), label));
-                    }
-                }
-            }
-            FetchedForm::Jwk => {
-                let json =
-                    Json::parse(&value).map_err(|fault| format!("no JSON: {}", fault.what))?;
-                keys.extend(jwk(scheme, json).into_iter().map(|mut key| {
-                    key.id = called.clone().or(key.id.take());
-                    key
-                }));
-            }
-        }
-    }
-    Ok(keys)
-}
-
-/// A value of an answer as it is written, objects too.
-fn written(template: &Template, scope: &Scope<'_, '_>) -> Option<Vec<u8>> {
-    let json = match &template.as_single()?.selector {
-        Selector::Answer(Answered::Json(pointer)) => scope.answer?.document.json()?.at(pointer)?,
-        Selector::Item(pointer) => scope.item?.at(pointer)?,
-        _ => return None,
-    };
-    json.raw()
-        .starts_with('{')
-        .then(|| json.raw().as_bytes().to_vec())
-}
-
-fn certified(
-    scheme: &crate::rule::scheme::Scheme,
-    anchors: &[Vec<u8>],
-    chain: &[Vec<u8>],
-    trust: Trust,
-    policy: &Policy,
-    now: Timestamp,
-) -> Result<Vec<Key>, String> {
-    let given = trust;
-    let trust = match trust {
-        // Roots that the source names itself take the place of the public ones.
-        Trust::Web if anchors.is_empty() => certificate::Trust::Web,
-        Trust::Web => certificate::Trust::Anchors(anchors.to_vec()),
-        Trust::Keys => certificate::Trust::Anchors(anchors.to_vec()),
-        Trust::Host => return Ok(of_host(scheme, chain)),
-    };
-    // A certificate that the source itself names needs no chain.
-    if let (Trust::Keys, Some(first)) = (given, chain.first())
-        && anchors.contains(first)
-    {
-        return Ok(of_host(scheme, chain));
-    }
-    let leaf = certificate::chain(chain, &trust, now, policy).map_err(|fault| fault.to_string())?;
-    let mut keys = Vec::new();
-    for algorithm in algorithms(scheme) {
-        if let Ok(mut loaded) = public_key::load(algorithm, PublicForm::Der, &leaf.spki) {
-            loaded.not_after = Some(leaf.not_after);
-            let label = leaf.serial.clone();
-            keys.push(Key::fetched(
-                algorithm,
-                loaded,
-                Some(leaf.serial.clone()),
-                label,
-            ));
-        }
-    }
-    match keys.is_empty() {
-        true => Err("the certificate's key does not fit the algorithm".to_owned()),
-        false => Ok(keys),
-    }
-}
-
-/// The keys of a certificate for which the TLS of its host vouches. Its own chain is not at hand,
-/// as with Amazon SNS.
-fn of_host(scheme: &crate::rule::scheme::Scheme, chain: &[Vec<u8>]) -> Vec<Key> {
-    let Some(leaf) = chain.first() else {
-        return Vec::new();
-    };
-    algorithms(scheme)
-        .into_iter()
-        .filter_map(|algorithm| {
-            let loaded = public_key::load(algorithm, PublicForm::Der, leaf).ok()?;
-            let label = loaded.serial.clone().unwrap_or_default();
-            Some(Key::fetched(algorithm, loaded, None, label))
-        })
-        .collect()
-}
-
-/// Under the public roots anyone gets a certificate whose name contains a text; only the end of a
-/// name is its owner's.
-fn policy(
-    name: Option<&Template>,
-    trust: Trust,
-    scope: &Scope<'_, '_>,
-) -> Result<Policy, Rejection> {
-    let name = match name {
-        Some(template) => evaluate::text(template, scope)?.map(|text| {
-            let text = String::from_utf8_lossy(&text).into_owned();
-            match trust {
-                Trust::Web | Trust::Host => NameRule::Suffix(text),
-                Trust::Keys => NameRule::Contains(text),
-            }
-        }),
-        None => None,
-    };
-    Ok(Policy {
-        name,
-        ..Policy::default()
-    })
-}
-
 /// The token that a JWS scheme checks.
 pub fn token<'s>(scope: &Scope<'s, '_>) -> Result<Cow<'s, [u8]>, Rejection> {
     let value = scope.frame.and_then(|frame| frame.scheme.value.as_ref());
@@ -625,19 +379,6 @@ pub fn token<'s>(scope: &Scope<'s, '_>) -> Result<Cow<'s, [u8]>, Rejection> {
         return Err(Rejection::SignatureMissing);
     };
     Ok(text)
-}
-
-fn x5c(token: &Jws<'_>) -> Result<Vec<Vec<u8>>, Rejection> {
-    let header = Json::parse(&token.header).map_err(|_| Rejection::SignatureMalformed)?;
-    let mut chain = Vec::new();
-    for entry in header.each(&pointer(&["x5c", "*"])).into_iter().take(8) {
-        let Some(crate::verify::json::Node::Text(text)) = entry.node() else {
-            return Err(Rejection::SignatureMalformed);
-        };
-        let der = data_encoding::BASE64.decode(text.as_bytes());
-        chain.push(der.map_err(|_| Rejection::SignatureMalformed)?);
-    }
-    Ok(chain)
 }
 
 /// An address that a request names, if it is where the rule says.

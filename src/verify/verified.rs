@@ -1,35 +1,31 @@
 //! The proof. A [`Verified`] is made here and nowhere else, and only after the signature, the key
 //! and the clock were found right; it owns the very bytes that were checked.
 
+mod asking;
+mod judging;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
+use self::asking::{Errand, asked, not_fetched, unready, visited};
+pub use self::judging::Primitive;
 use crate::clock::{Clock, Timestamp};
 use crate::guard::Received;
 use crate::message::{Answer, Headers, RawRequest};
-use crate::remote::{Ask, KeyCache, Lookup, Outbound, RemoteAnswer, RemoteFault};
+use crate::remote::{Ask, KeyCache, Lookup};
 use crate::rule::Rule;
-use crate::rule::scheme::{Algorithm, KeySource};
+use crate::rule::scheme::Algorithm;
 use crate::rule::template::Selector;
-use crate::secret::Secret;
-use crate::verify::document::Document;
-use crate::verify::evaluate;
 use crate::verify::form;
 use crate::verify::identity::Identity;
 use crate::verify::json::Json;
-use crate::verify::judge::{Judgement, Step, judge, seal_only};
+use crate::verify::judge::{Judgement, Step, judge};
 use crate::verify::keys::{Key, Keyring};
-use crate::verify::outbound::place_of;
 use crate::verify::payment::Payment;
 use crate::verify::plan::EventPlan;
-use crate::verify::primitive::KeyMaterial;
 use crate::verify::rejection::Rejection;
-use crate::verify::resolve::{is_called, read_keys};
-use crate::verify::scope::{self, Frame, Scope};
-use crate::verify::seal::candidates;
-use crate::verify::view::View;
+use crate::verify::resolve::is_called;
 use crate::verify::want::{Known, Want};
 
 /// Verifies the requests of one source.
@@ -84,23 +80,6 @@ pub type Parts = (
     String,
     Option<Payment>,
 );
-
-/// One message, one signature, one key.
-#[derive(Debug)]
-pub struct Primitive<'k> {
-    pub message: Vec<u8>,
-    pub signature: Vec<u8>,
-    pub key: &'k KeyMaterial,
-}
-
-impl Primitive<'_> {
-    /// Nothing but the primitive.
-    pub fn verify(&self) -> bool {
-        let mut running = self.key.begin();
-        running.update(&self.message);
-        running.finish().verify(&self.signature)
-    }
-}
 
 /// Keys, a confirmation and a visit: no verdict waits for more.
 const MOST_STEPS: usize = 6;
@@ -238,264 +217,12 @@ impl Verifier {
         Err(unready("it takes too many steps"))
     }
 
-    /// The same verdict without the proof, for examples and for explaining; what pinned hosts
-    /// answer is handed in.
-    pub fn judge_with(
-        &self,
-        request: &RawRequest,
-        now: Timestamp,
-        answers: &mut dyn FnMut(&Outbound) -> Option<RemoteAnswer>,
-    ) -> Result<Judgement, Rejection> {
-        self.judge_knowing(request, now, &mut Known::default(), answers)
-    }
-
-    /// The same; `known` then holds what was fetched on the way.
-    pub fn judge_knowing(
-        &self,
-        request: &RawRequest,
-        now: Timestamp,
-        known: &mut Known,
-        answers: &mut dyn FnMut(&Outbound) -> Option<RemoteAnswer>,
-    ) -> Result<Judgement, Rejection> {
-        let nobody = || unready("the host cannot be reached");
-        for _ in 0..MOST_STEPS {
-            let want = match judge(&self.0.rule, &self.0.keys, request, now, known)? {
-                Step::Done(judgement) => return Ok(*judgement),
-                Step::Wanted(want) => want,
-            };
-            match want {
-                Want::Keys {
-                    scheme,
-                    name,
-                    id,
-                    again,
-                    request: outbound,
-                    ..
-                } => {
-                    let answer = answers(&outbound).ok_or_else(nobody)?;
-                    let needed = id.as_deref().filter(|_| !again);
-                    if answer.status != 200 {
-                        let fault = RemoteFault::Status {
-                            status: answer.status,
-                        };
-                        return Err(not_fetched(&fault, needed));
-                    }
-                    let keys = self
-                        .0
-                        .read(request, scheme, needed, &answer, now)
-                        .map_err(|why| not_fetched(&RemoteFault::Unusable { why }, needed))?;
-                    let name = match again {
-                        true => Known::anew(&name),
-                        false => name,
-                    };
-                    known.keys.push((name, Arc::new(keys)));
-                }
-                Want::Confirmation { request } => {
-                    known.answer = Some(self.answer(answers(&request).ok_or_else(nobody)?)?);
-                }
-                Want::Visit { request } => {
-                    known.visited = visited(&answers(&request).ok_or_else(nobody)?)?;
-                }
-            }
-        }
-        Err(unready("it takes too many steps"))
-    }
-
-    /// The same with the fetched keys that are there at `moment`. Nobody is asked for more.
-    pub fn judge_kept(
-        &self,
-        request: &RawRequest,
-        now: Timestamp,
-        moment: Timestamp,
-        known: &mut Known,
-    ) -> Result<Judgement, Rejection> {
-        for _ in 0..MOST_STEPS {
-            let want = match judge(&self.0.rule, &self.0.keys, request, now, known)? {
-                Step::Done(judgement) => return Ok(*judgement),
-                Step::Wanted(want) => want,
-            };
-            let cache = self.0.outside.as_ref().map(|outside| &outside.cache);
-            match (want, cache) {
-                (
-                    Want::Keys {
-                        name, again: false, ..
-                    },
-                    Some(cache),
-                ) => match cache.lookup(&name, moment) {
-                    Lookup::Fresh(keys) | Lookup::Stale(keys) => known.keys.push((name, keys)),
-                    Lookup::Failed(_) | Lookup::Absent => {
-                        return Err(unready(
-                            "its keys are not here, and are not fetched for this",
-                        ));
-                    }
-                },
-                (Want::Keys { .. }, _) => {
-                    return Err(unready("its key is not among those that are here"));
-                }
-                (Want::Confirmation { .. } | Want::Visit { .. }, _) => {
-                    return Err(unready("the provider is not asked again for this"));
-                }
-            }
-        }
-        Err(unready("it takes too many steps"))
-    }
-
-    /// The verdict on a request for which nothing has to be asked.
-    pub fn judge(&self, request: &RawRequest, now: Timestamp) -> Result<Judgement, Rejection> {
-        self.judge_with(request, now, &mut |_| None)
-    }
-
-    /// The signature and nothing else, for measuring what it costs.
-    pub fn seal(&self, request: &RawRequest, now: Timestamp) -> Result<String, Rejection> {
-        seal_only(&self.0.rule, &self.0.keys, request, now)
-    }
-
-    /// The bare primitives behind the verdict on a request: message and signature of every
-    /// combination that is tried, each with its key. For measuring; none where keys come from
-    /// elsewhere than the source.
-    pub fn primitives(&self, request: &RawRequest) -> Result<Vec<Primitive<'_>>, Rejection> {
-        let view = View::new(request, &self.0.rule, &self.0.keys.secrets);
-        let mut found = Vec::new();
-        for (scheme, keys) in self
-            .0
-            .rule
-            .provider
-            .schemes
-            .iter()
-            .zip(&self.0.keys.schemes)
-        {
-            let frame = Frame::new(scheme);
-            let scope = Scope {
-                frame: Some(&frame),
-                ..Scope::of(&view)
-            };
-            for candidate in candidates(scheme, &scope)? {
-                for template in &scheme.messages {
-                    for key in &keys.keys {
-                        let scope = Scope {
-                            key: key.secret.as_ref().map(Secret::expose),
-                            ..scope
-                        };
-                        let mut message = Vec::new();
-                        evaluate::feed(template, &scope, &mut |piece| {
-                            message.extend_from_slice(piece);
-                        })?;
-                        found.push(Primitive {
-                            message,
-                            signature: candidate.to_vec(),
-                            key: &key.material,
-                        });
-                    }
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    fn answer(&self, answer: RemoteAnswer) -> Result<scope::Answer, Rejection> {
-        let form = match &self.0.rule.provider.query_back {
-            Some(query) => query.answer,
-            None => crate::rule::scheme::PartForm::Text,
-        };
-        let status = answer.status.to_string();
-        let document = match Document::read(form, answer.body.to_vec()) {
-            Ok(document) => document,
-            // An error page beside an error status: the status speaks.
-            Err(_) if answer.status != 200 => {
-                Document::read(crate::rule::scheme::PartForm::Text, Vec::new())?
-            }
-            Err(fault) => {
-                return Err(unready(&format!("the second source's answer: {fault}")));
-            }
-        };
-        Ok(scope::Answer { status, document })
-    }
-
-    /// The hosts that verifying may ask, each once. Addresses that only a request will name are not
-    /// among them, unless the file names their host.
-    pub fn places(&self) -> Vec<Outbound> {
-        let provider = &self.0.rule.provider;
-        let of_keys = provider
-            .schemes
-            .iter()
-            .filter_map(|scheme| match &scheme.key.source {
-                KeySource::Jwks { request, .. } => Some(request),
-                KeySource::Fetch(fetch) => Some(&fetch.request),
-                _ => None,
-            });
-        let asked = provider.query_back.iter().map(|query| &query.request);
-        let mut places: Vec<Outbound> = Vec::new();
-        for request in of_keys.chain(asked) {
-            if let Some(place) = place_of(request, &self.0.rule.config)
-                && !places
-                    .iter()
-                    .any(|p| p.host == place.host && p.port == place.port)
-            {
-                places.push(place);
-            }
-        }
-        places
-    }
-
     pub fn rule(&self) -> &Arc<Rule> {
         &self.0.rule
     }
 
     pub fn keys(&self) -> &Keyring {
         &self.0.keys
-    }
-}
-
-/// Keys to fetch.
-struct Errand {
-    name: String,
-    scheme: usize,
-    id: Option<Vec<u8>>,
-    ttl: Duration,
-    outbound: Box<Outbound>,
-}
-
-impl Inner {
-    async fn fetch(
-        &self,
-        request: &RawRequest,
-        errand: &Errand,
-        now: Timestamp,
-    ) -> Result<Arc<Vec<Key>>, RemoteFault> {
-        let Some(outside) = &self.outside else {
-            return Err(RemoteFault::HostNotAllowed);
-        };
-        let parse = |answer: &RemoteAnswer| {
-            self.read(request, errand.scheme, errand.id.as_deref(), answer, now)
-        };
-        outside
-            .cache
-            .fetch(
-                &errand.name,
-                outside.ask.as_ref(),
-                &errand.outbound,
-                errand.ttl,
-                outside.clock.as_ref(),
-                parse,
-            )
-            .await
-    }
-
-    fn read(
-        &self,
-        request: &RawRequest,
-        scheme: usize,
-        id: Option<&[u8]>,
-        answer: &RemoteAnswer,
-        now: Timestamp,
-    ) -> Result<Vec<Key>, String> {
-        let view = View::new(request, &self.rule, &self.keys.secrets);
-        let frame = self.rule.provider.schemes.get(scheme).map(Frame::new);
-        let scope = Scope {
-            frame: frame.as_ref(),
-            ..Scope::of(&view)
-        };
-        read_keys(&self.keys, &scope, (scheme, id), answer, now)
     }
 }
 
@@ -556,49 +283,6 @@ fn replaced(request: &mut RawRequest, answer: Bytes) {
     headers.push("content-type", kind);
     request.headers = headers;
     request.body = answer;
-}
-
-fn unready(what: &str) -> Rejection {
-    Rejection::Unready {
-        what: what.to_owned(),
-    }
-}
-
-fn asked(fault: &RemoteFault) -> Rejection {
-    unready(&fault.to_string())
-}
-
-/// A host that was reached and knows no such key says that the request is wrong; one that was not
-/// reached says nothing.
-fn not_fetched(fault: &RemoteFault, id: Option<&[u8]>) -> Rejection {
-    match fault {
-        // The key is not there, or not for us.
-        RemoteFault::Status {
-            status: 400 | 404 | 410,
-        } if id.is_some() => Rejection::KeyUnknown {
-            id: id.map(crate::verify::params::shorten).unwrap_or_default(),
-        },
-        RemoteFault::Unusable { why } if id.is_none() => {
-            Rejection::KeyUntrusted { why: why.clone() }
-        }
-        RemoteFault::Unusable { .. } => Rejection::KeyUnknown {
-            id: id.map(crate::verify::params::shorten).unwrap_or_default(),
-        },
-        // A pause after a failure, or too many unknown names: nothing is known of this key, and a
-        // provider that is right must be able to try again.
-        other => asked(other),
-    }
-}
-
-fn visited(answer: &RemoteAnswer) -> Result<bool, Rejection> {
-    if (200..300).contains(&answer.status) {
-        Ok(true)
-    } else {
-        Err(unready(&format!(
-            "the address that was to be visited answered {}",
-            answer.status
-        )))
-    }
 }
 
 impl Verified {

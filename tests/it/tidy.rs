@@ -99,7 +99,7 @@ fn reason_codes_are_documented() {
         "src/listener/strict.rs",
         "src/guard/mod.rs",
         "src/verify/rejection.rs",
-        "src/verify/keys.rs",
+        "src/verify/keys/fault.rs",
         "src/inbox/store/event.rs",
         "src/inbox/store/fault.rs",
         "src/relay/error.rs",
