@@ -18,6 +18,7 @@ use crate::telemetry::Metrics;
 
 mod crash;
 mod damage;
+mod exporting;
 mod keeping;
 mod measure;
 mod model;

@@ -1,6 +1,6 @@
 //! Imports that fail half way, and exports with numbers that no clock and no counter has.
 
-use super::offline::{exported, import, imported, records_in, take_in};
+use super::exporting::{exported, import, imported, records_in, take_in};
 use super::*;
 use crate::inbox::store::faulty::{Counted, Fault};
 use crate::inbox::store::offline::import::{Import, Importer};
