@@ -16,10 +16,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::time::Instant;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::connect::Tls;
 use crate::inbox::store::Store;
 use crate::message::{LaneName, SourceName};
@@ -104,7 +106,18 @@ pub struct Relay {
     /// is leased: it could not be written down either, and would go out again and again.
     unwritten: AtomicUsize,
     answers: Arc<Answers>,
+    seen: Mutex<Option<Seen>>,
 }
+
+/// The wall clock beside one that never goes back.
+#[derive(Clone, Copy)]
+struct Seen {
+    wall: Timestamp,
+    at: Instant,
+}
+
+/// A wall clock that went back by less was adjusted; nothing waits noticeably longer for it.
+const WENT_BACK: Duration = Duration::from_secs(2);
 
 /// Held by an attempt that cannot be written down.
 struct Unwritten<'r>(&'r Relay);
@@ -151,7 +164,37 @@ impl Relay {
             workers: Mutex::default(),
             unwritten: AtomicUsize::new(0),
             answers: Arc::default(),
+            seen: Mutex::default(),
         })
+    }
+
+    /// Pauses are kept as moments of the wall clock. Where that was set back they would last longer
+    /// by as much, so they are put right. Every worker asks now and then.
+    async fn mind_the_clock(&self) {
+        let (now, at) = (self.clock.now(), Instant::now());
+        let by = {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = seen.replace(Seen { wall: now, at });
+            before.map(|before| {
+                let expected = before.wall.plus(at.saturating_duration_since(before.at));
+                expected.since(now)
+            })
+        };
+        // After a start nobody knows whether it did while there was no process.
+        let by = match by {
+            Some(by) if by < WENT_BACK => return,
+            Some(by) => by,
+            None => Duration::ZERO,
+        };
+        // What fails here fails for the deliveries as well, and is told there.
+        let found = self.store.clock_went_back(now, by).await.unwrap_or(0);
+        if found > 0 {
+            tracing::warn!(
+                seconds = by.as_secs(),
+                deliveries = found,
+                "the clock went back: deliveries that would have waited for it go out at their time"
+            );
+        }
     }
 
     /// Replaces all routes at once. Attempts under way end as they began; what is owed to a source

@@ -40,6 +40,8 @@ pub struct Worker {
     views: HashMap<LaneName, View>,
     attempts: JoinSet<Ended>,
     tidied: Instant,
+    /// When the clock was last looked after.
+    minded: Option<Instant>,
 }
 
 /// What this worker remembers of a source.
@@ -67,6 +69,7 @@ impl Worker {
             views: HashMap::new(),
             attempts: JoinSet::new(),
             tidied: Instant::now(),
+            minded: None,
         }
     }
 
@@ -97,6 +100,12 @@ impl Worker {
     async fn turn(&mut self) {
         while let Some(ended) = self.attempts.try_join_next() {
             self.ended(ended);
+        }
+        let now = Instant::now();
+        let minded = |at: Instant| now.saturating_duration_since(at) < LOOK_MAX;
+        if !self.minded.is_some_and(minded) {
+            self.minded = Some(now);
+            self.relay.mind_the_clock().await;
         }
         let table = self.relay.table.load_full();
         let reloaded = !Arc::ptr_eq(&table, &self.table);

@@ -79,6 +79,17 @@ impl Store for Embedded {
         })
     }
 
+    fn clock_went_back(
+        &self,
+        now: Timestamp,
+        by: Duration,
+    ) -> Pending<'_, Result<usize, StoreError>> {
+        Box::pin(async move {
+            self.usable()?;
+            Ok(self.shared.owed.clock_went_back(now, by))
+        })
+    }
+
     fn read(&self, id: EventId) -> Pending<'_, Result<Option<StoredEvent>, StoreError>> {
         Box::pin(self.look(move |shared| shared.read_event(id)))
     }

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::message::{DestinationName, EventId, LaneName};
@@ -134,6 +135,16 @@ pub trait Store: Send + Sync + 'static {
         &'a self,
         lane: &'a LaneName,
     ) -> Pending<'a, Result<Option<Timestamp>, StoreError>>;
+
+    /// The clock was found to have gone back by `by`, to `now`: what was to fall due later is due
+    /// so much earlier, and what was never tried is due now. Says how many. In memory only; after
+    /// a restart, when nobody knows by how much, it is asked for with zero: what was never tried
+    /// cannot be meant to wait.
+    fn clock_went_back(
+        &self,
+        now: Timestamp,
+        by: Duration,
+    ) -> Pending<'_, Result<usize, StoreError>>;
 
     /// The event of a delivery, byte for byte. None when it is not (or no longer) there.
     fn read(&self, id: EventId) -> Pending<'_, Result<Option<StoredEvent>, StoreError>>;

@@ -3,6 +3,7 @@
 
 use std::iter::Peekable;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use std::vec::IntoIter;
 
 use super::record::{Delivery, Order, Place};
@@ -201,6 +202,12 @@ impl Owed {
     pub fn next_due(&self, lane: u32) -> Option<Timestamp> {
         let table = self.table();
         table.due.get(lane as usize)?.first()
+    }
+
+    /// What is due later than `now` is due earlier by `by`, and now if it was never tried. What a
+    /// writer has its hand on is left: it says anew when it is due.
+    pub fn clock_went_back(&self, now: Timestamp, by: Duration) -> usize {
+        self.table().clock_went_back(now, by)
     }
 
     /// Some of a lane wait in this order.

@@ -2,6 +2,7 @@
 //! in order with each other.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use hashbrown::HashTable;
 
@@ -355,6 +356,42 @@ impl Table {
         if let Some(order) = open.order {
             self.turn(open.lane, order);
         }
+    }
+
+    pub(super) fn clock_went_back(&mut self, now: Timestamp, by: Duration) -> usize {
+        let late = |slot: &&Slot| !slot.dead && !slot.held && slot.due > now;
+        let late: Vec<Open> = self
+            .slots
+            .used()
+            .filter(late)
+            .map(|slot| slot.open(&self.orders))
+            .collect();
+        let mut found = 0;
+        for mut open in late {
+            let earlier = match open.delivery.attempts {
+                0 => now,
+                _ => open.delivery.due.minus(by).max(now),
+            };
+            if earlier == open.delivery.due {
+                continue;
+            }
+            found += 1;
+            // One that is not its order's turn stands nowhere among the due ones.
+            let waits = open
+                .order
+                .is_none_or(|order| self.orders.current(open.lane, order) == Some(open.place));
+            if waits {
+                self.unwait(&open);
+            }
+            open.delivery.due = earlier;
+            if let Some(slot) = self.slot_mut(open.place) {
+                slot.due = earlier;
+            }
+            if waits {
+                self.wait(&open);
+            }
+        }
+        found
     }
 
     /// Lanes come from configuration: there are few of them.

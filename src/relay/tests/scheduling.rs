@@ -202,6 +202,33 @@ async fn one_poisoned_event_does_not_hold_the_others_of_its_source() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_is_set_back_makes_no_pause_longer() {
+    let mut rule = rule("shop");
+    rule.relay.main.retry.first = secs(60);
+    let mut stage = Stage::new(vec![rule.clone()]);
+    stage.clock.jump(secs(400_000));
+    stage
+        .scripted
+        .script("shop", vec![Reply::Status(503), Reply::Status(200)]);
+    let retried = stage.accept_and_wake("shop").await;
+    sleep(secs(10)).await;
+    assert_eq!(stage.row(retried).await.attempts, 1);
+    stage.clock.jump_back(secs(400_000));
+    sleep(secs(49)).await;
+    assert_eq!(stage.row(retried).await.state, State::Owed);
+    sleep(secs(2)).await;
+    assert_eq!(stage.row(retried).await.state, State::Delivered);
+
+    // Set back while there was no process.
+    stage.clock.jump(secs(400_000));
+    let fresh = stage.accept("shop").await;
+    stage.clock.jump_back(secs(400_000));
+    stage.crash(vec![rule], 2).await;
+    sleep(secs(2)).await;
+    assert_eq!(stage.row(fresh).await.state, State::Delivered);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wall_clock_that_jumps_ahead_costs_at_most_a_second() {
     let stage = Stage::new(vec![rule("shop")]);
     stage.scripted.script(

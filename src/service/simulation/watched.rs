@@ -1,6 +1,7 @@
 //! The real store, with the model looking on, and with its disk told when something waits.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::inbox::store::embedded::Embedded;
@@ -141,6 +142,14 @@ impl Store for Watched {
         lane: &'a LaneName,
     ) -> Pending<'a, Result<Option<Timestamp>, StoreError>> {
         self.store.next_due(lane)
+    }
+
+    fn clock_went_back(
+        &self,
+        now: Timestamp,
+        by: Duration,
+    ) -> Pending<'_, Result<usize, StoreError>> {
+        self.store.clock_went_back(now, by)
     }
 
     fn read(&self, id: EventId) -> Pending<'_, Result<Option<StoredEvent>, StoreError>> {

@@ -113,6 +113,60 @@ pub(crate) async fn settling_decides_what_follows((store, _keep): Bench) {
     );
 }
 
+pub(crate) async fn a_clock_that_went_back_lets_nobody_wait_longer((store, _keep): Bench) {
+    let retried = new_id(&*store, event("a", "1", at(5000))).await;
+    let lease = lease_one(&*store, at(5000)).await;
+    store
+        .settle(
+            lease,
+            attempt(1, None, "timeout"),
+            Next::Retry { at: at(5060) },
+        )
+        .await
+        .unwrap();
+    let fresh = new_id(&*store, event("b", "1", at(5001))).await;
+    let leased = new_id(&*store, event("c", "1", at(4990))).await;
+    assert_eq!(lease_one(&*store, at(4995)).await.id, leased);
+    let first = planned(event("d1", "1", at(5002)), plan([to("main", Some("d"))]));
+    let first = new_id(&*store, first).await;
+    let second = planned(event("d2", "1", at(5003)), plan([to("main", Some("d"))]));
+    let second = new_id(&*store, second).await;
+    let early = new_id(&*store, event("e", "1", at(900))).await;
+    let due = async |id| row(&*store, id).await.due;
+
+    // Nothing is known of by how much: only what was never tried.
+    assert_eq!(store.clock_went_back(at(4000), Duration::ZERO).await, Ok(4));
+    assert_eq!(store.clock_went_back(at(4000), Duration::ZERO).await, Ok(0));
+    assert_eq!(due(retried).await, Some(at(5060)));
+    // By 4,000 seconds: the retry's pause is what it was.
+    let by = Duration::from_secs(4000);
+    assert_eq!(store.clock_went_back(at(1010), by).await, Ok(5));
+    assert_eq!(due(retried).await, Some(at(1060)));
+    assert_eq!(due(fresh).await, Some(at(1010)));
+    assert_eq!(due(early).await, Some(at(900)));
+    assert_eq!(store.next_due(&lane()).await, Ok(Some(at(900))));
+
+    let leases = store.lease(&lane(), at(1010), at(1100), 9).await.unwrap();
+    let ids: Vec<_> = leases.iter().map(|lease| lease.id).collect();
+    assert_eq!(ids, [early, fresh, first], "one lease is out, one waits");
+    let leases = store.lease(&lane(), at(1060), at(1200), 9).await.unwrap();
+    assert_eq!(leases.iter().map(|l| l.id).collect::<Vec<_>>(), [retried]);
+    // Whose turn comes later does not wait either.
+    assert_eq!(
+        store
+            .operate(
+                first,
+                Operation::Discard { reason: "".into() },
+                at(1061),
+                None
+            )
+            .await,
+        Ok(Operated::Done)
+    );
+    let leases = store.lease(&lane(), at(1062), at(1200), 9).await.unwrap();
+    assert_eq!(leases.iter().map(|l| l.id).collect::<Vec<_>>(), [second]);
+}
+
 pub(crate) async fn a_lost_lease_changes_nothing_but_is_written_down((store, _keep): Bench) {
     let id = new_id(&*store, event("a", "1", at(0))).await;
     let late = lease_one(&*store, at(1)).await;

@@ -162,6 +162,7 @@ macro_rules! contract_tests {
                 the_same_key_with_another_body_is_kept_and_flagged,
                 leases_go_out_once_and_come_back,
                 settling_decides_what_follows,
+                a_clock_that_went_back_lets_nobody_wait_longer,
                 a_lost_lease_changes_nothing_but_is_written_down,
                 an_operator_has_the_last_word,
                 what_is_not_there_is_not_found,

@@ -119,6 +119,14 @@ impl Store for PlainStore {
         self.answer(Some(Op::NextDue), move |inner| Ok(inner.next_due(lane)))
     }
 
+    fn clock_went_back(
+        &self,
+        now: Timestamp,
+        by: Duration,
+    ) -> Pending<'_, Result<usize, StoreError>> {
+        self.answer(None, move |inner| Ok(inner.clock_went_back(now, by)))
+    }
+
     fn read(&self, id: EventId) -> Pending<'_, Result<Option<StoredEvent>, StoreError>> {
         self.answer(Some(Op::Read), move |inner| inner.read(id))
     }

@@ -315,6 +315,21 @@ impl Inner {
         self.free(lane).into_iter().map(|(at, _)| at).min()
     }
 
+    pub(super) fn clock_went_back(&mut self, now: Timestamp, by: Duration) -> usize {
+        let mut found = 0;
+        for entry in self.entries.values_mut() {
+            let earlier = match entry.attempts.is_empty() {
+                true => now,
+                false => entry.due.minus(by).max(now),
+            };
+            if entry.state == State::Owed && earlier < entry.due {
+                entry.due = earlier;
+                found += 1;
+            }
+        }
+        found
+    }
+
     pub(super) fn read(&self, id: EventId) -> Result<Option<StoredEvent>, StoreError> {
         if self.damaged.contains(&id.event()) {
             return Err(StoreError::Damaged { id });

@@ -82,12 +82,33 @@ impl Life {
             }
             // The clock of a machine also goes back.
             97 => {
-                self.now = self
-                    .now
-                    .minus(Duration::from_secs(self.random.next_u64() % 300))
+                let by = Duration::from_secs(self.random.next_u64() % 300);
+                self.now = self.now.minus(by);
+                if self.pick(2) == 0 {
+                    self.went_back(store, by).await;
+                }
             }
             _ => self.expire(store).await,
         }
+    }
+
+    /// And it is noticed.
+    async fn went_back(&mut self, store: &Embedded, by: Duration) {
+        let now = self.now;
+        let owed = self.model.events.iter_mut();
+        let mut found = 0;
+        for known in owed.filter(|k| k.state == State::Owed) {
+            let earlier = match known.attempts.is_empty() {
+                true => now,
+                false => known.due.minus(by).max(now),
+            };
+            if earlier < known.due {
+                known.due = earlier;
+                found += 1;
+            }
+        }
+        let said = store.clock_went_back(now, by).await;
+        assert_eq!(said, Ok(found), "seed {}", self.seed);
     }
 
     fn lane(&self) -> LaneName {
@@ -185,6 +206,7 @@ impl Life {
             round: 0,
             since,
             due,
+            written: due,
             reason: String::new(),
             lease: None,
         });
@@ -346,6 +368,7 @@ impl Life {
             Next::Delivered => known.state = State::Delivered,
             Next::Retry { at } => {
                 known.due = at;
+                known.written = at;
                 known.round += 1;
             }
             Next::Dead { reason } => {
@@ -414,6 +437,7 @@ impl Life {
             assert_eq!(done, Operated::Done, "seed {}", self.seed);
             let known = self.model.of(id);
             known.due = now;
+            known.written = now;
             if known.state != State::Owed {
                 known.state = State::Owed;
                 known.round = 0;
@@ -566,10 +590,17 @@ impl Life {
         );
     }
 
-    /// After a restart nothing is leased.
-    fn restarted(&mut self) {
+    /// After a restart nothing is leased, and what a clock gone back has brought forward may be as
+    /// it was written.
+    async fn restarted(&mut self, store: &Embedded) {
         for known in &mut self.model.events {
             self.model.stale.extend(known.lease.take());
+            if known.state == State::Owed && known.due != known.written {
+                let row = store.row(known.id).await.unwrap().unwrap();
+                let due = row.due.unwrap();
+                assert!([known.due, known.written].contains(&due), "{}", self.seed);
+                known.due = due;
+            }
         }
     }
 }
@@ -594,7 +625,7 @@ pub(super) async fn live(
                 lose_index();
             }
             store = open(seed * 1000 + n as u64);
-            life.restarted();
+            life.restarted(&store).await;
             assert_eq!(store.report().damage, []);
         }
     }

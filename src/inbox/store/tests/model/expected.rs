@@ -14,6 +14,9 @@ pub(super) struct Known {
     pub(super) round: u32,
     pub(super) since: Timestamp,
     pub(super) due: Timestamp,
+    /// What the journal says of that: moments that a clock gone back has brought forward are not in
+    /// it.
+    pub(super) written: Timestamp,
     pub(super) reason: String,
     pub(super) lease: Option<Lease>,
 }
