@@ -3,10 +3,10 @@
 
 use crate::mask::names::{self, Class};
 use crate::mask::view::{self, Canvas, Item};
-use crate::mask::{Kind, find};
+use crate::mask::{Kind, encoded, find, multipart};
 
 /// Texts in texts: JSON in a form, JSON in JSON.
-const DEPTH: usize = 4;
+pub const DEPTH: usize = 6;
 
 pub fn scan(kind: Kind, canvas: &mut Canvas, items: &[Item], depth: usize) {
     if depth >= DEPTH {
@@ -19,8 +19,15 @@ pub fn scan(kind: Kind, canvas: &mut Canvas, items: &[Item], depth: usize) {
         Kind::Text => match items.iter().find(|item| !item.ch.is_whitespace()) {
             Some(first) if ['{', '['].contains(&first.ch) => json(canvas, items, depth),
             Some(first) if first.ch == '<' => xml(canvas, items, depth),
-            Some(_) if pairs(items) => form(canvas, items, depth),
-            Some(_) | None => {}
+            Some(_) if multipart::scan(canvas, items, depth) => {}
+            Some(_) => {
+                // Base64 may end as the name of a field does.
+                if pairs(items) {
+                    form(canvas, items, depth);
+                }
+                encoded::look(canvas, items, depth);
+            }
+            None => {}
         },
     }
 }
@@ -34,21 +41,24 @@ fn pairs(items: &[Item]) -> bool {
     short && items.iter().any(|item| item.ch == '=') && !items.iter().any(|item| item.ch == ' ')
 }
 
-fn said(items: &[Item]) -> String {
+pub fn said(items: &[Item]) -> String {
     items.iter().map(|item| item.ch).collect()
 }
 
 /// A value as its reader sees it.
-fn value(canvas: &mut Canvas, class: Class, items: &[Item], depth: usize) {
+pub fn value(canvas: &mut Canvas, class: Class, items: &[Item], depth: usize) {
     match class {
         Class::Personal => find::hide(canvas, items),
-        Class::Exempt => canvas.exempt(items),
+        Class::Exempt => {
+            canvas.exempt(items);
+            encoded::look(canvas, items, depth + 1);
+        }
         Class::Plain => scan(Kind::Text, canvas, items, depth + 1),
     }
 }
 
 /// What is inside something personal is so too, unless its name says that it is not.
-fn under(outer: Class, name: &str) -> Class {
+pub fn under(outer: Class, name: &str) -> Class {
     match (outer, names::class(name)) {
         (Class::Personal, _) if !names::harmless(name) => Class::Personal,
         (_, own) => own,
@@ -222,7 +232,7 @@ fn attributes(canvas: &mut Canvas, items: &[Item], depth: usize) {
     }
 }
 
-fn starts(items: &[Item], with: &str) -> bool {
+pub fn starts(items: &[Item], with: &str) -> bool {
     let same = |(item, ch): (&Item, char)| item.ch == ch;
     items.len() >= with.len() && items.iter().zip(with.chars()).all(same)
 }

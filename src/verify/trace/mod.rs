@@ -527,6 +527,9 @@ fn compared(condition: &Condition, scope: &Scope<'_, '_>) -> String {
     match &condition.test {
         Test::Equals(wanted) => {
             let wanted: Vec<String> = wanted.iter().map(text).collect();
+            // What is compared with a secret is it, or nearly so.
+            let secret = wanted.iter().any(|wanted| wanted.contains(SECRET));
+            let is = if secret { SECRET } else { &is };
             format!("{is} against {}", wanted.join(" or "))
         }
         Test::StartsWith(prefix) => format!("{is} must begin with {prefix}"),
