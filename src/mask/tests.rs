@@ -460,3 +460,43 @@ fn a_text_with_a_name_is_masked_as_that() {
         assert_eq!(field(name, text), shown, "{name}");
     }
 }
+
+/// The media type may say anything.
+#[test]
+fn a_body_is_masked_as_what_it_looks_like_too() {
+    let body = r#"{"customer":{"name":"Jane Doe"},"amount":12}"#;
+    for kind in [Kind::Json, Kind::Form, Kind::Xml, Kind::Text] {
+        for body in [body.to_owned(), format!(" \u{feff}{body}")] {
+            let shown = text(kind, body.as_bytes());
+            assert!(!shown.contains("Jane") && shown.contains("12"), "{shown}");
+        }
+        let shown = text(
+            kind,
+            b"<order><buyerName>Jane Doe</buyerName><n>12</n></order>",
+        );
+        assert!(!shown.contains("Jane") && shown.contains("12"), "{shown}");
+        let shown = text(kind, b"order=12&buyer_name=Jane+Doe");
+        assert!(!shown.contains("Jane") && shown.contains("12"), "{shown}");
+    }
+}
+
+#[test]
+fn a_value_whose_name_stands_beside_it_is_masked() {
+    for (body, shown) in [
+        (
+            r#"[{"name":"first_name","value":"Jane"},{"name":"colour","value":"red"}]"#,
+            r#"[{"name":"•••","value":"•••"},{"name":"•••","value":"red"}]"#,
+        ),
+        (
+            r#"{"key":"phone","value":5550199,"note":"x"}"#,
+            r#"{"key":"phone","value":"•••","note":"x"}"#,
+        ),
+        (r#"{"vpa":"jane@okaxis"}"#, r#"{"vpa":"•••"}"#),
+        (
+            r#"{"identification":{"type":"CPF","number":"1911"}}"#,
+            r#"{"identification":{"type":"CPF","number":"•••"}}"#,
+        ),
+    ] {
+        assert_eq!(json(body), shown);
+    }
+}

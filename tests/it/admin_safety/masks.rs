@@ -81,7 +81,7 @@ fn rows_and_deeds_are_masked_and_masks_are_no_oracle() {
     assert_eq!(post(&gateway, &pause, &json!({})).0, 200);
     let long = format!("/v1/sources/stripe/pause?reason={}", "x".repeat(501));
     assert_eq!(post(&gateway, &long, &json!({})).0, 400);
-    let many = json!({ "state": "discarded", "text": "jane.doe@", "count": 1 });
+    let many = json!({ "state": "discarded", "text": MAIL, "count": 1 });
     let (status, begun) = post(&gateway, "/v1/redrive", &many);
     assert_eq!((status, &begun["job"]), (202, &json!(1)));
     eventually("the end of the job", || {
