@@ -13,7 +13,7 @@ use crate::admin::token::{Caller, Role};
 use crate::inbox::store::StoredEvent;
 use crate::mask::{self, Kind};
 use crate::message::RawRequest;
-use crate::verify::trace::{self, Step, Subject};
+use crate::verify::trace::{self, ASSERTS, Fact, Step, Subject};
 use crate::verify::want::Known;
 
 #[derive(Debug, Serialize, schemars::JsonSchema)]
@@ -103,19 +103,59 @@ fn quotes(fact: &str) -> bool {
     ["signed", "plain", "payload"].contains(&fact) || fact.starts_with("part ")
 }
 
+/// Masks of a text with a document somewhere in it: JSON and XML from their first sign on, a form from
+/// its first name on. What comes after a cut has lost its names, and is left out.
+fn document(text: &str) -> String {
+    let (text, cut) = match text.split_once(" … ") {
+        Some((text, cut)) => (text, cut.split_once(" … ")),
+        None => (text, None),
+    };
+    let (begins, kind) = match (text.find(['{', '[', '<']), text.find('=')) {
+        (Some(sign), equals) if equals.is_none_or(|equals| sign < equals) => {
+            let xml = text.get(sign..).is_some_and(|text| text.starts_with('<'));
+            (sign, if xml { Kind::Xml } else { Kind::Json })
+        }
+        (_, Some(equals)) => {
+            let before = text.get(..equals).unwrap_or_default();
+            (before.rfind(' ').map_or(0, |at| at + 1), Kind::Form)
+        }
+        (_, None) => (0, Kind::Text),
+    };
+    let (before, rest) = text.split_at_checked(begins).unwrap_or(("", text));
+    let mut masked = mask::text(Kind::Text, before.as_bytes());
+    masked.push_str(&mask::text(kind, rest.as_bytes()));
+    if let Some((left, _)) = cut {
+        masked.push_str(&format!(" … {left} …"));
+    }
+    masked
+}
+
 /// Hides what is hidden where the request is shown.
 fn masked(steps: &mut [Step], hidden: &[String], role: Role) {
-    for fact in steps.iter_mut().flat_map(|step| &mut step.facts) {
-        if role == Role::Viewer && quotes(&fact.name) {
-            fact.value = mask::HIDDEN.to_owned();
-            continue;
+    for step in steps {
+        // What must hold is said of any part of the request, in any form.
+        let compared = step.name == ASSERTS;
+        for fact in &mut step.facts {
+            mask_fact(fact, compared, hidden, role);
         }
-        for part in hidden {
-            if fact.value.contains(part.as_str()) {
-                fact.value = fact.value.replace(part.as_str(), mask::HIDDEN);
+    }
+}
+
+fn mask_fact(fact: &mut Fact, compared: bool, hidden: &[String], role: Role) {
+    match (role, fact.value.split_once(": ")) {
+        (Role::Viewer, _) if quotes(&fact.name) => fact.value = mask::HIDDEN.to_owned(),
+        (Role::Viewer, Some((verdict, _))) if compared => fact.value = verdict.to_owned(),
+        (Role::Viewer | Role::Operator, _) => {
+            for part in hidden {
+                if fact.value.contains(part.as_str()) {
+                    fact.value = fact.value.replace(part.as_str(), mask::HIDDEN);
+                }
             }
+            fact.value = plain(&match quotes(&fact.name) || compared {
+                true => document(&fact.value),
+                false => mask::text(Kind::Text, fact.value.as_bytes()),
+            });
         }
-        fact.value = plain(&mask::text(Kind::Text, fact.value.as_bytes()));
     }
 }
 
@@ -189,7 +229,7 @@ fn request_of(stored: StoredEvent) -> Option<RawRequest> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verify::trace::{Fact, Outcome};
+    use crate::verify::trace::Outcome;
 
     #[test]
     fn names_in_what_was_signed_are_not_for_viewers() {
@@ -217,7 +257,34 @@ mod tests {
         let seen = facts(Role::Viewer);
         assert!(!seen.iter().any(|value| value.contains("Doe")), "{seen:?}");
         assert_eq!(seen.last().map(String::as_str), Some("hmac_sha256"));
-        assert!(facts(Role::Operator)[0].contains("amount"));
+        // Nor for operators, who may see the event without masks, which stands in the audit then.
+        let seen = facts(Role::Operator);
+        assert!(seen[0].starts_with("1793491200.") && seen[0].contains("\"amount\":12"));
+        assert!(!seen.iter().any(|value| value.contains("Doe")), "{seen:?}");
+        assert!(seen[1].ends_with(" … 99 bytes (--full) …"), "{seen:?}");
+    }
+
+    #[test]
+    fn what_is_compared_is_masked_by_its_names() {
+        let compared = "holds: app_id=1&buyer_name=Jane+Doe must not hold \"&app_id=\"";
+        let shown = |role| {
+            let mut steps = vec![Step {
+                name: ASSERTS.to_owned(),
+                outcome: Outcome::Passed,
+                facts: vec![Fact {
+                    name: "{params}".to_owned(),
+                    value: compared.to_owned(),
+                }],
+            }];
+            masked(&mut steps, &[], role);
+            steps[0].facts[0].value.clone()
+        };
+        assert_eq!(shown(Role::Viewer), "holds");
+        let seen = shown(Role::Operator);
+        assert!(
+            !seen.contains("Jane") && seen.contains("app_id=1"),
+            "{seen}"
+        );
     }
 
     /// A secret is hidden however short it is; times and algorithms of signatures are not.
