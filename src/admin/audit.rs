@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::State;
 use crate::admin::parameter::{self, Asked, limit};
+use crate::admin::payload::{hushed, plain};
 use crate::admin::problem::Problem;
 use crate::admin::token::Caller;
 use crate::clock::Timestamp;
@@ -41,17 +42,22 @@ pub struct DeedJson {
     outcome: String,
 }
 
-impl From<(u64, Deed)> for DeedJson {
-    fn from((number, deed): (u64, Deed)) -> Self {
+impl DeedJson {
+    /// Without `whole`, what was written or looked for has masks, too.
+    pub fn of((number, deed): (u64, Deed), whole: bool) -> Self {
         DeedJson {
             number,
             at: deed.at.to_string(),
             by: deed.by,
             what: deed.kind.as_str(),
-            source: deed.source.map(|source| source.to_string()),
-            destination: deed.destination.map(|to| to.to_string()),
+            // A filter of many names what it likes.
+            source: deed.source.map(|source| hushed(source.as_str())),
+            destination: deed.destination.map(|to| hushed(to.as_str())),
             event: deed.event.map(|id| id.to_string()),
-            detail: deed.detail,
+            detail: match whole {
+                true => plain(&deed.detail),
+                false => hushed(&deed.detail),
+            },
             count: deed.count,
             outcome: deed.outcome,
         }
@@ -70,7 +76,9 @@ pub async fn audit(
     let limit = limit(query.limit)?;
     let page = state.store.audit(event, query.cursor, limit).await?;
     Ok(Json(AuditPage {
-        audit: page.entries.into_iter().map(DeedJson::from).collect(),
+        audit: (page.entries.into_iter())
+            .map(|entry| DeedJson::of(entry, false))
+            .collect(),
         next: page.next,
     }))
 }

@@ -107,6 +107,15 @@ impl Pass {
         }
     }
 
+    pub fn token(&self) -> &Digest {
+        &self.token
+    }
+
+    /// The digest of the session's id, where it was one.
+    pub fn session(&self) -> Option<&Digest> {
+        self.session.as_ref()
+    }
+
     /// By the session with this id.
     pub fn of_session(id: &str, found: &Found) -> Self {
         Pass {
@@ -177,9 +186,7 @@ impl IntoResponse for No {
             No::Problem(problem) => problem.into_response(),
             No::Wait(Wait(seconds)) => {
                 let detail = format!("try again in {seconds} s");
-                let status = StatusCode::TOO_MANY_REQUESTS;
-                let problem = Problem::new(status, "too_many_requests", detail);
-                ([(header::RETRY_AFTER, seconds.to_string())], problem).into_response()
+                Problem::too_many_requests(seconds, detail).into_response()
             }
             No::Unknown(detail) => {
                 let problem = Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
@@ -259,6 +266,12 @@ fn identify(
     let Some(id) = cookie(&parts.headers, connection.tls) else {
         return Err(No::Unknown(detail));
     };
+    // A page on another port of this host makes a browser send the cookie, too: it would read
+    // nothing, but take streams and write into the audit.
+    if host::from_elsewhere(parts) {
+        let detail = "a session is for our own page";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "csrf", detail).into());
+    }
     // 256 random bits are not guessed, so these need no slower rate than requests have.
     match state.door.sessions.find(id, state.shared.clock.now()) {
         Some(found) => Ok((Pass::of_session(id, &found), Some(found))),

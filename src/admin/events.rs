@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::State as Extract;
+use axum::extract::{Extension, State as Extract};
 use serde::{Deserialize, Serialize};
 
 use crate::admin::State;
 use crate::admin::money::PaymentJson;
 use crate::admin::parameter::{self, Asked, Picked, limit};
+use crate::admin::payload::field;
 use crate::admin::problem::Problem;
+use crate::admin::token::{Caller, Role};
 use crate::clock::Timestamp;
-use crate::inbox::store::Row;
+use crate::inbox::store::{Filter, Row, payment};
 use crate::message::EventId;
 
 /// What `/v1/events` may be asked. Text is compared exactly, but for `text`.
@@ -73,30 +75,67 @@ pub struct EventJson {
     payment: Option<PaymentJson>,
 }
 
-impl From<Row> for EventJson {
-    fn from(row: Row) -> Self {
+impl EventJson {
+    /// Without `whole`, with masks.
+    pub fn of(row: Row, whole: bool) -> Self {
+        let shown = |name: &str, text: &str| field(name, text, whole);
         EventJson {
             id: row.id.to_string(),
             event: row.id.event().to_string(),
             destination: row.destination.to_string(),
             source: row.source.to_string(),
             provider: row.provider,
-            key: row.event_key,
-            kind: row.event_type,
+            key: shown("key", &row.event_key),
+            kind: shown("type", &row.event_type),
             received_at: row.received_at.to_string(),
             state: row.state.as_str(),
             attempts: row.attempts,
             due: row.due.map(|due| due.to_string()),
-            reason: row.reason,
+            reason: shown("reason", &row.reason),
             conflict: row.conflict,
             body_bytes: row.body_bytes,
-            payment: row.payment.map(PaymentJson::from),
+            payment: row.payment.map(|facts| PaymentJson::of(facts, whole)),
         }
     }
+
+    /// It fits by what is shown of it, too: else whoever sees only masks could find out, by asking
+    /// again and again, what is behind them.
+    fn shows(&self, filter: &Filter) -> bool {
+        let is = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|w| w == is);
+        let paid = |of: fn(&PaymentJson) -> &Option<String>| {
+            let paid = self.payment.as_ref().map(of);
+            paid.and_then(Option::as_deref).unwrap_or_default()
+        };
+        let (order, transaction) = (paid(|p| &p.order), paid(|p| &p.transaction));
+        let says = |part: &String| {
+            let part = part.to_lowercase();
+            let texts = [
+                &self.id,
+                &self.key,
+                &self.kind,
+                &self.reason,
+                order,
+                transaction,
+            ];
+            texts.iter().any(|text| text.to_lowercase().contains(&part))
+        };
+        is(&filter.event_type, &self.kind)
+            && is(&filter.event_key, &self.key)
+            && is(&filter.reason, &self.reason)
+            && (filter.order.as_deref()).is_none_or(|wanted| payment::cut(wanted) == order)
+            && filter.text.as_ref().is_none_or(says)
+    }
+}
+
+/// Rows as this caller may see them, and pick them.
+fn shown(rows: Vec<Row>, filter: &Filter, caller: &Caller) -> impl Iterator<Item = EventJson> {
+    let rows = rows.into_iter().map(|row| EventJson::of(row, false));
+    rows.filter(|row| caller.role == Role::Operator || row.shows(filter))
 }
 
 pub async fn events(
     Extract(state): Extract<State>,
+    Extension(caller): Extension<Caller>,
     asked: Asked<EventsQuery>,
 ) -> Result<Json<EventsPage>, Problem> {
     let query = parameter::query(asked)?;
@@ -118,7 +157,7 @@ pub async fn events(
     let page = state.store.list(&filter, after, limit(query.limit)?);
     let page = page.await?;
     Ok(Json(EventsPage {
-        events: page.rows.into_iter().map(EventJson::from).collect(),
+        events: shown(page.rows, &filter, &caller).collect(),
         next: page.next.map(|id| id.to_string()),
     }))
 }
@@ -200,6 +239,7 @@ const PAGE: usize = 500;
 
 pub async fn groups(
     Extract(state): Extract<State>,
+    Extension(caller): Extension<Caller>,
     asked: Asked<GroupsQuery>,
 ) -> Result<Json<GroupsPage>, Problem> {
     let query = parameter::query(asked)?;
@@ -231,11 +271,18 @@ pub async fn groups(
     let mut looked = 0;
     for _ in 0..COUNTED / PAGE {
         let page = state.store.list(&filter, after, PAGE).await?;
-        looked += page.rows.len() as u64;
-        page.rows.iter().for_each(|row| tally(&mut groups, by, row));
+        let found = page.rows.len();
+        for row in page.rows {
+            let (id, at) = (row.id, row.received_at);
+            let row = EventJson::of(row, false);
+            if caller.role == Role::Operator || row.shows(&filter) {
+                looked += 1;
+                tally(&mut groups, by, row, (id, at));
+            }
+        }
         after = page.next;
         // A short page: it has looked at all that one look goes over.
-        if after.is_none() || page.rows.len() < PAGE || groups.len() > GROUPS {
+        if after.is_none() || found < PAGE || groups.len() > GROUPS {
             break;
         }
     }
@@ -248,23 +295,27 @@ pub async fn groups(
     }))
 }
 
-fn tally(groups: &mut BTreeMap<Group, Tally>, by: By, row: &Row) {
+fn tally(
+    groups: &mut BTreeMap<Group, Tally>,
+    by: By,
+    row: EventJson,
+    (example, at): (EventId, Timestamp),
+) {
     let group = Group {
-        source: row.source.to_string(),
-        destination: row.destination.to_string(),
+        source: row.source,
+        destination: row.destination,
         reason: match by {
-            By::Reason => row.reason.clone(),
+            By::Reason => row.reason,
             By::Source | By::Type => String::new(),
         },
-        kind: (by == By::Type).then(|| row.event_type.clone()),
+        kind: (by == By::Type).then_some(row.kind),
     };
-    let at = row.received_at;
     // Newest first: the first of a group is its newest.
     let tally = groups.entry(group).or_insert_with(|| Tally {
         count: 0,
         oldest: at,
         newest: at,
-        example: row.id,
+        example,
     });
     tally.count += 1;
     tally.oldest = tally.oldest.min(at);

@@ -89,6 +89,13 @@ pub fn other_origin(request: &Parts, tls: bool) -> bool {
     (said("origin") || said("sec-fetch-site")) && !same_origin(request, tls)
 }
 
+/// True when a browser says that another site made it ask, or another port of the same host. Not
+/// where a person typed the address.
+pub fn from_elsewhere(request: &Parts) -> bool {
+    let mut said = request.headers.get_all("sec-fetch-site").iter();
+    said.any(|said| said != "same-origin" && said != "none")
+}
+
 /// The value of a field that is there once.
 pub fn one<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let mut all = headers.get_all(name).iter();

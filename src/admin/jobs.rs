@@ -8,34 +8,61 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
 
 use crate::admin::State;
+use crate::admin::payload::hushed;
 use crate::clock::Timestamp;
-use crate::inbox::store::{self, Deed, Operated, Operation, Store, StoreError};
+use crate::inbox::store::{Deed, Expected, Operated, Operation, Store, StoreError};
 use crate::message::{EventId, SourceName};
 use crate::telemetry::news::News;
 
 /// Jobs that are remembered after their end.
 const REMEMBERED: usize = 50;
 
+/// Jobs at once.
+pub const RUNNING: usize = 8;
+
+/// Requests at once that count or collect deliveries: each reads very many rows, and holds their ids.
+pub const LOOKING: usize = 2;
+
+/// A delivery that was picked, and how it stood then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Picked {
+    pub id: EventId,
+    pub expected: Expected,
+}
+
 /// What is to be done.
 pub struct Job {
     /// As it stands in the audit.
     pub deed: Deed,
     pub word: Operation,
-    /// How those stood that were counted.
-    pub stood: Option<store::State>,
     /// Oldest first.
-    pub ids: Vec<EventId>,
+    pub picked: Vec<Picked>,
     /// In any second.
     pub rate: u32,
+    /// Given back at its end.
+    pub place: OwnedSemaphorePermit,
 }
 
-#[derive(Default)]
 pub struct Jobs {
     table: Mutex<BTreeMap<u64, Arc<Progress>>>,
     last: AtomicU64,
+    places: Arc<Semaphore>,
+    looks: Semaphore,
+}
+
+impl Default for Jobs {
+    fn default() -> Self {
+        Jobs {
+            table: Mutex::default(),
+            last: AtomicU64::new(0),
+            places: Arc::new(Semaphore::new(RUNNING)),
+            looks: Semaphore::new(LOOKING),
+        }
+    }
 }
 
 struct Progress {
@@ -87,7 +114,7 @@ impl JobJson {
             what: progress.deed.kind.as_str(),
             by: progress.deed.by.clone(),
             begun_at: progress.deed.at.to_string(),
-            filter: progress.deed.detail.clone(),
+            filter: hushed(&progress.deed.detail),
             total: progress.total,
             looked: progress.looked.load(Ordering::SeqCst),
             done: progress.done.load(Ordering::SeqCst),
@@ -101,13 +128,23 @@ impl Jobs {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A place for one more job; none while so many are under way, or about to be.
+    pub fn place(&self) -> Option<OwnedSemaphorePermit> {
+        self.places.clone().try_acquire_owned().ok()
+    }
+
+    /// The right to look for many deliveries, until it is dropped; none while others have it.
+    pub fn look(&self) -> Option<SemaphorePermit<'_>> {
+        self.looks.try_acquire().ok()
+    }
+
     /// Its number.
     pub fn begin(&self, state: &State, job: Job) -> u64 {
         let id = self.last.fetch_add(1, Ordering::SeqCst) + 1;
         let progress = Arc::new(Progress {
             id,
             deed: job.deed.clone(),
-            total: job.ids.len() as u64,
+            total: job.picked.len() as u64,
             looked: AtomicU64::new(0),
             done: AtomicU64::new(0),
             stop: AtomicBool::new(false),
@@ -136,12 +173,6 @@ impl Jobs {
         newest
             .map(|(id, progress)| JobJson::of(*id, progress))
             .collect()
-    }
-
-    pub fn running(&self) -> usize {
-        let table = self.table();
-        let running = table.values().filter(|p| *p.outcome() == "running");
-        running.count()
     }
 
     pub fn get(&self, id: u64) -> Option<JobJson> {
@@ -185,34 +216,30 @@ async fn run(state: State, job: Job, progress: Arc<Progress>) {
 /// The word on one delivery, if it still stands as those that were counted.
 async fn one(
     store: &dyn Store,
-    id: EventId,
+    picked: Picked,
     job: &Job,
     now: Timestamp,
 ) -> Result<Operated, StoreError> {
-    if let Some(stood) = job.stood {
-        match store.row(id).await? {
-            Some(row) if row.state == stood => {}
-            Some(row) => return Ok(Operated::NotApplicable(row.state)),
-            None => return Ok(Operated::NotFound),
-        }
-    }
-    store.operate(id, job.word.clone(), now, None).await
+    let Picked { id, expected } = picked;
+    let word = job.word.clone();
+    let operated = store.operate_expected(id, word, now, None, Some(expected));
+    operated.await
 }
 
 async fn work(state: &State, job: &Job, progress: &Progress) -> &'static str {
     let news = &state.shared.metrics.news;
     let pause = Duration::from_secs(1) / job.rate.max(1);
     let mut next = Instant::now();
-    for chunk in job.ids.chunks(64) {
+    for chunk in job.picked.chunks(64) {
         let mut woken: BTreeSet<SourceName> = BTreeSet::new();
-        for id in chunk {
+        for picked in chunk {
             sleep_until(next).await;
             if progress.stop.load(Ordering::SeqCst) {
                 return "stopped";
             }
             next = next.max(Instant::now()) + pause;
             let now = state.shared.clock.now();
-            let done = one(state.store.as_ref(), *id, job, now).await;
+            let done = one(state.store.as_ref(), *picked, job, now).await;
             progress.looked.fetch_add(1, Ordering::SeqCst);
             match done {
                 Ok(Operated::Done) => {
@@ -222,13 +249,13 @@ async fn work(state: &State, job: &Job, progress: &Progress) -> &'static str {
                 Ok(Operated::NotFound | Operated::NotApplicable(_)) => continue,
                 Err(error) => return error.code(),
             }
-            if let Ok(Some(row)) = state.store.row(*id).await {
+            if let Ok(Some(row)) = state.store.row(picked.id).await {
                 let (stands, reason) = match &job.word {
                     Operation::Redrive => ("owed", String::new()),
                     Operation::Discard { reason } => ("discarded", reason.clone()),
                 };
                 news.tell(|| News::State {
-                    id: *id,
+                    id: picked.id,
                     source: row.source.clone(),
                     state: stands,
                     reason,
@@ -268,20 +295,42 @@ mod tests {
     async fn what_no_longer_stands_as_it_was_counted_is_left_alone() {
         let store = PlainStore::new();
         let id = new_id(&store, event("a", "1", at(0))).await;
-        let job = |word, stood| Job {
+        let jobs = Jobs::default();
+        let job = |word| Job {
             deed: deed(),
             word,
-            stood: Some(stood),
-            ids: vec![id],
+            picked: Vec::new(),
             rate: 1,
+            place: jobs.place().unwrap(),
+        };
+        let stood = |state, attempts| Picked {
+            id,
+            expected: Expected { state, attempts },
         };
         // It was dead when it was counted; somebody has redriven it since.
         let reason = "given up".to_owned();
-        let discard = job(Operation::Discard { reason }, Stands::Dead);
-        let done = one(&store, id, &discard, at(1)).await;
+        let discard = job(Operation::Discard { reason });
+        let done = one(&store, stood(Stands::Dead, None), &discard, at(1)).await;
         assert_eq!(done, Ok(Operated::NotApplicable(Stands::Owed)));
-        let redrive = job(Operation::Redrive, Stands::Owed);
-        assert_eq!(one(&store, id, &redrive, at(1)).await, Ok(Operated::Done));
+        let redrive = job(Operation::Redrive);
+        let done = one(&store, stood(Stands::Owed, Some(1)), &redrive, at(1)).await;
+        assert_eq!(done, Ok(Operated::NotApplicable(Stands::Owed)));
+        let done = one(&store, stood(Stands::Owed, Some(0)), &redrive, at(1)).await;
+        assert_eq!(done, Ok(Operated::Done));
+    }
+
+    /// What looks hold in memory, and what they read, is bounded however many ask at once.
+    #[test]
+    fn looks_and_jobs_at_once_are_bounded() {
+        let jobs = Jobs::default();
+        let looks: Vec<_> = (0..LOOKING).map(|_| jobs.look().unwrap()).collect();
+        assert!(jobs.look().is_none());
+        drop(looks);
+        assert!(jobs.look().is_some());
+        let places: Vec<_> = (0..RUNNING).map(|_| jobs.place().unwrap()).collect();
+        assert!(jobs.place().is_none());
+        drop(places);
+        assert!(jobs.place().is_some());
     }
 
     #[test]

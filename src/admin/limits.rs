@@ -1,5 +1,6 @@
 //! How often one address may ask the admin port, before anything is known of who asks.
 
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,10 +11,15 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
 use governor::{Quota, RateLimiter};
 
+use crate::admin::token::Digest;
+
 /// Requests of one address in a second, and at once.
 const ASKS: (u32, u32) = (100, 400);
 /// Tokens that are none of ours, likewise.
 const WRONG: (u32, u32) = (1, 20);
+/// Sign-ins by one token: one in so many seconds, and so many at once. Each stands in the audit, on the
+/// disk and in memory, for more than a year.
+const SIGN_INS: (u64, u32) = (10, 60);
 /// Between two sweeps of addresses that are no longer limited.
 const SWEEP_EVERY: u32 = 1024;
 
@@ -39,16 +45,17 @@ impl Peer {
     }
 }
 
-type Keyed<C> =
-    RateLimiter<Peer, DefaultKeyedStateStore<Peer>, C, NoOpMiddleware<<C as Clock>::Instant>>;
+type Keyed<K, C> =
+    RateLimiter<K, DefaultKeyedStateStore<K>, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
 /// Not now, but after so many seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait(pub u64);
 
 pub struct Limits<C: Clock = DefaultClock> {
-    asks: Keyed<C>,
-    wrong: Keyed<C>,
+    asks: Keyed<Peer, C>,
+    wrong: Keyed<Peer, C>,
+    sign_ins: Keyed<Digest, C>,
     clock: C,
     checks: AtomicU32,
 }
@@ -61,14 +68,20 @@ impl Default for Limits {
 
 impl<C: Clock + Clone> Limits<C> {
     pub fn with_clock(clock: C) -> Self {
+        let at_least_one = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
         let keyed = |(per_second, burst)| {
-            let at_least_one = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
             let quota = Quota::per_second(at_least_one(per_second));
             RateLimiter::dashmap_with_clock(quota.allow_burst(at_least_one(burst)), clock.clone())
         };
+        let (seconds, burst) = SIGN_INS;
+        let every = Duration::from_secs(seconds);
+        // A period of zero alone has no quota.
+        let sign_ins = Quota::with_period(every).unwrap_or(Quota::per_second(NonZeroU32::MIN));
+        let sign_ins = sign_ins.allow_burst(at_least_one(burst));
         Limits {
             asks: keyed(ASKS),
             wrong: keyed(WRONG),
+            sign_ins: RateLimiter::dashmap_with_clock(sign_ins, clock.clone()),
             checks: AtomicU32::new(0),
             clock,
         }
@@ -79,6 +92,7 @@ impl<C: Clock + Clone> Limits<C> {
         if self.checks.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
             self.asks.retain_recent();
             self.wrong.retain_recent();
+            self.sign_ins.retain_recent();
         }
         self.count(&self.asks, peer)
     }
@@ -89,8 +103,13 @@ impl<C: Clock + Clone> Limits<C> {
         self.count(&self.wrong, peer)
     }
 
-    fn count(&self, limiter: &Keyed<C>, peer: Peer) -> Result<(), Wait> {
-        limiter.check_key(&peer).map_err(|not| {
+    /// Counts a sign-in by this token.
+    pub fn sign_in(&self, token: Digest) -> Result<(), Wait> {
+        self.count(&self.sign_ins, token)
+    }
+
+    fn count<K: Hash + Eq + Clone>(&self, limiter: &Keyed<K, C>, who: K) -> Result<(), Wait> {
+        limiter.check_key(&who).map_err(|not| {
             let exact: Duration = not.wait_time_from(self.clock.now());
             // Whole seconds: that is what Retry-After can say.
             Wait(
@@ -143,5 +162,20 @@ mod tests {
         clock.advance(Duration::from_secs(1));
         assert_eq!(limits.wrong(one), Ok(()));
         assert_eq!(limits.wrong(one), Err(Wait(1)));
+    }
+
+    /// Whoever holds a token, be it a viewer's, does not fill the audit.
+    #[test]
+    fn sign_ins_by_one_token_are_bounded() {
+        let clock = FakeRelativeClock::default();
+        let limits = Limits::with_clock(clock.clone());
+        for _ in 0..SIGN_INS.1 {
+            assert_eq!(limits.sign_in([1; 32]), Ok(()));
+        }
+        assert_eq!(limits.sign_in([1; 32]), Err(Wait(10)));
+        assert_eq!(limits.sign_in([2; 32]), Ok(()));
+        clock.advance(Duration::from_secs(10));
+        assert_eq!(limits.sign_in([1; 32]), Ok(()));
+        assert_eq!(limits.sign_in([1; 32]), Err(Wait(10)));
     }
 }

@@ -11,20 +11,16 @@ use tokio::time::Instant;
 
 use crate::admin::State;
 use crate::admin::auth::operator_only;
-use crate::admin::jobs::{Job, JobJson};
+use crate::admin::jobs::{Job, JobJson, Picked, RUNNING};
 use crate::admin::operate::checked_reason;
-use crate::admin::parameter::{self, Asked, Picked, Said};
+use crate::admin::parameter::{self, Asked, Said};
 use crate::admin::payload::Nothing;
 use crate::admin::problem::Problem;
 use crate::admin::token::Caller;
-use crate::inbox::store::{Deed, DeedKind, Filter, Operation};
-use crate::message::EventId;
+use crate::inbox::store::{self, Deed, DeedKind, Expected, Filter, Operation, Row};
 
 /// Deliveries of one job at most: their ids are in memory.
 const MOST: usize = 1_000_000;
-
-/// Jobs at once.
-const RUNNING: usize = 8;
 
 /// In any second, when the request does not say.
 const RATE: u32 = 100;
@@ -62,8 +58,8 @@ pub struct Many {
 }
 
 impl Many {
-    fn picked(&self) -> Picked<'_> {
-        Picked {
+    fn picked(&self) -> parameter::Picked<'_> {
+        parameter::Picked {
             source: self.source.as_ref(),
             provider: self.provider.as_ref(),
             destination: self.destination.as_ref(),
@@ -122,6 +118,7 @@ async fn operate(
         return Err(Problem::bad_parameter("rate", why));
     }
     if many.plan {
+        let _look = state.jobs.look().ok_or_else(busy)?;
         let count = count(&state, &filter).await?;
         let seconds = count.div_ceil(u64::from(rate));
         return Ok(Json(Planned { count, seconds }).into_response());
@@ -134,13 +131,17 @@ async fn operate(
     } else {
         Operation::Redrive
     };
-    if state.jobs.running() >= RUNNING {
+    // First the place, so that those who collect at once do not become too many jobs.
+    let place = state.jobs.place().ok_or_else(|| {
         let detail = format!("{RUNNING} jobs are under way: wait for one, or stop it");
-        return Err(too_many(detail));
-    }
-    let ids = collect(&state, &filter).await?;
-    if let Some(expected) = many.count.filter(|count| *count != ids.len() as u64) {
-        let detail = format!("{} deliveries fit, not {expected}: plan anew", ids.len());
+        too_many(detail)
+    })?;
+    let look = state.jobs.look().ok_or_else(busy)?;
+    let picked = collect(&state, &filter).await?;
+    drop(look);
+    let fit = picked.len() as u64;
+    if let Some(expected) = many.count.filter(|count| *count != fit) {
+        let detail = format!("{fit} deliveries fit, not {expected}: plan anew");
         return Err(Problem::new(StatusCode::CONFLICT, "count_differs", detail));
     }
     let deed = Deed {
@@ -151,7 +152,7 @@ async fn operate(
         destination: filter.destination.clone(),
         event: None,
         detail: told,
-        count: ids.len() as u64,
+        count: fit,
         outcome: "begun".to_owned(),
     };
     // Written down before anything is done.
@@ -159,9 +160,9 @@ async fn operate(
     let job = Job {
         deed,
         word,
-        stood: filter.state,
-        ids,
+        picked,
         rate,
+        place,
     };
     let job = state.jobs.begin(&state, job);
     Ok((StatusCode::ACCEPTED, Json(Begun { job })).into_response())
@@ -169,6 +170,11 @@ async fn operate(
 
 fn too_many(detail: impl Into<String>) -> Problem {
     Problem::new(StatusCode::CONFLICT, "too_many", detail)
+}
+
+fn busy() -> Problem {
+    let detail = "deliveries are counted or collected for others: ask again";
+    Problem::too_many_requests(2, detail)
 }
 
 fn too_slow(since: Instant) -> Result<(), Problem> {
@@ -194,15 +200,29 @@ async fn count(state: &State, filter: &Filter) -> Result<u64, Problem> {
     }
 }
 
+/// How this row must stand later to be still the one that was picked. What is owed is tried meanwhile,
+/// which makes it no other, unless it was picked by what its last attempt came to.
+fn expected(filter: &Filter, row: &Row) -> Expected {
+    let by_reason = filter.reason.is_some() || filter.text.is_some();
+    let tried = row.state == store::State::Owed && !by_reason;
+    Expected {
+        state: row.state,
+        attempts: (!tried).then_some(row.attempts),
+    }
+}
+
 /// Oldest first, so that what is in order goes out in order.
-async fn collect(state: &State, filter: &Filter) -> Result<Vec<EventId>, Problem> {
-    let mut ids: Vec<EventId> = Vec::new();
+async fn collect(state: &State, filter: &Filter) -> Result<Vec<Picked>, Problem> {
+    let mut picked: Vec<Picked> = Vec::new();
     let mut after = None;
     let began = Instant::now();
     loop {
         let page = state.store.list(filter, after, 500).await?;
-        ids.extend(page.rows.iter().map(|row| row.id));
-        if ids.len() > MOST {
+        picked.extend(page.rows.iter().map(|row| Picked {
+            id: row.id,
+            expected: expected(filter, row),
+        }));
+        if picked.len() > MOST {
             return Err(too_many(format!(
                 "more than {MOST} deliveries fit: narrow the filter"
             )));
@@ -213,8 +233,8 @@ async fn collect(state: &State, filter: &Filter) -> Result<Vec<EventId>, Problem
         }
         too_slow(began)?;
     }
-    ids.reverse();
-    Ok(ids)
+    picked.reverse();
+    Ok(picked)
 }
 
 #[derive(Debug, Serialize, schemars::JsonSchema)]

@@ -33,6 +33,7 @@ pub mod audit;
 pub mod events;
 pub mod payload;
 pub mod detail;
+pub mod verification;
 pub mod jobs;
 pub mod openapi;
 pub mod operate;

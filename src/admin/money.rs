@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::admin::payload::field;
 use crate::inbox::store::PaymentFacts;
 
 /// A payment as the API shows it; what the event does not say is null.
@@ -20,8 +21,9 @@ pub struct PaymentJson {
     pub status: Option<String>,
 }
 
-impl From<PaymentFacts> for PaymentJson {
-    fn from(facts: PaymentFacts) -> Self {
+impl PaymentJson {
+    /// Without `whole`, with masks: a shop may make an order number of what it knows of a customer.
+    pub fn of(facts: PaymentFacts, whole: bool) -> Self {
         let digits = facts.currency.as_deref().and_then(digits);
         let (amount, unit) = match (facts.amount, facts.minor) {
             (None, _) => (None, None),
@@ -31,13 +33,14 @@ impl From<PaymentFacts> for PaymentJson {
                 None => (Some(amount), Some("minor")),
             },
         };
+        let shown = |name: &str, text: Option<String>| text.map(|text| field(name, &text, whole));
         PaymentJson {
-            order: facts.order,
-            transaction: facts.transaction,
-            amount,
+            order: shown("order", facts.order),
+            transaction: shown("transaction", facts.transaction),
+            amount: shown("amount", amount),
             unit,
-            currency: facts.currency,
-            status: facts.status,
+            currency: shown("currency", facts.currency),
+            status: shown("status", facts.status),
         }
     }
 }
@@ -96,7 +99,7 @@ mod tests {
                 currency: currency.map(str::to_owned),
                 ..PaymentFacts::default()
             };
-            let json = PaymentJson::from(facts);
+            let json = PaymentJson::of(facts, false);
             (json.amount.unwrap(), json.unit.unwrap())
         };
         assert_eq!(shown("1250", Some("usd")), ("12.50".into(), "major"));

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::admin::auth::Access;
 use crate::admin::history::WINDOWS;
 use crate::admin::parameter::TEXT_MAX;
-use crate::admin::problem::{CODES, Problem};
+use crate::admin::problem::{AGAIN, CODES, Problem};
 use crate::admin::refusals::STAGES;
 use crate::admin::routes::{Content, Route, routes};
 use crate::inbox::store::State;
@@ -154,10 +154,18 @@ fn responses(route: &Route, given: &mut SchemaGenerator) -> Value {
         };
         let named = codes.as_array().into_iter().flatten();
         let named: Vec<&str> = named.filter_map(Value::as_str).collect();
-        *response = json!({
+        let again = named.iter().any(|code| AGAIN.contains(code));
+        let mut described = json!({
             "description": named.join(", "),
             "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
         });
+        if again {
+            let about = "Seconds after which to ask again.";
+            let header =
+                json!({ "description": about, "schema": { "type": "integer", "minimum": 1 } });
+            put(&mut described, "headers", json!({ "Retry-After": header }));
+        }
+        *response = described;
     }
     Value::Object(responses)
 }

@@ -22,7 +22,7 @@ use crate::telemetry::news::News;
 #[serde(deny_unknown_fields)]
 pub struct LaneQuery {
     destination: Option<String>,
-    /// Why, for the audit.
+    /// Why, for the audit; at most 500 bytes.
     #[serde(default)]
     reason: String,
 }
@@ -61,6 +61,7 @@ async fn pausing(
 ) -> Result<Json<Paused>, Problem> {
     operator_only(caller.role)?;
     let query = parameter::query(query)?;
+    not_too_long(&query.reason)?;
     let loaded = state.shared.loaded.load_full();
     let rule = loaded.rules.rules.iter().find(|r| r.name.as_str() == name);
     let unknown = |what: &str| Problem::no_such_source(what);
@@ -142,11 +143,16 @@ pub fn checked_reason(reason: String) -> Result<String, Problem> {
     if reason.trim().is_empty() {
         return Err(Problem::bad_parameter("reason", "a discard needs a reason"));
     }
+    not_too_long(&reason)?;
+    Ok(reason)
+}
+
+fn not_too_long(reason: &str) -> Result<(), Problem> {
     if reason.len() > REASON_MAX {
         let why = format!("at most {REASON_MAX} bytes");
         return Err(Problem::bad_parameter("reason", why));
     }
-    Ok(reason)
+    Ok(())
 }
 
 async fn operate(

@@ -115,6 +115,19 @@ pub fn plain(text: &str) -> String {
     out
 }
 
+/// A text that somebody wrote, with masks: a reason, a filter.
+pub fn hushed(text: &str) -> String {
+    plain(&mask::text(Kind::Text, text.as_bytes()))
+}
+
+/// One text of a row with its name, with masks unless `whole`.
+pub fn field(name: &str, text: &str, whole: bool) -> String {
+    match whole {
+        true => plain(text),
+        false => plain(&mask::field(name, text)),
+    }
+}
+
 /// Names in order of arrival. Credentials and signatures are hidden, whoever asks: who sees them
 /// could send them again elsewhere.
 pub fn shown_headers(headers: &Headers, whole: bool) -> Vec<(String, String)> {

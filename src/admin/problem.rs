@@ -14,7 +14,18 @@ pub struct Problem {
     pub detail: String,
     /// Stable, for machines.
     pub code: &'static str,
+    /// Seconds after which to ask again, in the header Retry-After.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub retry_after: Option<u64>,
 }
+
+/// Those that say in Retry-After when to ask again.
+pub const AGAIN: [&str; 3] = [
+    "too_many_requests",
+    "too_many_streams",
+    "too_many_connections",
+];
 
 /// Every code that the admin port itself gives, with its status. The store's own come with 503.
 pub const CODES: [(&str, u16); 21] = [
@@ -49,7 +60,21 @@ impl Problem {
             title,
             detail: detail.into(),
             code,
+            retry_after: None,
         }
+    }
+
+    /// Ask again after so many seconds.
+    pub fn again_in(self, seconds: u64) -> Self {
+        Problem {
+            retry_after: Some(seconds),
+            ..self
+        }
+    }
+
+    pub fn too_many_requests(seconds: u64, detail: impl Into<String>) -> Self {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        Problem::new(status, "too_many_requests", detail).again_in(seconds)
     }
 
     pub fn bad_parameter(name: &str, why: impl std::fmt::Display) -> Self {
@@ -98,9 +123,14 @@ impl From<StoreError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let again = self.retry_after;
         let mut response = (status, axum::Json(self)).into_response();
+        let headers = response.headers_mut();
         let kind = HeaderValue::from_static("application/problem+json");
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        headers.insert(header::CONTENT_TYPE, kind);
+        if let Some(seconds) = again {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         response
     }
 }

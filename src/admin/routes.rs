@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use crate::admin::auth::Access;
 use crate::admin::{
     State, audit, detail, doctor, events, health, jobs, many, openapi, operate, overview, payload,
-    refusals, rules, sign_in, sources, stats, stream,
+    refusals, rules, sign_in, sources, stats, stream, verification,
 };
 
 /// Describes one type.
@@ -226,9 +226,9 @@ fn looking() -> Vec<Route> {
             "/v1/events/{id}/verification",
             Viewer,
             "Its signature by the rules of today, step by step",
-            || get(detail::verification),
+            || get(verification::verification),
         )
-        .json::<detail::Verification>(200)
+        .json::<verification::Verification>(200)
         .problems(&["no_such_event", "not_applicable", "store"]),
         get_(
             "/v1/events/{id}/body",

@@ -107,12 +107,7 @@ pub async fn reload(
     operator_only(caller.role)?;
     parameter::query(asked)?;
     let before = state.shared.loaded.load().rules.digest;
-    let reload = state.reload.clone();
-    // Files are read, and all of it is compiled: not on the thread that serves.
-    let done = tokio::task::spawn_blocking(move || reload()).await;
-    let done = done.unwrap_or_else(|_| Err("the reload ended by itself".to_owned()));
-    let digest = state.shared.loaded.load().rules.digest;
-    let deed = Deed {
+    let deed = |digest: [u8; 32], outcome: &str| Deed {
         at: state.shared.clock.now(),
         by: caller.label.clone(),
         kind: DeedKind::Reload,
@@ -121,9 +116,20 @@ pub async fn reload(
         event: None,
         detail: HEXLOWER.encode(&digest),
         count: state.shared.loaded.load().rules.rules.len() as u64,
-        outcome: if done.is_ok() { "done" } else { "failed" }.to_owned(),
+        outcome: outcome.to_owned(),
     };
-    state.store.record(deed).await?;
+    // Written down before anything is done.
+    state.store.record(deed(before, "begun")).await?;
+    let reload = state.reload.clone();
+    // Files are read, and all of it is compiled: not on the thread that serves.
+    let done = tokio::task::spawn_blocking(move || reload()).await;
+    let done = done.unwrap_or_else(|_| Err("the reload ended by itself".to_owned()));
+    let digest = state.shared.loaded.load().rules.digest;
+    let outcome = if done.is_ok() { "done" } else { "failed" };
+    // It is done: whoever asked hears what came of it.
+    if let Err(error) = state.store.record(deed(digest, outcome)).await {
+        tracing::error!(%error, "the end of a reload is not in the audit");
+    }
     tracing::info!(
         by = caller.label,
         done = done.is_ok(),

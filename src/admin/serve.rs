@@ -13,6 +13,8 @@ use crate::inbox::store::{self, Filter};
 use crate::message::SourceName;
 use crate::telemetry::field;
 
+/// Threads that read the store for whoever asks; more requests wait for one another.
+const READING: usize = 8;
 /// Whether a step of the history is over.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 const GAUGES_EVERY: Duration = Duration::from_secs(10);
@@ -22,6 +24,8 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 pub fn run(bound: Bound, state: State, stop: watch::Receiver<bool>) {
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        // What is asked here reads the journal, as deliveries do: not more of it at once.
+        .max_blocking_threads(READING)
         .build()
     {
         Ok(runtime) => runtime,
@@ -63,15 +67,13 @@ async fn sampling(state: State) {
             .is_some_and(|known| Arc::ptr_eq(known, &loaded))
         {
             known = Some(loaded);
-            let state = state.clone();
-            tokio::task::spawn_local(async move { sources::remember(&state).await });
+            let watch = state.watch.clone();
+            tokio::task::spawn_local(async move { watch.remember().await });
         }
     }
 }
 
 async fn housekeeping(state: State) {
-    let watch = state.watch.clone();
-    tokio::task::spawn_local(async move { watch.remember().await });
     let mut strays = BTreeSet::new();
     let mut gauges = tokio::time::interval(GAUGES_EVERY);
     let mut expire = tokio::time::interval(EXPIRE_EVERY);

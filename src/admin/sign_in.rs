@@ -72,6 +72,7 @@ pub async fn open(Extract(state): Extract<State>, request: Request) -> Result<Re
     let Json(asked) =
         read.map_err(|_| Problem::bad_parameter("body", "a JSON object with `token`, a text"))?;
     let holder = auth::check_token(&state, connection, asked.token.as_bytes())?;
+    state.door.limits.sign_in(holder.1).map_err(No::Wait)?;
     let now = state.shared.clock.now();
     // First the audit: a session that it does not know of does not begin.
     audit::signed_in(&state, &holder.0, now).await?;

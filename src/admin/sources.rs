@@ -12,6 +12,7 @@ use crate::admin::parameter::{self, Asked};
 use crate::admin::payload::Nothing;
 use crate::admin::problem::Problem;
 use crate::clock::Timestamp;
+use crate::mask;
 use crate::message::{LaneName, SourceName};
 use crate::pipeline::Loaded;
 use crate::rule::provider::Contract;
@@ -264,7 +265,8 @@ impl DestinationJson {
         let last = view.map(|view| view.last).unwrap_or_default();
         Ok(DestinationJson {
             name: to.name.to_string(),
-            forward: to.forward.to_string(),
+            // Its query may hold a word that only the application should know.
+            forward: mask::target(&to.forward.to_string()),
             paused: state.store.paused(&lane),
             breaker: match view.map(|view| view.breaker) {
                 Some(2) => "open",
@@ -310,43 +312,4 @@ pub async fn source(
     let rule = loaded.rules.rules.iter().find(|r| r.name.as_str() == name);
     let rule = rule.ok_or_else(|| Problem::no_such_source("there is no such source"))?;
     Ok(Json(SourceJson::of(&state, &loaded, rule).await?))
-}
-
-/// Events of a source that are looked at after a start.
-const REMEMBERED: usize = 50;
-
-/// What an earlier process knew of its sources, as far as the newest rows of the store say: when
-/// something last came, how far apart, and which key was used.
-pub async fn remember(state: &State) {
-    let figures = &state.shared.metrics.figures;
-    for (name, figures) in figures.all() {
-        if figures.last_accepted().is_some() {
-            continue;
-        }
-        let filter = crate::inbox::store::Filter {
-            source: Some(name),
-            ..Default::default()
-        };
-        let Ok(page) = state.store.list(&filter, None, REMEMBERED).await else {
-            continue;
-        };
-        // Before anything came in since the start: a gap that is learnt goes forward.
-        if figures.last_accepted().is_some() {
-            continue;
-        }
-        let mut rows: Vec<_> = page
-            .rows
-            .iter()
-            .filter(|row| row.id.delivery() == 0)
-            .collect();
-        rows.sort_by_key(|row| row.received_at);
-        for row in &rows {
-            figures.accepted_at(row.received_at);
-        }
-        if let Some(newest) = rows.last()
-            && let Ok(Some(event)) = state.store.read(newest.id).await
-        {
-            figures.sealed(&event.verified, newest.received_at);
-        }
-    }
 }

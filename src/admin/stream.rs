@@ -3,7 +3,9 @@
 //! picks what it was asked for. Nobody waits for a reader: what a slow one misses is counted to it.
 //! Whoever is no longer let in hears nothing more.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -22,16 +24,24 @@ use crate::admin::auth::Pass;
 use crate::admin::events::EventJson;
 use crate::admin::overview::Moment;
 use crate::admin::parameter::{self, Asked};
-use crate::admin::payload::plain;
+use crate::admin::payload::hushed;
 use crate::admin::problem::Problem;
 use crate::admin::refusals::RefusalJson;
+use crate::admin::token::Digest;
 use crate::message::{DELIVERIES, EventId};
 use crate::telemetry::news::News;
 
 /// Streams at once.
 const STREAMS: usize = 32;
+/// Of them by one token, and by one session: nobody alone takes the place of everybody else.
+const OF_TOKEN: usize = 16;
+const OF_SESSION: usize = 8;
 /// Messages that wait for one reader; older ones are lost to it.
 const WAITING: usize = 256;
+/// Of these, those that are on their way to it.
+const UNDER_WAY: usize = 4;
+/// A reader that takes nothing for so long has its stream ended, and its place is given back.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// A comment, so that whoever is between keeps the connection.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
 /// A token that was taken away and a session that ended close their streams within this, also where
@@ -56,12 +66,66 @@ struct Message {
 #[derive(Debug)]
 pub struct Stream {
     sender: broadcast::Sender<Message>,
+    readers: Arc<Readers>,
+}
+
+/// How many streams each token and each session has, by its digest.
+#[derive(Debug, Default)]
+struct Readers(Mutex<HashMap<Digest, usize>>);
+
+impl Readers {
+    fn table(&self) -> MutexGuard<'_, HashMap<Digest, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more of this one; none above `most`.
+    fn enter(self: &Arc<Self>, who: Digest, most: usize) -> Option<Reader> {
+        let mut table = self.table();
+        let count = table.entry(who).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Reader(self.clone(), who))
+    }
+}
+
+/// The place of one stream among those of its token or session.
+#[derive(Debug)]
+struct Reader(Arc<Readers>, Digest);
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut table = self.0.table();
+        let left = table
+            .get(&self.1)
+            .map_or(0, |count| count.saturating_sub(1));
+        match left {
+            0 => drop(table.remove(&self.1)),
+            left => drop(table.insert(self.1, left)),
+        }
+    }
+}
+
+impl Stream {
+    /// The places of one more stream of this caller.
+    fn enter(&self, pass: &Pass) -> Result<(Reader, Option<Reader>), Problem> {
+        let most = |most: usize, of: &str| too_many(format!("at most {most} streams of one {of}"));
+        let by_token = self.readers.enter(*pass.token(), OF_TOKEN);
+        let by_token = by_token.ok_or_else(|| most(OF_TOKEN, "token"))?;
+        let by_session = pass.session().map(|session| {
+            let place = self.readers.enter(*session, OF_SESSION);
+            place.ok_or_else(|| most(OF_SESSION, "session"))
+        });
+        Ok((by_token, by_session.transpose()?))
+    }
 }
 
 impl Default for Stream {
     fn default() -> Self {
         Stream {
             sender: broadcast::channel(WAITING).0,
+            readers: Arc::default(),
         }
     }
 }
@@ -168,7 +232,7 @@ async fn accepted(state: &State, id: EventId, sender: &broadcast::Sender<Message
             return;
         };
         let source = Some(row.source.to_string());
-        let json = EventJson::from(row);
+        let json = EventJson::of(row, false);
         send(sender, message("accepted", source, Some(json.state), &json));
     }
 }
@@ -208,7 +272,7 @@ fn made(state: &State, news: News) -> Option<Message> {
             let json = StateJson {
                 id: id.to_string(),
                 state,
-                reason: plain(&reason),
+                reason: hushed(&reason),
                 by,
             };
             message("state", Some(source.to_string()), Some(state), &json)
@@ -284,12 +348,15 @@ pub async fn stream(
 ) -> Result<Response, Problem> {
     let picked = Picked::of(parameter::query(asked)?)?;
     let news = &state.shared.metrics.news;
-    let watching = news.watch(STREAMS).ok_or_else(too_many)?;
-    let (mut sender, body) = Channel::<Bytes, Infallible>::new(16);
+    let places = state.stream.enter(&pass)?;
+    let watching = news.watch(STREAMS);
+    let watching =
+        watching.ok_or_else(|| too_many(format!("at most {STREAMS} streams at once")))?;
+    let (mut sender, body) = Channel::<Bytes, Infallible>::new(UNDER_WAY);
     // Heard from here on: what happens before the task begins is not lost.
     let heard = state.stream.sender.subscribe();
     tokio::spawn(async move {
-        let _watching = watching;
+        let _held = (watching, places);
         let holds = || state.door.holds(&pass, state.shared.clock.now());
         feed(&mut sender, heard, &picked, &Moment::of(&state), holds).await;
     });
@@ -301,12 +368,18 @@ pub async fn stream(
     Ok((headers, Body::new(body)).into_response())
 }
 
-fn too_many() -> Problem {
-    let detail = format!("at most {STREAMS} streams at once");
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", detail)
+fn too_many(detail: String) -> Problem {
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    Problem::new(status, "too_many_streams", detail).again_in(30)
 }
 
-/// Until the reader goes, or is no longer let in.
+/// True once the reader has taken what was before it; false when it is gone, or takes nothing.
+async fn taken(sender: &mut Sender<Bytes, Infallible>, frame: Bytes) -> bool {
+    let sent = timeout(PATIENCE, sender.send_data(frame)).await;
+    matches!(sent, Ok(Ok(())))
+}
+
+/// Until the reader goes, takes nothing any more, or is no longer let in.
 async fn feed(
     sender: &mut Sender<Bytes, Infallible>,
     mut heard: broadcast::Receiver<Message>,
@@ -317,7 +390,7 @@ async fn feed(
     // At once: so the reader knows that it is heard, and what stands.
     let first = message("stats", None, None, moment).filter(|m| picked.wants(m));
     let first = first.map_or(Bytes::from_static(b": hello\n\n"), |m| frame(&m));
-    if sender.send_data(first).await.is_err() {
+    if !taken(sender, first).await {
         return;
     }
     let mut said = Instant::now();
@@ -337,7 +410,7 @@ async fn feed(
             None if said.elapsed() >= COMMENT_EVERY => Bytes::from_static(b": \n\n"),
             None => continue,
         };
-        if sender.send_data(frame).await.is_err() {
+        if !taken(sender, frame).await {
             return;
         }
         said = Instant::now();

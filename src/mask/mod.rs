@@ -12,14 +12,16 @@
 //! - e-mail addresses, their first letter and their host stay
 //! - phone numbers: those with `+`, those of China and of North America in their usual forms
 //!
-//! By the name of the member, field, element or parameter: see `names`. What is in base64, or
-//! encrypted, is not looked into.
+//! By the name of the member, field, element, parameter or part: see `names`. What is in base64 is
+//! looked into, and hidden whole where it holds any of this; what is encrypted or compressed is not.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
+mod encoded;
 mod find;
+mod multipart;
 mod names;
 mod structure;
 mod view;
@@ -80,6 +82,30 @@ pub fn text(kind: Kind, bytes: &[u8]) -> String {
     up_to(kind, bytes, MOST)
 }
 
+/// One text whose name is known, as a row has them: under `key` or `order` a number is masked only
+/// where it begins as cards do. Cheap where nothing can be in it.
+pub fn field<'t>(name: &str, text: &'t str) -> Cow<'t, str> {
+    if harmless(text) {
+        return Cow::Borrowed(text);
+    }
+    let items = view::read(text.as_bytes());
+    let mut canvas = Canvas::new(text.len());
+    match names::class(name) {
+        names::Class::Personal => find::hide(&mut canvas, &items),
+        names::Class::Exempt => canvas.exempt(&items),
+        names::Class::Plain => structure::scan(Kind::Text, &mut canvas, &items, 0),
+    }
+    find::everything(&mut canvas, &view::universal(items));
+    Cow::Owned(canvas.render(text.as_bytes(), MOST))
+}
+
+/// Nothing can be in it that is masked by itself.
+fn harmless(text: &str) -> bool {
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    let odd = |b: u8| matches!(b, b'@' | b'%' | b'\\' | b'&' | b'=' | b'{' | b'<') || b >= 0x80;
+    digits < 8 && text.len() <= LINE && !text.bytes().any(odd)
+}
+
 /// A header's value: credentials and signatures are hidden whole.
 pub fn header(name: &str, value: &[u8]) -> String {
     if credential(name) {
@@ -126,9 +152,7 @@ fn without_credentials(query: &str) -> String {
 
 /// A field of the log: a path, or what an error says. Cheap where nothing can be in it.
 pub fn line(text: &str) -> Cow<'_, str> {
-    let digits = text.bytes().filter(u8::is_ascii_digit).count();
-    let odd = |b: u8| matches!(b, b'@' | b'%' | b'\\' | b'&' | b'=' | b'{' | b'<') || b >= 0x80;
-    if digits < 8 && text.len() <= LINE && !text.bytes().any(odd) {
+    if harmless(text) {
         return Cow::Borrowed(text);
     }
     Cow::Owned(match text.split_once('?') {

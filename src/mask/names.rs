@@ -12,7 +12,7 @@ pub enum Class {
 }
 
 /// Hidden wherever one of these is a word of the name.
-const ALWAYS: [&str; 46] = [
+const ALWAYS: [&str; 49] = [
     "email",
     "phone",
     "mobile",
@@ -59,10 +59,14 @@ const ALWAYS: [&str; 46] = [
     "wechat",
     "routing",
     "sortcode",
+    // Of India and Brazil: who pays, and from where.
+    "vpa",
+    "upi",
+    "pixkey",
 ];
 
 /// Hidden where this is the whole name.
-const ALONE: [&str; 25] = [
+const ALONE: [&str; 29] = [
     "name",
     "card",
     "account",
@@ -85,6 +89,10 @@ const ALONE: [&str; 25] = [
     "payername",
     "buyername",
     "customername",
+    "identification",
+    "document",
+    "dni",
+    "cuit",
     // What some providers prove themselves by, in each body.
     "passcode",
     "password",

@@ -3,26 +3,54 @@
 
 use crate::mask::names::{self, Class};
 use crate::mask::view::{self, Canvas, Item};
-use crate::mask::{Kind, find};
+use crate::mask::{Kind, encoded, find, multipart};
 
 /// Texts in texts: JSON in a form, JSON in JSON.
-const DEPTH: usize = 4;
+pub const DEPTH: usize = 6;
 
+/// Looks at it as what it is called, and as what it begins like: some send JSON as a form.
 pub fn scan(kind: Kind, canvas: &mut Canvas, items: &[Item], depth: usize) {
     if depth >= DEPTH {
         return;
     }
+    let counts = |item: &&Item| !item.ch.is_whitespace() && item.ch != BOM;
+    let begins = match items.iter().find(counts).map(|item| item.ch) {
+        None => return,
+        Some('{' | '[') => Kind::Json,
+        Some('<') => Kind::Xml,
+        Some(_) => Kind::Text,
+    };
+    if kind != Kind::Text {
+        named(kind, canvas, items, depth);
+    }
+    if kind != begins {
+        named(begins, canvas, items, depth);
+    } else if kind == Kind::Text {
+        text(canvas, items, depth);
+    }
+}
+
+/// Before a text, says nothing.
+const BOM: char = '\u{feff}';
+
+fn named(kind: Kind, canvas: &mut Canvas, items: &[Item], depth: usize) {
     match kind {
         Kind::Json => json(canvas, items, depth),
         Kind::Form => form(canvas, items, depth),
         Kind::Xml => xml(canvas, items, depth),
-        Kind::Text => match items.iter().find(|item| !item.ch.is_whitespace()) {
-            Some(first) if ['{', '['].contains(&first.ch) => json(canvas, items, depth),
-            Some(first) if first.ch == '<' => xml(canvas, items, depth),
-            Some(_) if pairs(items) => form(canvas, items, depth),
-            Some(_) | None => {}
-        },
+        Kind::Text => text(canvas, items, depth),
     }
+}
+
+fn text(canvas: &mut Canvas, items: &[Item], depth: usize) {
+    if multipart::scan(canvas, items, depth) {
+        return;
+    }
+    // Base64 may end as the name of a field does.
+    if pairs(items) {
+        form(canvas, items, depth);
+    }
+    encoded::look(canvas, items, depth);
 }
 
 /// `a=b`, and nothing that a form has not.
@@ -34,35 +62,45 @@ fn pairs(items: &[Item]) -> bool {
     short && items.iter().any(|item| item.ch == '=') && !items.iter().any(|item| item.ch == ' ')
 }
 
-fn said(items: &[Item]) -> String {
+pub fn said(items: &[Item]) -> String {
     items.iter().map(|item| item.ch).collect()
 }
 
 /// A value as its reader sees it.
-fn value(canvas: &mut Canvas, class: Class, items: &[Item], depth: usize) {
+pub fn value(canvas: &mut Canvas, class: Class, items: &[Item], depth: usize) {
     match class {
         Class::Personal => find::hide(canvas, items),
-        Class::Exempt => canvas.exempt(items),
+        Class::Exempt => {
+            canvas.exempt(items);
+            encoded::look(canvas, items, depth + 1);
+        }
         Class::Plain => scan(Kind::Text, canvas, items, depth + 1),
     }
 }
 
 /// What is inside something personal is so too, unless its name says that it is not.
-fn under(outer: Class, name: &str) -> Class {
+pub fn under(outer: Class, name: &str) -> Class {
     match (outer, names::class(name)) {
         (Class::Personal, _) if !names::harmless(name) => Class::Personal,
         (_, own) => own,
     }
 }
 
+/// `{"name": "email", "value": "…"}`: members that say what another one of their object is, and
+/// those that are meant.
+const NAMES: [&str; 6] = ["name", "key", "field", "label", "code", "title"];
+const GIVEN: [&str; 4] = ["value", "val", "answer", "content"];
+
 fn json(canvas: &mut Canvas, items: &[Item], depth: usize) {
-    // Of each array and object that is open.
-    let mut open: Vec<Class> = Vec::new();
+    // Of each array and object that is open; and of what it says that its `value` is.
+    let mut open: Vec<(Class, Class)> = Vec::new();
     // Of the member whose value comes next.
     let mut next: Option<Class> = None;
+    // That member's value is the name of another.
+    let mut names_another = false;
     let mut at = 0;
     while let Some(item) = items.get(at) {
-        let outer = open.last().copied().unwrap_or(Class::Plain);
+        let (outer, of_value) = open.last().copied().unwrap_or((Class::Plain, Class::Plain));
         match item.ch {
             '"' => {
                 let inner = items.get(at + 1..).unwrap_or_default();
@@ -75,19 +113,27 @@ fn json(canvas: &mut Canvas, items: &[Item], depth: usize) {
                     .take_while(|item| item.ch.is_whitespace())
                     .count();
                 if next.is_none() && after.get(blank).is_some_and(|item| item.ch == ':') {
-                    next = Some(under(outer, &said(&inner)));
+                    let name = said(&inner);
+                    let given = of_value == Class::Personal && GIVEN.contains(&name.as_str());
+                    next = Some(if given { of_value } else { under(outer, &name) });
+                    names_another = NAMES.contains(&name.as_str());
                     at += blank + 1;
                 } else {
+                    if names_another && let Some(open) = open.last_mut() {
+                        open.1 = names::class(&said(&inner));
+                    }
                     value(canvas, next.take().unwrap_or(outer), &inner, depth);
+                    names_another = false;
                 }
             }
             '{' | '[' => {
                 let class = next.take().unwrap_or(outer);
-                open.push(if class == Class::Exempt {
-                    Class::Plain
-                } else {
-                    class
-                });
+                let class = match class {
+                    Class::Exempt => Class::Plain,
+                    class => class,
+                };
+                open.push((class, Class::Plain));
+                names_another = false;
                 at += 1;
             }
             '}' | ']' => {
@@ -222,7 +268,7 @@ fn attributes(canvas: &mut Canvas, items: &[Item], depth: usize) {
     }
 }
 
-fn starts(items: &[Item], with: &str) -> bool {
+pub fn starts(items: &[Item], with: &str) -> bool {
     let same = |(item, ch): (&Item, char)| item.ch == ch;
     items.len() >= with.len() && items.iter().zip(with.chars()).all(same)
 }

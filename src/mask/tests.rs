@@ -357,3 +357,146 @@ fn a_token_in_an_address_is_hidden() {
         assert_eq!(line(said), shown);
     }
 }
+
+#[test]
+fn what_is_in_base64_is_looked_into() {
+    let encode = |text: &str| data_encoding::BASE64.encode(text.as_bytes());
+    let url = |text: &str| data_encoding::BASE64URL_NOPAD.encode(text.as_bytes());
+    let customer = r#"{"payment_id":1,"sender_first_name":"Jane","sender_phone":"380950000001"}"#;
+    let harmless = r#"{"payment_id":1,"amount":"12.50","status":"success"}"#;
+    let in_json = |data: &str| {
+        json(&format!(
+            r#"{{"message":{{"data":"{data}","messageId":"7"}}}}"#
+        ))
+    };
+    let shown = in_json(&encode(customer));
+    assert_eq!(shown, in_json_as_is("•••=="), "with its padding");
+    let same = in_json_as_is(&encode(harmless));
+    assert_eq!(in_json(&encode(harmless)), same);
+    // In a form, percent-encoded; in one another; with line ends; cut off.
+    let data = encode(customer).replace('+', "%2B").replace('=', "%3D");
+    let shown = form(&format!("data={data}&signature=c2lnbmF0dXJl"));
+    assert!(shown.starts_with("data=•••"), "{shown}");
+    let twice = encode(&format!(r#"{{"data":"{}"}}"#, encode(customer)));
+    assert!(in_json(&twice).contains(r#""data":"•••"#));
+    let mut wrapped = encode(&customer.repeat(3));
+    wrapped.insert_str(76, "\r\n");
+    let shown = text(Kind::Text, wrapped.as_bytes());
+    assert!(shown.starts_with("•••"), "{shown}");
+    let shown = text(Kind::Text, &encode(customer).as_bytes()[..70]);
+    assert_eq!(shown, "•••");
+    // A token: its header shows, its claims do not.
+    let head = url(r#"{"alg":"ES256","kid":"abc"}"#);
+    let token = format!("{head}.{}.c2lnbmF0dXJl", url(customer));
+    let shown = json(&format!(r#"{{"signedPayload":"{token}"}}"#));
+    assert_eq!(
+        shown,
+        format!(r#"{{"signedPayload":"{head}.•••.c2lnbmF0dXJl"}}"#)
+    );
+    let card = encode("card 4242424242424242");
+    assert!(!header("x-data", card.as_bytes()).contains(&card[..12]));
+    assert_eq!(target(&format!("/in/{}/end", url(customer))), "/in/•••/end");
+    // What is no text, or nothing of a person.
+    for text in [
+        "payment_intent_succeeded_with_a_long_name",
+        "5f4dcc3b5aa765d61d8327deb882cf995f4dcc3b5aa765d61d8327deb882cf99",
+        "evt_1QxYzABCDEFghijklmnopqrst",
+    ] {
+        assert_eq!(super::text(Kind::Text, text.as_bytes()), text);
+    }
+}
+
+fn in_json_as_is(data: &str) -> String {
+    format!(r#"{{"message":{{"data":"{data}","messageId":"7"}}}}"#)
+}
+
+#[test]
+fn a_form_in_parts_is_masked_by_its_names() {
+    let body = |end: &str| {
+        let lines = [
+            "--XYZ",
+            "Content-Disposition: form-data; name=\"customer[first_name]\"",
+            "",
+            "Jane",
+            "--XYZ",
+            "content-disposition: form-data; name=order_id",
+            "Content-Type: text/plain",
+            "",
+            "A-1",
+            "--XYZ",
+            "Content-Disposition: form-data; filename=\"x.json\"; name=\"payload\"",
+            "",
+            "{\"card_holder\":\"Jane Doe\",\"amount\":1}",
+            "--XYZ--",
+            "",
+        ];
+        lines.join(end)
+    };
+    for end in ["\r\n", "\n"] {
+        let shown = text(Kind::Text, body(end).as_bytes());
+        assert!(!shown.contains("Jane") && !shown.contains("Doe"), "{shown}");
+        let kept = ["A-1", "\"amount\":1", "--XYZ--", "order_id"];
+        assert!(kept.iter().all(|kept| shown.contains(kept)), "{shown}");
+    }
+    // Cut off within a part.
+    let cut = body("\r\n");
+    let shown = text(Kind::Text, &cut.as_bytes()[..cut.find("ne").unwrap() + 1]);
+    assert!(!shown.contains("Jan"), "{shown}");
+    let dashes = "--\r\nno form\r\n";
+    assert_eq!(text(Kind::Text, dashes.as_bytes()), dashes);
+}
+
+#[test]
+fn a_text_with_a_name_is_masked_as_that() {
+    for (name, text, shown) in [
+        ("key", "evt_123", "evt_123"),
+        // Its last digit is right, and no card begins so.
+        ("order", "9999999999999995", "9999999999999995"),
+        ("order", "4242424242424242", "••••••••••••4242"),
+        ("key", "jane@example.org:7", "j•••@example.org:7"),
+        ("reason", "jane@example.org asked", "j•••@example.org asked"),
+        ("reason", "status_5xx", "status_5xx"),
+    ] {
+        assert_eq!(field(name, text), shown, "{name}");
+    }
+}
+
+/// The media type may say anything.
+#[test]
+fn a_body_is_masked_as_what_it_looks_like_too() {
+    let body = r#"{"customer":{"name":"Jane Doe"},"amount":12}"#;
+    for kind in [Kind::Json, Kind::Form, Kind::Xml, Kind::Text] {
+        for body in [body.to_owned(), format!(" \u{feff}{body}")] {
+            let shown = text(kind, body.as_bytes());
+            assert!(!shown.contains("Jane") && shown.contains("12"), "{shown}");
+        }
+        let shown = text(
+            kind,
+            b"<order><buyerName>Jane Doe</buyerName><n>12</n></order>",
+        );
+        assert!(!shown.contains("Jane") && shown.contains("12"), "{shown}");
+        let shown = text(kind, b"order=12&buyer_name=Jane+Doe");
+        assert!(!shown.contains("Jane") && shown.contains("12"), "{shown}");
+    }
+}
+
+#[test]
+fn a_value_whose_name_stands_beside_it_is_masked() {
+    for (body, shown) in [
+        (
+            r#"[{"name":"first_name","value":"Jane"},{"name":"colour","value":"red"}]"#,
+            r#"[{"name":"•••","value":"•••"},{"name":"•••","value":"red"}]"#,
+        ),
+        (
+            r#"{"key":"phone","value":5550199,"note":"x"}"#,
+            r#"{"key":"phone","value":"•••","note":"x"}"#,
+        ),
+        (r#"{"vpa":"jane@okaxis"}"#, r#"{"vpa":"•••"}"#),
+        (
+            r#"{"identification":{"type":"CPF","number":"1911"}}"#,
+            r#"{"identification":{"type":"CPF","number":"•••"}}"#,
+        ),
+    ] {
+        assert_eq!(json(body), shown);
+    }
+}

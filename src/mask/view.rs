@@ -293,6 +293,12 @@ impl Canvas {
         }
     }
 
+    /// Something is hidden.
+    pub fn hides(&self) -> bool {
+        let hidden = |mark: &Mark| matches!(mark, Mark::Dot | Mark::Word | Mark::Gone);
+        self.marks.iter().any(hidden)
+    }
+
     /// The text with its masks, up to about `most` bytes of the original.
     pub fn render(&self, bytes: &[u8], most: usize) -> String {
         let hidden = |mark: &Mark| matches!(mark, Mark::Dot | Mark::Word | Mark::Gone);

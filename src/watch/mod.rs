@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::Timestamp;
-use crate::inbox::store::{Filter, LaneStats, Stats, Store};
-use crate::message::{LaneName, SourceName};
+use crate::inbox::store::{Filter, LaneStats, Page, Row, Stats, Store, StoreError};
+use crate::message::{EventId, LaneName, SourceName};
 use crate::pipeline;
 use crate::telemetry::{DestinationLabel, KeyLabel, SourceLabel, unix};
 use crate::verify::Outside;
@@ -18,6 +18,10 @@ pub mod snapshot;
 
 /// Pages that are looked through for the last event of a source; each goes over some 20,000 rows.
 const REMEMBER_PAGES: usize = 50;
+/// The same, for more of them once one was found.
+const MORE_PAGES: usize = 5;
+/// Events of a source that are looked at after a start.
+const REMEMBERED: usize = 50;
 
 /// Looks at one gateway.
 pub struct Watch {
@@ -74,31 +78,37 @@ impl Watch {
         })
     }
 
-    /// When each source last accepted something, from before this process began: a provider that
-    /// went quiet stays quiet over a restart.
+    /// What an earlier process knew of each source, as far as the store says it: when something
+    /// last came, how far apart, and which key was used. A provider that went quiet stays quiet
+    /// over a restart. Sources that were heard since are left alone.
     pub async fn remember(&self) {
-        for rule in &self.shared.loaded.load_full().rules.rules {
+        for (name, figures) in self.shared.metrics.figures.all() {
+            if figures.last_accepted().is_some() {
+                continue;
+            }
             let filter = Filter {
-                source: Some(rule.name.clone()),
+                source: Some(name.clone()),
                 ..Filter::default()
             };
-            let (mut after, mut found) = (None, None);
-            // A page ends after so many rows of others: who went quiet lies behind them.
-            for _ in 0..REMEMBER_PAGES {
-                let Ok(page) = self.store.list(&filter, after, 1).await else {
-                    break;
-                };
-                (found, after) = (page.rows.into_iter().next(), page.next);
-                if found.is_some() || after.is_none() {
-                    break;
-                }
+            let list = async |after| self.store.list(&filter, after, REMEMBERED).await;
+            let mut rows = last_rows(list).await;
+            // Before anything came in since the start: a gap that is learnt goes forward.
+            if figures.last_accepted().is_some() {
+                continue;
             }
-            let Some(row) = found else { continue };
-            let source = rule.name.to_string();
+            rows.sort_by_key(|row| row.received_at);
+            for row in &rows {
+                figures.accepted_at(row.received_at);
+            }
+            let Some(newest) = rows.last() else { continue };
+            let source = name.to_string();
             let gauge = (self.shared.metrics.last_accepted)
                 .get_or_create(&SourceLabel { source })
                 .clone();
-            gauge.set(gauge.get().max(unix(row.received_at)));
+            gauge.set(gauge.get().max(unix(newest.received_at)));
+            if let Ok(Some(event)) = self.store.read(newest.id).await {
+                figures.sealed(&event.verified, newest.received_at);
+            }
         }
     }
 
@@ -250,6 +260,76 @@ impl Watch {
     }
 }
 
+/// The last events of a source, at most [`REMEMBERED`], one row each.
+async fn last_rows(list: impl AsyncFn(Option<EventId>) -> Result<Page, StoreError>) -> Vec<Row> {
+    let (mut rows, mut after) = (Vec::new(), None);
+    // A page ends after so many rows of others: who went quiet lies behind them. Where one was
+    // found, those before it are not looked for as long.
+    let mut pages = REMEMBER_PAGES;
+    while pages > 0 {
+        let Ok(page) = list(after).await else {
+            break;
+        };
+        let first = |row: &Row| row.id.delivery() == 0;
+        rows.extend(page.rows.into_iter().filter(first));
+        after = page.next;
+        if after.is_none() || rows.len() >= REMEMBERED {
+            break;
+        }
+        pages = match rows.is_empty() {
+            true => pages - 1,
+            false => (pages - 1).min(MORE_PAGES),
+        };
+    }
+    rows.truncate(REMEMBERED);
+    rows
+}
+
 fn whole(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::inbox::store::contract::{at, event, new_id, row};
+    use crate::inbox::store::plain::PlainStore;
+
+    /// The rows of a busy source fill the first pages.
+    #[tokio::test]
+    async fn a_quiet_source_is_found_behind_busy_ones() {
+        let store = PlainStore::new();
+        let (first, second) = ("a", "b");
+        let first = new_id(&store, event(first, "1", at(0))).await;
+        let second = new_id(&store, event(second, "2", at(9))).await;
+        let (first, second) = (row(&store, first).await, row(&store, second).await);
+        let asked = AtomicUsize::new(0);
+        let found = last_rows(async |after| {
+            let number = asked.fetch_add(1, Ordering::Relaxed);
+            assert_eq!(after.is_none(), number == 0);
+            Ok(Page {
+                rows: match number {
+                    30 => vec![second.clone()],
+                    32 => vec![first.clone()],
+                    _ => Vec::new(),
+                },
+                next: Some(first.id),
+            })
+        });
+        let found: Vec<EventId> = found.await.iter().map(|row| row.id).collect();
+        assert_eq!(found, [second.id, first.id]);
+        assert!(asked.load(Ordering::Relaxed) < REMEMBER_PAGES);
+        let never = AtomicUsize::new(0);
+        let none = last_rows(async |_| {
+            never.fetch_add(1, Ordering::Relaxed);
+            Ok(Page {
+                rows: Vec::new(),
+                next: Some(first.id),
+            })
+        });
+        assert!(none.await.is_empty());
+        assert_eq!(never.into_inner(), REMEMBER_PAGES, "and then it gives up");
+    }
 }

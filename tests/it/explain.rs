@@ -457,3 +457,40 @@ fn steps_show_the_message_and_no_secret() {
         assert!(!text.contains("nobody may see"), "{name}: {text}");
     }
 }
+
+/// Nor where an assertion compares what was sent with a secret: what fits is the secret.
+#[test]
+fn what_is_compared_with_a_secret_is_not_shown() {
+    let text = catalogue::text("meta").unwrap();
+    let assert = "\n[[assert]]\nis = \"{header:x-probe}\"\nequals = \"{secret:verify_token}\"\n";
+    let (head, examples) = text.split_once("\n[[example]]").unwrap();
+    let text = format!("{head}\n{assert}\n[[example]]{examples}");
+    let provider = Arc::new(compile_provider("meta", &text).unwrap().0);
+    let ours = choose(&ends("meta").provider, None, None).unwrap().clone();
+    let verifier = callseal::verify::example::verifier(&provider, &ours).unwrap();
+    for probe in [
+        "callseal-verify-token-7f3a91",
+        "callseal-verify-token-7f3a92",
+    ] {
+        let mut request = ends("meta").signed(None);
+        request.headers.push("x-probe", probe);
+        let verdict = verifier.judge(&request, NOW);
+        let steps = trace::trace(&Subject {
+            verifier: &verifier,
+            request: &request,
+            now: NOW,
+            known: &Known::default(),
+            verdict: &verdict,
+            peer_known: false,
+            full: true,
+        });
+        let step = steps.iter().find(|step| step.name == trace::ASSERTS);
+        let shown = format!("{:?}", step.unwrap().facts);
+        let (fits, compared) = (probe.ends_with('1'), format!("{SECRET} against {SECRET}"));
+        assert_eq!(shown.contains("does NOT hold"), !fits, "{shown}");
+        assert!(
+            shown.contains(&compared) && !shown.contains("7f3a9"),
+            "{shown}"
+        );
+    }
+}

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use http_body_util::BodyExt;
 
 use crate::admin::auth::Door;
-use crate::admin::session::IDLE;
-use crate::admin::token::Tokens;
+use crate::admin::session::{Found, IDLE};
+use crate::admin::token::{Caller, Role, Tokens};
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::random::SeededRandom;
 use crate::secret::SecretRef;
@@ -65,6 +65,73 @@ async fn a_slow_reader_is_told_what_it_missed() {
     assert_eq!(next().await, ": hello\n\n");
     assert_eq!(next().await, "event: lagged\ndata: {\"missed\":10}\n\n");
     assert_eq!(next().await, "event: attempt\ndata: {\"missed\":1}\n\n");
+}
+
+/// Who reads nothing does not hold its place for ever.
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_takes_nothing_has_its_stream_ended() {
+    let stream = Stream::default();
+    let heard = stream.sender.subscribe();
+    let (mut sender, body) = Channel::<Bytes, Infallible>::new(UNDER_WAY);
+    let picked = Picked {
+        source: None,
+        state: None,
+        kinds: vec!["attempt"],
+    };
+    let feeding = tokio::spawn(async move {
+        feed(&mut sender, heard, &picked, &Moment::none(), || true).await;
+    });
+    let began = Instant::now();
+    for _ in 0..2 * UNDER_WAY {
+        send(&stream.sender, Some(of("attempt", None, None)));
+    }
+    timeout(PATIENCE * 2, feeding).await.unwrap().unwrap();
+    assert!(began.elapsed() >= PATIENCE);
+    drop(body);
+}
+
+/// One token, by itself or by its sessions, leaves places for others; each is given back.
+#[test]
+fn a_token_and_a_session_have_a_share_of_the_streams() {
+    let stream = Stream::default();
+    let pass = |token: u8, session: Option<&str>| {
+        let caller = Caller {
+            role: Role::Viewer,
+            label: "viewer[0]".into(),
+        };
+        let token = [token; 32];
+        let csrf = String::new();
+        let found = Found {
+            caller: caller.clone(),
+            token,
+            csrf,
+            expires_at: NOW,
+        };
+        match session {
+            Some(id) => Pass::of_session(id, &found),
+            None => Pass::of_token((caller, token)),
+        }
+    };
+    let first = pass(1, Some("a"));
+    let by_first: Vec<_> = (0..OF_SESSION)
+        .map(|_| stream.enter(&first).unwrap())
+        .collect();
+    assert_eq!(stream.enter(&first).unwrap_err().code, "too_many_streams");
+    // Another session of the same token, and the token itself.
+    let rest: Vec<_> = (OF_SESSION..OF_TOKEN)
+        .map(|n| {
+            let pass = pass(1, (n % 2 == 0).then_some("b"));
+            stream.enter(&pass).unwrap()
+        })
+        .collect();
+    assert!(stream.enter(&pass(1, Some("c"))).is_err());
+    assert!(stream.enter(&pass(1, None)).is_err());
+    assert!(stream.enter(&pass(2, None)).is_ok());
+    const { assert!(OF_TOKEN < STREAMS) };
+    drop(by_first);
+    assert!(stream.enter(&first).is_ok());
+    drop(rest);
+    assert!(stream.readers.table().is_empty(), "nothing is kept");
 }
 
 const NOW: Timestamp = Timestamp::from_secs(1_790_000_000);

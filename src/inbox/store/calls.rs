@@ -103,14 +103,21 @@ impl Store for Embedded {
         Box::pin(self.ask(move |reply| Command::Settle(Box::new((lease, attempt, next)), reply)))
     }
 
-    fn operate(
+    fn operate_expected(
         &self,
         id: EventId,
         word: Operation,
         now: Timestamp,
         by: Option<String>,
+        expected: Option<Expected>,
     ) -> Pending<'_, Result<Operated, StoreError>> {
-        let asked = Box::new(Asked { id, word, now, by });
+        let asked = Box::new(Asked {
+            id,
+            word,
+            now,
+            by,
+            expected,
+        });
         Box::pin(self.ask(move |reply| Command::Operate(asked, reply)))
     }
 

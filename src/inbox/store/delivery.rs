@@ -115,13 +115,28 @@ pub enum Operation {
     Discard { reason: String },
 }
 
+/// How a delivery must stand for an operator's word to be done: it was picked some time before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    pub state: State,
+    /// Attempts since acceptance; none where an attempt in between makes no difference.
+    pub attempts: Option<u32>,
+}
+
+impl Expected {
+    /// True when a delivery that stands so is still the one that was picked.
+    pub fn is(self, state: State, attempts: u32) -> bool {
+        self.state == state && self.attempts.is_none_or(|expected| expected == attempts)
+    }
+}
+
 /// What came of an operator's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operated {
     Done,
     /// Nothing with this id, or no longer.
     NotFound,
-    /// It already stands so (a delivered event cannot be discarded).
+    /// It already stands so (a delivered event cannot be discarded), or not as expected.
     NotApplicable(State),
 }
 

@@ -64,7 +64,7 @@ pub(crate) mod hands;
 mod tests;
 
 pub use audit::{AUDIT_KEEP, Audit, Deed, DeedKind};
-pub use delivery::{Attempt, Lease, Next, Operated, Operation, Picked, Response, State};
+pub use delivery::{Attempt, Expected, Lease, Next, Operated, Operation, Picked, Response, State};
 pub use event::{
     Acceptance, BusinessClaim, Claim, EventVersion, OnConflict, Plan, PlannedDelivery,
     PlannedOrder, StoredEvent, Unstored,
@@ -160,13 +160,26 @@ pub trait Store: Send + Sync + 'static {
     ) -> Pending<'_, Result<(), StoreError>>;
 
     /// An operator's word on one delivery. With `by`, it stands in the audit, in the same commit.
+    /// A delivery that does not stand as `expected` is left alone: [`Operated::NotApplicable`].
+    fn operate_expected(
+        &self,
+        id: EventId,
+        word: Operation,
+        now: Timestamp,
+        by: Option<String>,
+        expected: Option<Expected>,
+    ) -> Pending<'_, Result<Operated, StoreError>>;
+
+    /// An operator's word on one delivery, however it stands.
     fn operate(
         &self,
         id: EventId,
         word: Operation,
         now: Timestamp,
         by: Option<String>,
-    ) -> Pending<'_, Result<Operated, StoreError>>;
+    ) -> Pending<'_, Result<Operated, StoreError>> {
+        self.operate_expected(id, word, now, by, None)
+    }
 
     /// [`Operation::Redrive`], without an entry in the audit.
     fn redrive(&self, id: EventId, now: Timestamp) -> Pending<'_, Result<Operated, StoreError>> {

@@ -9,7 +9,9 @@ use super::claims::HashedClaims;
 use super::load::Loaded;
 use super::record::{ClaimHashes, Meta, Place, Word};
 use super::shared::NewRow;
-use super::{Attempt, Deed, Lease, Next, OnConflict, Operated, Operation, StoreError, Unavailable};
+use super::{
+    Attempt, Deed, Expected, Lease, Next, OnConflict, Operated, Operation, StoreError, Unavailable,
+};
 use crate::clock::Timestamp;
 use crate::message::EventId;
 
@@ -37,6 +39,8 @@ pub struct Asked {
     pub now: Timestamp,
     /// Who it goes into the audit under.
     pub by: Option<String>,
+    /// How it must stand.
+    pub expected: Option<Expected>,
 }
 
 /// An event on its way into the journal, encoded by the caller.

@@ -10,7 +10,8 @@ use super::record::{
 use super::shared::Stepped;
 use super::writer::Writer;
 use super::{
-    Attempt, Deed, DeedKind, Lease, Next, Operated, Operation, State, StoreError, Unavailable,
+    Attempt, Deed, DeedKind, Expected, Lease, Next, Operated, Operation, State, StoreError,
+    Unavailable,
 };
 use crate::clock::Timestamp;
 use crate::message::{EventId, LaneName};
@@ -127,7 +128,13 @@ impl Writer {
 
     /// An operator's word, and its entry in the audit, in one group.
     pub(super) fn operate(&mut self, asked: Asked, reply: Reply<Operated>) {
-        let Asked { id, word, now, by } = asked;
+        let Asked {
+            id,
+            word,
+            now,
+            by,
+            expected,
+        } = asked;
         // Both fit into one segment, or neither is begun.
         if by.is_some() && !self.fits(STEP_MAX + WORD_MAX, 0) {
             self.commit();
@@ -139,9 +146,13 @@ impl Writer {
             Operation::Redrive => (DeedKind::Redrive, String::new()),
             Operation::Discard { reason } => (DeedKind::Discard, reason.clone()),
         };
-        let done = match word {
-            Operation::Redrive => self.redrive(id, now),
-            Operation::Discard { reason } => self.discard(id, now, reason),
+        let done = match self.unexpected(id, expected) {
+            Ok(None) => match word {
+                Operation::Redrive => self.redrive(id, now),
+                Operation::Discard { reason } => self.discard(id, now, reason),
+            },
+            Ok(Some(unexpected)) => Ok(unexpected),
+            Err(e) => Err(e),
         };
         let operated = match done {
             Ok(operated) => operated,
@@ -234,6 +245,27 @@ impl Writer {
         };
         let place = self.append(&head, &payload);
         self.group.words.push((place, word));
+    }
+
+    /// What is to be said of a delivery that does not stand as expected. Nobody else steps it
+    /// between this look and the step that follows.
+    fn unexpected(
+        &mut self,
+        id: EventId,
+        expected: Option<Expected>,
+    ) -> Result<Option<Operated>, StoreError> {
+        let Some(expected) = expected else {
+            return Ok(None);
+        };
+        let Some((open, _)) = self.stands(id)? else {
+            return Ok(Some(Operated::NotFound));
+        };
+        if !self.group.staged.contains_key(&open.place) {
+            self.shared.owed.release([open.place]);
+        }
+        let (state, attempts) = (open.delivery.state, open.delivery.attempts);
+        let other = !expected.is(state, attempts);
+        Ok(other.then_some(Operated::NotApplicable(state)))
     }
 
     fn redrive(&mut self, id: EventId, now: Timestamp) -> Result<Operated, StoreError> {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::inbox::store::embedded::Embedded;
 use crate::inbox::store::{
-    Acceptance, Attempt, Audit, Counted, Deed, Expired, Filter, LaneStats, Lease, NewEvent, Next,
-    Operated, Operation, Page, Pending, Picked, Row, State, Stats, Store, StoreError, StoredEvent,
-    Unavailable,
+    Acceptance, Attempt, Audit, Counted, Deed, Expected, Expired, Filter, LaneStats, Lease,
+    NewEvent, Next, Operated, Operation, Page, Pending, Picked, Row, State, Stats, Store,
+    StoreError, StoredEvent, Unavailable,
 };
 use crate::message::{EventId, LaneName};
 use crate::service::simulation::model::Model;
@@ -176,12 +176,13 @@ impl Store for Watched {
         })
     }
 
-    fn operate(
+    fn operate_expected(
         &self,
         id: EventId,
         word: Operation,
         now: Timestamp,
         by: Option<String>,
+        expected: Option<Expected>,
     ) -> Pending<'_, Result<Operated, StoreError>> {
         Box::pin(async move {
             let state = self.world.know(|model| {
@@ -197,7 +198,7 @@ impl Store for Watched {
                     }
                 }
             });
-            let work = self.store.operate(id, word, now, by);
+            let work = self.store.operate_expected(id, word, now, by, expected);
             let done = |operated: &Operated| *operated == Operated::Done;
             let operated = self.step(id, state, work, done).await;
             if operated.is_ok() {

@@ -22,6 +22,9 @@ mod written;
 pub use written::{SECRET, shown};
 use written::{sha256, written};
 
+/// The step that compares parts of the request with what they must be.
+pub const ASSERTS: &str = "what must hold";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -379,7 +382,7 @@ impl<'w> Walk<'w> {
         if asserts.is_empty() {
             return None;
         }
-        Some(self.step("what must hold", |notes| {
+        Some(self.step(ASSERTS, |notes| {
             let mut good = true;
             for assert in asserts {
                 let condition = &assert.condition;
@@ -527,6 +530,9 @@ fn compared(condition: &Condition, scope: &Scope<'_, '_>) -> String {
     match &condition.test {
         Test::Equals(wanted) => {
             let wanted: Vec<String> = wanted.iter().map(text).collect();
+            // What is compared with a secret is it, or nearly so.
+            let secret = wanted.iter().any(|wanted| wanted.contains(SECRET));
+            let is = if secret { SECRET } else { &is };
             format!("{is} against {}", wanted.join(" or "))
         }
         Test::StartsWith(prefix) => format!("{is} must begin with {prefix}"),

@@ -2,6 +2,7 @@
 //! TLS, the Unix socket, limits.
 
 mod limits;
+mod masks;
 mod tokens;
 mod transport;
 

@@ -183,6 +183,30 @@ fn who_signs_in_stands_in_the_audit() {
     assert_eq!(audit(), [entry("viewer[0]"), entry("alice")]);
 }
 
+/// One token leaves places for others.
+#[test]
+fn the_streams_of_one_token_leave_places_for_another() {
+    use std::io::{Read, Write};
+    let site = plain();
+    let gateway = site.start();
+    let open = |token: &str| {
+        let token = bearer(token);
+        let fields = [("Authorization", token.as_str())];
+        let mut stream = TcpStream::connect(gateway.admin).unwrap();
+        let patience = Duration::from_secs(20);
+        stream.set_read_timeout(Some(patience)).unwrap();
+        let request = bytes("GET", "/v1/stream", &fields, "");
+        stream.write_all(&request).unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        (String::from_utf8_lossy(&status[9..]).into_owned(), stream)
+    };
+    let held: Vec<_> = (0..16).map(|_| open(VIEWER)).collect();
+    assert!(held.iter().all(|(status, _)| status == "200"));
+    assert_eq!(open(VIEWER).0, "503");
+    assert_eq!(open(OPERATOR).0, "200");
+}
+
 /// The page's stream says nothing more to whoever signed out.
 #[test]
 fn a_stream_ends_with_its_session() {

@@ -165,6 +165,7 @@ macro_rules! contract_tests {
                 a_clock_that_went_back_lets_nobody_wait_longer,
                 a_lost_lease_changes_nothing_but_is_written_down,
                 an_operator_has_the_last_word,
+                what_does_not_stand_as_expected_is_left_alone,
                 what_is_not_there_is_not_found,
                 the_list_is_newest_first_and_filters,
                 only_what_is_settled_and_old_expires,

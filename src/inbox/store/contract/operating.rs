@@ -82,6 +82,58 @@ pub(crate) async fn an_operator_has_the_last_word((store, _keep): Bench) {
     assert_eq!((store.stats().dead, store.stats().owed), (0, 0));
 }
 
+pub(crate) async fn what_does_not_stand_as_expected_is_left_alone((store, _keep): Bench) {
+    let id = new_id(&*store, event("a", "1", at(0))).await;
+    let discard = || Operation::Discard {
+        reason: "given up".into(),
+    };
+    let say = async |word, state, attempts, by: Option<&str>| {
+        let expected = Some(Expected { state, attempts });
+        let by = by.map(str::to_owned);
+        let done = store.operate_expected(id, word, at(5), by, expected);
+        done.await.unwrap()
+    };
+    // It was dead when it was picked, and is owed again.
+    let done = say(discard(), State::Dead, None, Some("operator[1]")).await;
+    assert_eq!(done, Operated::NotApplicable(State::Owed));
+    assert_eq!(row(&*store, id).await.state, State::Owed);
+    let audit = store.audit(Some(id), None, 9).await.unwrap();
+    assert_eq!(audit.entries[0].1.outcome, "not_applicable");
+    // What was left alone can be leased, as before.
+    let lease = lease_one(&*store, at(5)).await;
+    let dead = Next::Dead {
+        reason: "gone".into(),
+    };
+    let gone = attempt(1, Some(410), "gone");
+    store
+        .settle(lease, gone.clone(), dead.clone())
+        .await
+        .unwrap();
+    // It died, was redriven and died again: another than the one that was picked.
+    store.redrive(id, at(6)).await.unwrap();
+    let lease = lease_one(&*store, at(6)).await;
+    store.settle(lease, gone, dead).await.unwrap();
+    let done = say(Operation::Redrive, State::Dead, Some(1), None).await;
+    assert_eq!(done, Operated::NotApplicable(State::Dead));
+    assert_eq!(row(&*store, id).await.state, State::Dead);
+    let done = say(discard(), State::Dead, Some(2), None).await;
+    assert_eq!(done, Operated::Done);
+    let done = say(Operation::Redrive, State::Delivered, None, None).await;
+    assert_eq!(done, Operated::NotApplicable(State::Discarded));
+    let done = say(Operation::Redrive, State::Discarded, Some(2), None).await;
+    assert_eq!(done, Operated::Done);
+    let stranger = EventId {
+        tag: id.tag ^ 1,
+        ..id
+    };
+    let expected = Some(Expected {
+        state: State::Owed,
+        attempts: None,
+    });
+    let done = store.operate_expected(stranger, discard(), at(7), None, expected);
+    assert_eq!(done.await, Ok(Operated::NotFound));
+}
+
 pub(crate) async fn what_is_not_there_is_not_found((store, _keep): Bench) {
     let id = new_id(&*store, event("a", "1", at(0))).await;
     let strangers = [

@@ -10,9 +10,9 @@ use sha2::{Digest, Sha256};
 
 use crate::clock::Timestamp;
 use crate::inbox::store::{
-    Acceptance, Attempt, Audit, Claim, Counted, Deed, Expired, Filter, LaneStats, Lease, NewEvent,
-    Next, OnConflict, Operated, Operation, Page, Pending, Picked, Plan, Row, Stats, Store,
-    StoreError, StoredEvent,
+    Acceptance, Attempt, Audit, Claim, Counted, Deed, Expected, Expired, Filter, LaneStats, Lease,
+    NewEvent, Next, OnConflict, Operated, Operation, Page, Pending, Picked, Plan, Row, Stats,
+    Store, StoreError, StoredEvent,
 };
 use crate::message::{EventId, LaneName};
 
@@ -142,14 +142,17 @@ impl Store for PlainStore {
         })
     }
 
-    fn operate(
+    fn operate_expected(
         &self,
         id: EventId,
         word: Operation,
         now: Timestamp,
         by: Option<String>,
+        expected: Option<Expected>,
     ) -> Pending<'_, Result<Operated, StoreError>> {
-        self.answer(None, move |inner| Ok(inner.operate(id, word, now, by)))
+        self.answer(None, move |inner| {
+            Ok(inner.operate(id, word, now, by, expected))
+        })
     }
 
     fn record(&self, deed: Deed) -> Pending<'_, Result<u64, StoreError>> {

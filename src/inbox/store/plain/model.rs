@@ -8,9 +8,9 @@ use sha2::{Digest, Sha256};
 use crate::clock::Timestamp;
 use crate::inbox::store::plain::Op;
 use crate::inbox::store::{
-    Acceptance, Attempt, Audit, Claim, Counted, Deed, DeedKind, EventVersion, Expired, Filter,
-    LaneStats, Lease, NewEvent, Next, OnConflict, Operated, Operation, Page, PaymentFacts, Picked,
-    PlannedOrder, Row, State, Stats, StoreError, StoredEvent,
+    Acceptance, Attempt, Audit, Claim, Counted, Deed, DeedKind, EventVersion, Expected, Expired,
+    Filter, LaneStats, Lease, NewEvent, Next, OnConflict, Operated, Operation, Page, PaymentFacts,
+    Picked, PlannedOrder, Row, State, Stats, StoreError, StoredEvent,
 };
 use crate::message::{DELIVERIES, DestinationName, EventId, LaneName, SourceName};
 
@@ -412,15 +412,22 @@ impl Inner {
         word: Operation,
         now: Timestamp,
         by: Option<String>,
+        expected: Option<Expected>,
     ) -> Operated {
+        let entry = self.entries.get(&id);
+        let unexpected = entry.zip(expected).and_then(|(entry, expected)| {
+            let as_expected = expected.is(entry.state, entry.attempts.len() as u32);
+            (!as_expected).then_some(entry.state)
+        });
         let lane = self.entries.get(&id).map(|entry| entry.lane.clone());
         let (kind, detail) = match &word {
             Operation::Redrive => (DeedKind::Redrive, String::new()),
             Operation::Discard { reason } => (DeedKind::Discard, reason.clone()),
         };
-        let operated = match word {
-            Operation::Redrive => self.redrive(id, now),
-            Operation::Discard { reason } => self.discard(id, reason),
+        let operated = match (unexpected, word) {
+            (Some(state), _) => Operated::NotApplicable(state),
+            (None, Operation::Redrive) => self.redrive(id, now),
+            (None, Operation::Discard { reason }) => self.discard(id, reason),
         };
         if let Some(by) = by {
             self.record(Deed {
