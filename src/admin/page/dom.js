@@ -140,6 +140,11 @@ export function mono(text, className = "") {
   return value(text, `mono ${className}`.trim());
 }
 
+/** A sentence in which `this` is code. */
+export function marked(text) {
+  return String(text ?? "").split("`").map((part, at) => (at % 2 === 1 ? h("code", { class: "mono" }, part) : part));
+}
+
 /** A block of text as it is, with its line ends. */
 export function block(text, label) {
   const pre = h("pre", { class: "block", tabindex: "0", role: "region", "aria-label": label });

@@ -3,8 +3,9 @@
 import { at, get, query } from "/api.js";
 import { statCharts } from "/charts.js";
 import { h, icon, mono, replace, value } from "/dom.js";
+import { cure, sentence } from "/findings.js";
 import { ago, bytes, millisPair, moment, rate, share } from "/format.js";
-import { has, language, number, parts, t } from "/i18n.js";
+import { has, language, number, parts, t, word } from "/i18n.js";
 import { live } from "/live.js";
 import { badge, choice, empty, load, panel, table } from "/widgets.js";
 
@@ -16,29 +17,30 @@ const WHERE = {
   oldest_owed: (a) => `#/events${query({ state: "owed", source: a.source, destination: a.destination })}`,
   rejections: (a) => `#/refusals${query({ source: a.source, stage: "rejected" })}`,
   conflicts: (a) => `#/events${query({ source: a.source })}`,
-  reload_failed: () => "#/rules",
 };
 
 function leads(item) {
   const own = WHERE[item.code];
   if (own) return own(item);
-  return item.source ? `#${at("sources", item.source)}` : null;
+  // What is the gateway's own: the self-check says it beside everything else.
+  return item.source ? `#${at("sources", item.source)}` : "#/rules";
 }
 
 function attention(item) {
   const where = item.source ? (item.destination ? `${item.source} → ${item.destination}` : item.source) : "";
   const key = `attention.${item.code}`;
-  const text = has(key) ? parts(key, { n: item.count ?? 0, where: value(where || t("all_sources")) }) : [value(item.detail)];
+  const text = has(key) ? parts(key, { n: item.count ?? 0, where: value(where || t("all_sources")) }) : sentence(item);
+  const mend = cure(item);
   const href = leads(item);
   return h(
     "li",
     { class: `attention-item ${item.severity}` },
-    badge(item.severity, t(`severity.${item.severity}`)),
+    badge(item.severity, word("severity", item.severity)),
     h(
       "div",
       {},
       h("p", { class: "attention-title" }, href ? h("a", { href, "data-row": "" }, text) : text),
-      has(key) && item.detail && h("p", { class: "faint", lang: language() === "en" ? null : "en" }, value(item.detail)),
+      (has(key) || mend) && h("p", { class: "faint" }, has(key) && sentence(item), mend && [" ", mend]),
     ),
     h("p", { class: "faint attention-time" }, item.since && h("span", {}, parts("since", { time: ago(item.since) })), item.until && h("span", {}, parts("until", { time: ago(item.until) }))),
   );
@@ -148,7 +150,8 @@ export async function overview({ root, params, signal, keep, onLeave }) {
       now = await get("/v1/overview", {}, signal);
       draw();
       drawFirst();
-      if (!document.hidden) (await drawCharts())();
+      // Whoever reads a value keeps the chart.
+      if (!document.hidden && !charts.matches(":hover, :focus-within")) (await drawCharts())();
       if (!sources.contains(document.activeElement)) replace(sources, await listed());
     } catch {
       // The frame says when the gateway cannot be reached.

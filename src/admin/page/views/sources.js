@@ -5,7 +5,8 @@ import { sure } from "/ask.js";
 import { statCharts } from "/charts.js";
 import { h, mono, replace, value } from "/dom.js";
 import { ago, duration, moment, share } from "/format.js";
-import { number, parts, t, word } from "/i18n.js";
+import { language, number, parts, t, word } from "/i18n.js";
+import { reason } from "/rows.js";
 import { badge, button, choice, command, empty, facts, load, panel, quoted, say, table } from "/widgets.js";
 
 const sum = (s, name) => (s.destinations ?? []).reduce((all, one) => all + (one[name] ?? 0), 0);
@@ -95,7 +96,7 @@ export async function source({ root, id, params, signal, keep, onLeave, back }) 
     { label: t("col.oldest"), cell: (d) => ago(d.oldest_owed_at) },
     { label: t("col.next_due"), cell: (d) => ago(d.next_due) },
     { label: t("col.last_delivered"), cell: (d) => ago(d.last_delivered_at, t("never")) },
-    { label: t("col.last_failed"), cell: (d) => [ago(d.last_failed_at, t("never")), d.last_error && [" ", mono(d.last_error)]] },
+    { label: t("col.last_failed"), cell: (d) => [ago(d.last_failed_at, t("never")), d.last_error && [" ", reason(d.last_error)]] },
     mayChange() && { label: "", hidden: t("col.actions"), class: "c-actions", cell: (d) => (d.paused ? button(t("resume"), () => change("resume", d.name), { kind: "small", shape: "play" }) : button(t("pause.dots"), () => change("pause", d.name), { kind: "small", shape: "pause" })) },
   ].filter(Boolean);
 
@@ -125,7 +126,7 @@ export async function source({ root, id, params, signal, keep, onLeave, back }) 
               [t("fact.last_hour"), parts("sources.last_hour", { accepted: one.accepted_1h, duplicate: one.duplicate_1h, rejected: one.rejected_1h })],
               [t("fact.usual_gap"), duration(one.usual_gap_seconds)],
               [t("fact.keep"), duration(one.keep_seconds)],
-              contract && [t("fact.retries"), value(contract.retries || "–")],
+              contract && [t("fact.retries"), h("span", { lang: language() === "en" ? null : "en" }, value(contract.retries || "–"))],
               contract && [t("fact.horizon"), duration(contract.horizon_seconds)],
               contract && contract.deadline_ms !== null && [t("fact.deadline"), duration(contract.deadline_ms / 1000)],
               one.file && [t("fact.file"), mono(one.file)],
