@@ -173,7 +173,7 @@ fn every_word_of_a_verification_is_known_to_the_page() {
     let quoted = [
         "content-type", "content-digest", "secrets.{}", "{}{}", "  ✗", " or ", "{} against {}",
         "{} must begin with {}", "{} must not hold {}", "{} must be there", "it must not be there",
-        "https://{}", "‹secret›", "{} … {} bytes (--full) … {}",
+        "https://{}", "{} {}", "‹secret›", "{} … {} bytes (--full) … {}",
     ];
     let sources = [
         include_str!("../verify/trace/mod.rs"),

@@ -102,7 +102,6 @@ const VALUES = {
   "every delivery is an event of its own": "每次回调各为一个事件",
   "from the signed id {}": "取自已签名的编号 {1}",
   "the digest of what is signed; its id is not signed": "被签名内容的摘要；其编号未被签名",
-  "{} {}": "{1} {2}",
   "it does not apply to this request": "不适用于此请求",
   "{} ({} bytes)": "{1}（{2} 字节）",
   "{} (not readable as {})": "{1}（无法按 {2} 读取）",

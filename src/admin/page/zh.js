@@ -24,7 +24,7 @@ export const zh = {
   "any": "全部",
   "never": "从未",
   "nothing": "（无）",
-  "since": "自 {time}",
+  "since": "{time}起",
   "until": "{time}到期",
   "colon": "：",
   "copied": "已复制",

@@ -47,7 +47,7 @@ export default ({ base, gateway, attach, token, viewer }) => {
       await page.locator("table.events").waitFor();
       gateway.sessions.clear();
       await page.getByRole("button", { name: "Show more" }).or(page.locator("a[data-row]").first()).first().click();
-      await page.getByText("The session has ended").waitFor();
+      await page.getByText(/^The session of operator\[0\] has ended/).waitFor();
       const hash = await page.evaluate(() => location.hash);
       await page.locator("input[name=token]").fill(token);
       await page.keyboard.press("Enter");

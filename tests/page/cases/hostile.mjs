@@ -187,7 +187,12 @@ export default ({ base, gateway, attach, token }) => {
         for (const [at, text] of CORPUS.entries()) {
           if (at % 8 !== 0) continue;
           const written = encodeURIComponent(text.toWellFormed().slice(0, 300));
-          await go(`#/events?text=${written}&source=${written}&state=${written}&type=${written}`);
+          // Opened anew now and then; else as by a link in the page.
+          const filtered = `#/events?text=${written}&source=${written}&state=${written}&type=${written}`;
+          if (at % 64 === 0) await go(filtered);
+          else await page.evaluate((hash) => { location.hash = hash; }, filtered);
+          await settled(page);
+          await page.locator("input[name=text]").waitFor({ state: "attached" });
           await check("filters", []);
           await page.evaluate((hash) => { location.hash = hash; }, `#/${written}/${written}?by=${written}`);
           await page.locator("main h1").first().waitFor();

@@ -19,6 +19,9 @@ const WHERE = {
   conflicts: (a) => `#/events${query({ source: a.source })}`,
 };
 
+// Of these the headline says all: what to do is more to the point.
+const SAID = new Set(["dead_letters", "paused", "breaker_open", "quiet_source"]);
+
 function leads(item) {
   const own = WHERE[item.code];
   if (own) return own(item);
@@ -40,7 +43,7 @@ function attention(item) {
       "div",
       {},
       h("p", { class: "attention-title" }, href ? h("a", { href, "data-row": "" }, text) : text),
-      (has(key) || mend) && h("p", { class: "faint" }, has(key) && sentence(item), mend && [" ", mend]),
+      h("p", { class: "faint" }, has(key) && !SAID.has(item.text) && [sentence(item), " "], mend),
     ),
     h("p", { class: "faint attention-time" }, item.since && h("span", {}, parts("since", { time: ago(item.since) })), item.until && h("span", {}, parts("until", { time: ago(item.until) }))),
   );

@@ -70,6 +70,7 @@ export function lock(was, done) {
   );
   // Nothing but a token opens it.
   box.addEventListener("cancel", (event) => event.preventDefault());
+  box.addEventListener("keydown", (event) => event.key === "Escape" && event.preventDefault());
   box.addEventListener("close", () => box.isConnected && box.showModal());
   document.body.classList.add("locked");
   document.body.append(box);
