@@ -172,7 +172,6 @@ export function jobPanel({ signal, onLeave, ended }) {
       mine = id;
       look();
       place.scrollIntoView({ block: "nearest" });
-      say(t("job.begun"));
     },
   };
 }

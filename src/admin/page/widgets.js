@@ -66,7 +66,7 @@ export function say(text, kind = "note") {
   const note = h("div", { class: `say ${kind}` }, icon(kind === "bad" ? "stop" : "check"), h("p", {}, text));
   note.append(button("", () => note.remove(), { kind: "bare", shape: "cross", "aria-label": t("close") }));
   place.append(note);
-  if (kind !== "bad") setTimeout(() => note.remove(), 8000);
+  if (kind !== "bad") setTimeout(() => note.remove(), 6000);
 }
 
 async function toClipboard(text) {

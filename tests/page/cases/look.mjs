@@ -51,6 +51,8 @@ export default ({ base, gateway, attach, token, shots }) => {
     const [wide, all, out] = await page.evaluate(() => {
       const root = document.documentElement;
       const off = [...document.querySelectorAll("main *")].filter((e) => e.offsetParent && e.getBoundingClientRect().right > innerWidth + 1 && !e.closest(".block, .cell, .plot, .offscreen, dd, thead"));
+      // Nor is a button cut off by its cell.
+      off.push(...[...document.querySelectorAll("main td .button")].filter((e) => e.offsetParent && e.getBoundingClientRect().left < e.closest(".cell").getBoundingClientRect().left - 1));
       const edge = document.querySelector("main").getBoundingClientRect().right - 10;
       off.push(...[...document.querySelectorAll("main table")].filter((e) => e.getBoundingClientRect().right > edge));
       return [root.clientWidth, root.scrollWidth, off.slice(0, 3).map((e) => `${e.tagName}.${e.className}`)];

@@ -118,6 +118,17 @@ export default ({ base, gateway, attach, token, viewer, streams }) => {
       await context.close();
     },
 
+    "a list that could not be had is not an empty one later": visit("#/audit", async (page) => {
+      gateway.instead = (method, path) => (path === "/v1/events" ? { status: 503, type: "application/problem+json", json: { status: 503, code: "io", detail: "", title: "" } } : null);
+      await page.evaluate(() => { location.hash = "#/events"; });
+      await page.getByText("the disk did not answer a read").waitFor();
+      gateway.instead = () => null;
+      await page.evaluate(() => { location.hash = "#/audit"; });
+      await page.locator("h1", { hasText: "Audit" }).waitFor();
+      await page.evaluate(() => { location.hash = "#/events"; });
+      await page.locator("table.events tbody tr").first().waitFor({ timeout: 3000 });
+    }),
+
     "dead letters without a type: only these, not all": visit("#/dead?by=type", async (page) => {
       const bare = gateway.world.events.filter((e) => e.state === "dead" && e.source === dead().source && e.destination === dead().destination);
       bare[0].type = "";

@@ -57,6 +57,7 @@ export async function events({ root, params, signal, keep, onLeave }) {
   let flushing = null;
   let overflown = false;
   let turn = 0;
+  let loaded = false;
   const place = h("div", { class: "list" });
   const fresh = h("div", { class: "fresh", role: "status" });
   const follow = h("input", { type: "checkbox" });
@@ -158,6 +159,7 @@ export async function events({ root, params, signal, keep, onLeave }) {
   async function fetchRows(quietly = false) {
     turn += 1;
     const mine = turn;
+    loaded = false;
     if (quietly !== true) replace(place, loading());
     try {
       // A page may be short, or empty, and still have a next one.
@@ -175,6 +177,7 @@ export async function events({ root, params, signal, keep, onLeave }) {
       waiting = [];
       arrived = [];
       overflown = false;
+      loaded = true;
       remember();
       draw();
       drawFresh();
@@ -244,6 +247,7 @@ export async function events({ root, params, signal, keep, onLeave }) {
 
   if (left?.name === name() && Date.now() - left.when < 600000) {
     ({ rows, next } = left);
+    loaded = true;
     remember();
     draw();
     scrollTo(0, left.scroll);
@@ -262,8 +266,8 @@ export async function events({ root, params, signal, keep, onLeave }) {
   addEventListener("scroll", scrolled, { passive: true });
   onLeave(() => {
     removeEventListener("scroll", scrolled);
-    // Nothing of it is for whoever signs in next.
-    left = session && { name: name(), rows: [...waiting, ...rows].sort(newer), next, opened, scroll, when: Date.now() };
+    // What could not be had is not an empty list; and nothing of it is for whoever signs in next.
+    left = session && loaded && { name: name(), rows: [...waiting, ...rows].sort(newer), next, opened, scroll, when: Date.now() };
     stream?.close();
   });
 }

@@ -88,8 +88,8 @@ export async function rules({ root, signal }) {
     root,
     h("div", { class: "view-head" }, h("h1", { tabindex: "-1" }, t("nav.rules")), mayChange() && reload),
     outcome,
-    place,
     panel(t("doctor"), h("p", { class: "faint" }, t("doctor.text")), checks, command("callseal doctor")),
+    place,
   );
   load(checks, signal, async () => findings(await get("/v1/doctor", {}, signal)));
   await load(place, signal, make);

@@ -93,9 +93,9 @@ export async function source({ root, id, params, signal, keep, onLeave, back }) 
     { label: t("col.owed"), class: "c-number", cell: (d) => linked(d.owed, `#/events${query({ source: one.name, destination: d.name, state: "owed" })}`) },
     { label: t("col.dead"), class: "c-number", cell: (d) => linked(d.dead, `#/dead${query({ source: one.name, destination: d.name })}`) },
     { label: t("col.under_way"), class: "c-number", cell: (d) => `${number(d.under_way)} / ${number(d.limit)}` },
-    { label: t("col.oldest"), cell: (d) => ago(d.oldest_owed_at) },
-    { label: t("col.next_due"), cell: (d) => ago(d.next_due) },
-    { label: t("col.last_delivered"), cell: (d) => ago(d.last_delivered_at, t("never")) },
+    { label: t("col.oldest"), class: "c-time", cell: (d) => ago(d.oldest_owed_at) },
+    { label: t("col.next_due"), class: "c-time", cell: (d) => ago(d.next_due) },
+    { label: t("col.last_delivered"), class: "c-time", cell: (d) => ago(d.last_delivered_at, t("never")) },
     { label: t("col.last_failed"), cell: (d) => [ago(d.last_failed_at, t("never")), d.last_error && [" ", reason(d.last_error)]] },
     mayChange() && { label: "", hidden: t("col.actions"), class: "c-actions", cell: (d) => (d.paused ? button(t("resume"), () => change("resume", d.name), { kind: "small", shape: "play" }) : button(t("pause.dots"), () => change("pause", d.name), { kind: "small", shape: "pause" })) },
   ].filter(Boolean);
