@@ -104,9 +104,7 @@ impl From<Attention> for Finding {
         };
         let mut facts = found.facts;
         let named = [("source", found.source), ("destination", found.destination)];
-        let named = named
-            .into_iter()
-            .filter_map(|(name, is)| Some((name, is?)));
+        let named = named.into_iter().filter_map(|(name, is)| Some((name, is?)));
         facts.extend(named);
         Finding {
             text: found.text,

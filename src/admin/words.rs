@@ -77,9 +77,29 @@ fn code(text: &str) -> bool {
 fn what_needs_attention_is_said_in_both_languages() {
     // States of a source and names of facts, which are no sentences.
     let other = [
-        "closed", "failing", "expired", "expiring", "unused", "used", "gateway", "fine",
-        "warning", "blocker", "source", "destination", "count", "seconds", "days", "share", "error",
-        "key", "since", "until", "remark", "lowercase", "key_expiry",
+        "closed",
+        "failing",
+        "expired",
+        "expiring",
+        "unused",
+        "used",
+        "gateway",
+        "fine",
+        "warning",
+        "blocker",
+        "source",
+        "destination",
+        "count",
+        "seconds",
+        "days",
+        "share",
+        "error",
+        "key",
+        "since",
+        "until",
+        "remark",
+        "lowercase",
+        "key_expiry",
     ];
     let attention = literals(include_str!("attention.rs"));
     let doctor = literals(include_str!("doctor.rs"));
@@ -96,7 +116,12 @@ fn what_needs_attention_is_said_in_both_languages() {
     let mended = include_str!("doctor.rs");
     let arms = mended.lines().filter_map(|line| line.split_once(" => "));
     let codes = arms.filter_map(|(arm, _)| arm.trim().strip_prefix('"')?.strip_suffix('"'));
-    let own = ["no_sources", "unverified", "rule_warning", "development_certificate"];
+    let own = [
+        "no_sources",
+        "unverified",
+        "rule_warning",
+        "development_certificate",
+    ];
     let codes: Vec<&str> = codes.chain(own).collect();
     assert!(codes.len() > 15, "{codes:?}");
     for code in codes {
@@ -128,7 +153,12 @@ fn every_reason_has_words_in_both_languages() {
     let document = include_str!("../../docs/reasons.md");
     let (meanings, chinese) = (pairs("MEANING"), pairs("CHINESE"));
     let about = [
-        "Malformed", "Refused", "Rejected", "Overloaded", "Attempts", "Conflicts",
+        "Malformed",
+        "Refused",
+        "Rejected",
+        "Overloaded",
+        "Attempts",
+        "Conflicts",
     ];
     let mut codes = vec!["connection_ended", "gave_up"];
     for part in document.split("\n## ").skip(1) {
@@ -171,9 +201,22 @@ fn every_word_of_a_verification_is_known_to_the_page() {
     }
     // Names of header fields and marks; what is compared, which stays as it is.
     let quoted = [
-        "content-type", "content-digest", "secrets.{}", "{}{}", "  ✗", " or ", "{} against {}",
-        "{} must begin with {}", "{} must not hold {}", "{} must be there", "it must not be there",
-        "https://{}", "{} {}", "‹secret›", "{} … {} bytes (--full) … {}",
+        "content-type",
+        "content-digest",
+        "secrets.{}",
+        "{}{}",
+        "  ✗",
+        " or ",
+        "{} against {}",
+        "{} must begin with {}",
+        "{} must not hold {}",
+        "{} must be there",
+        "it must not be there",
+        "https://{}",
+        "{} https://{}",
+        "{} {}",
+        "‹secret›",
+        "{} … {} bytes (--full) … {}",
     ];
     let sources = [
         include_str!("../verify/trace/mod.rs"),
@@ -231,7 +274,15 @@ fn problems_states_and_deeds_have_words() {
     for stage in refusals::STAGES {
         both(&format!("stage.{stage}"));
     }
-    for outcome in ["running", "begun", "done", "stopped", "failed", "not_applicable", "not_found"] {
+    for outcome in [
+        "running",
+        "begun",
+        "done",
+        "stopped",
+        "failed",
+        "not_applicable",
+        "not_found",
+    ] {
         both(&format!("job.{outcome}"));
     }
 }
@@ -242,7 +293,11 @@ fn states_of_a_source_have_words() {
     let sources = literals(include_str!("sources.rs"));
     let tables = ["state", "key", "breaker", "mode"];
     let other = [
-        "main", "source", "destination", "provider", "there is no such source",
+        "main",
+        "source",
+        "destination",
+        "provider",
+        "there is no such source",
     ];
     let known = |word: &str| {
         let all = [texts("/en.js"), texts("/zh.js")];

@@ -93,7 +93,6 @@ const VALUES = {
   "{}: {}": "{2w}（{1}）",
   "nothing is encrypted, or no secret is set for it": "没有加密内容，或未设置解密密钥",
   "not for this event": "此事件无需查询",
-  "{} https://{}": "{1} https://{2}",
   "not asked (--ask asks)": "未查询（--ask 可查询）",
   "status {}": "状态码 {1}",
   "no: {}": "否：{1}",

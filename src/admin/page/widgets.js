@@ -1,6 +1,6 @@
 // The parts that views are made of.
 
-import { flat, h, icon, mono, replace, value } from "/dom.js";
+import { flat, h, icon, mono, replace, scrolling, value } from "/dom.js";
 import { has, language, number, parts, t, word } from "/i18n.js";
 import { meaning } from "/reasons.js";
 
@@ -175,7 +175,7 @@ export function table(caption, columns, rows, options = {}) {
 
 export function tableRow(columns, row, options = {}) {
   const cells = columns.map((c) =>
-    h("td", { role: "cell", class: c.class, "data-label": c.label || null }, h("div", { class: "cell" }, c.cell(row))),
+    h("td", { role: "cell", class: c.class, "data-label": c.label || null }, scrolling(h("div", { class: "cell" }, c.cell(row)))),
   );
   return h("tr", { role: "row", "data-id": options.id?.(row), class: options.rowClass?.(row) }, cells);
 }
@@ -185,7 +185,7 @@ export function facts(pairs) {
   return h(
     "dl",
     { class: "facts" },
-    pairs.filter(Boolean).map(([name, content]) => h("div", {}, h("dt", {}, name), h("dd", {}, content))),
+    pairs.filter(Boolean).map(([name, content]) => h("div", {}, h("dt", {}, name), scrolling(h("dd", {}, content)))),
   );
 }
 

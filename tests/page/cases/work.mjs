@@ -78,6 +78,22 @@ export default ({ base, gateway, attach, token, viewer, streams }) => {
       }
     }),
 
+    "the focus comes back from a dialog, and is not lost with its button": visit(() => `#/events/${dead().id}`, async (page) => {
+      const focused = () => page.evaluate(() => document.activeElement.innerText.trim());
+      await page.getByRole("button", { name: "Discard", exact: true }).focus();
+      await page.keyboard.press("Enter");
+      await page.locator("dialog[open] textarea").waitFor();
+      same(await page.evaluate(() => document.activeElement.tagName), "TEXTAREA", "the focus in the dialog");
+      await page.keyboard.press("Escape");
+      await page.locator("dialog").waitFor({ state: "detached" });
+      same(await focused(), "Discard", "after Escape");
+      await page.keyboard.press("Enter");
+      await page.locator("dialog[open] textarea").fill("a test");
+      await page.locator("dialog[open]").getByRole("button", { name: "Discard" }).click();
+      await page.locator(".event-sub .badge", { hasText: "Discarded" }).waitFor();
+      same(await page.evaluate(() => document.activeElement.tagName), "H1", "after the change");
+    }),
+
     "a question is closed with its view": visit(() => `#/events/${dead().id}`, async (page) => {
       await page.getByRole("button", { name: "Redrive", exact: true }).click();
       await page.locator("dialog[open]").waitFor();

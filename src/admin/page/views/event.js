@@ -3,7 +3,7 @@
 import { at, get, mayChange, post } from "/api.js";
 import { sure } from "/ask.js";
 import { bodyView, headerView } from "/bodies.js";
-import { h, icon, mono, replace, value } from "/dom.js";
+import { h, icon, mono, replace, scrolling, value } from "/dom.js";
 import { ago, amount, millis, moment, utc, when } from "/format.js";
 import { number, parts, t, word } from "/i18n.js";
 import { live } from "/live.js";
@@ -157,7 +157,7 @@ export async function event({ root, id, signal, onLeave, back }) {
   };
   const head = (e) => {
     const paid = e.payment;
-    return h("div", { class: "event-head" }, h("div", {}, h("h1", { tabindex: "-1" }, value(e.type || t("no_type"))), h("p", { class: "event-sub" }, badge(e.state), lane(e), amount(paid) && h("b", { class: "figures" }, value(amount(paid))), paid?.order && value(paid.order))), actions(e));
+    return h("div", { class: "event-head" }, h("div", {}, scrolling(h("h1", { tabindex: "-1" }, value(e.type || t("no_type")))), scrolling(h("p", { class: "event-sub" }, badge(e.state), lane(e), amount(paid) && h("b", { class: "figures" }, value(amount(paid))), paid?.order && value(paid.order)))), actions(e));
   };
   const about = (e) => {
     const paid = e.payment;

@@ -3,7 +3,7 @@
 import { at, get, mayChange, post, query } from "/api.js";
 import { sure } from "/ask.js";
 import { statCharts } from "/charts.js";
-import { h, mono, replace, value } from "/dom.js";
+import { h, mono, replace, scrolling, value } from "/dom.js";
 import { ago, duration, moment, share } from "/format.js";
 import { language, number, parts, t, word } from "/i18n.js";
 import { reason } from "/rows.js";
@@ -105,7 +105,7 @@ export async function source({ root, id, params, signal, keep, onLeave, back }) 
     const contract = one.contract;
     replace(
       place,
-      h("div", { class: "event-head" }, h("div", {}, h("h1", { tabindex: "-1" }, value(one.name)), h("p", { class: "event-sub" }, badge(one.health), value(one.title || one.provider), mono(one.path))), h("div", { class: "actions" }, mayChange() && (paused ? button(t("resume_all"), () => change("resume", null), { kind: "primary", shape: "play" }) : button(t("pause_all"), () => change("pause", null), { shape: "pause" })), h("a", { class: "button", href: `#/events${query({ source: one.name })}` }, t("sources.events")))),
+      h("div", { class: "event-head" }, h("div", {}, scrolling(h("h1", { tabindex: "-1" }, value(one.name))), scrolling(h("p", { class: "event-sub" }, badge(one.health), value(one.title || one.provider), mono(one.path)))), h("div", { class: "actions" }, mayChange() && (paused ? button(t("resume_all"), () => change("resume", null), { kind: "primary", shape: "play" }) : button(t("pause_all"), () => change("pause", null), { shape: "pause" })), h("a", { class: "button", href: `#/events${query({ source: one.name })}` }, t("sources.events")))),
       one.verified === false && h("p", { class: "notice warn" }, t("sources.unverified")),
       panel(t("destinations"), table(t("destinations"), destinations(), one.destinations)),
       h(
