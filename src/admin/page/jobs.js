@@ -152,6 +152,11 @@ export function jobPanel({ signal, onLeave, ended }) {
         const before = known.get(job.id);
         if (!before || before.done !== job.done || before.outcome !== job.outcome) hear(job);
       }
+      // Jobs live in the gateway's memory: one that it no longer knows has ended with it.
+      const there = new Set(answer.jobs.map((job) => job.id));
+      for (const job of [...known.values()]) {
+        if (job.outcome === "running" && !there.has(job.id)) hear({ ...job, outcome: "lost" });
+      }
     } catch {
       // The frame says when the gateway cannot be reached.
     }

@@ -2,6 +2,7 @@
 // overtake each other, and what must not be lost or done twice meanwhile.
 
 import { open, settled, signIn } from "../browser.mjs";
+import { overview } from "../mock/data.mjs";
 
 const same = (found, wanted, what) => {
   if (JSON.stringify(found) !== JSON.stringify(wanted)) throw new Error(`${what}: ${JSON.stringify(found)}, not ${JSON.stringify(wanted)}`);
@@ -156,6 +157,28 @@ export default ({ base, gateway, attach, token, viewer, streams }) => {
       await page.locator("dialog[open]").getByText("One delivery will be sent again").waitFor();
       same(posts().at(-1).body.type, "", "the type that was asked for");
       await page.locator("dialog[open]", { hasText: "(none)" }).waitFor();
+    }),
+
+    "a job that ends with the gateway is not said to run": visit("#/dead?source=shop", async (page) => {
+      gateway.pace = 60000;
+      await page.getByRole("button", { name: "Redrive all of these…" }).click();
+      await page.locator("dialog[open]").getByRole("button", { name: "Redrive them" }).and(page.locator(":enabled")).click();
+      await page.locator(".job .badge", { hasText: "Running" }).waitFor();
+      gateway.world.jobs.length = 0;
+      await page.locator(".job .badge", { hasText: "the gateway was restarted" }).waitFor({ timeout: 8000 });
+      same(await page.getByRole("button", { name: "Stop" }).count(), 0, "what could be stopped");
+    }),
+
+    "much that needs attention leaves the figures in sight": visit("#/audit", async (page) => {
+      const many = Array.from({ length: 60 }, (_, n) => ({ severity: "note", code: "unused_key", source: `shop${n}`, destination: null, count: null, since: null, until: null, detail: "", text: "unused_key", facts: { key: "keys[1]" } }));
+      const real = overview(gateway.world);
+      gateway.instead = (method, path) => (path === "/v1/overview" ? { status: 200, type: "application/json", json: { ...real, attention: many } } : null);
+      await page.evaluate(() => { location.hash = "#/overview"; });
+      await page.locator(".attention-item").first().waitFor();
+      same(await page.locator(".attention-item").count(), 8, "at first");
+      await page.getByRole("button", { name: "Show all 60" }).click();
+      same(await page.locator(".attention-item").count(), 60, "all");
+      same(await page.evaluate(() => document.activeElement.textContent.includes("shop8")), true, "the focus goes on");
     }),
 
     "a reason is at most 500 bytes": visit(() => `#/events/${dead().id}`, async (page) => {

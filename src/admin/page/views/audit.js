@@ -1,7 +1,7 @@
 // Who did what, and when.
 
 import { at, get } from "/api.js";
-import { h, replace, value } from "/dom.js";
+import { h, mono, replace, value } from "/dom.js";
 import { read } from "/filters.js";
 import { when } from "/format.js";
 import { number, t, word } from "/i18n.js";
@@ -9,8 +9,12 @@ import { outcome, toldFilter } from "/jobs.js";
 import { lane, toEvent } from "/rows.js";
 import { empty, load, more, table, trouble } from "/widgets.js";
 
-// A job's detail is its filter.
-const detail = (a) => (["redrive_many", "discard_many"].includes(a.what) ? h("span", { class: "filter-text" }, toldFilter(a.detail)) : a.detail && value(a.detail));
+// A job's detail is its filter, that of a reload the digest of the rules.
+function detail(a) {
+  if (["redrive_many", "discard_many"].includes(a.what)) return h("span", { class: "filter-text" }, toldFilter(a.detail));
+  if (/^[0-9a-f]{64}$/.test(a.detail)) return h("span", { title: a.detail }, mono(a.detail.slice(0, 12)));
+  return a.detail && value(a.detail);
+}
 
 const columns = () => [
   { label: t("col.time"), class: "c-time", cell: (a) => when(a.at) },

@@ -147,7 +147,8 @@ export async function event({ root, id, signal, onLeave, back }) {
     return h(
       "div",
       { class: "actions" },
-      can && e.state !== "owed" && button(t("redrive"), redrive, { kind: "primary", shape: "redo" }),
+      // Of what has arrived it is possible, and not what comes first to the hand.
+      can && e.state !== "owed" && button(t("redrive"), redrive, { kind: e.state === "dead" ? "primary" : "", shape: "redo" }),
       can && ["owed", "dead"].includes(e.state) && button(t("discard"), discard, { kind: "danger", shape: "trash" }),
       can && (e.masked ? button(t("unmask"), unmask, { shape: "eye" }) : button(t("mask_again"), mask, { shape: "eye" })),
       copyButton(e.id, t("copy_id"), t("copy_id")),

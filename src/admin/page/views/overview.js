@@ -5,9 +5,10 @@ import { statCharts } from "/charts.js";
 import { h, icon, mono, replace, value } from "/dom.js";
 import { cure, sentence } from "/findings.js";
 import { ago, bytes, millisPair, moment, rate, share } from "/format.js";
-import { has, language, number, parts, t, word } from "/i18n.js";
+import { has, number, parts, t, word } from "/i18n.js";
 import { live } from "/live.js";
-import { badge, choice, empty, load, panel, table } from "/widgets.js";
+import { worstFirst } from "/views/sources.js";
+import { badge, button, choice, empty, load, panel, table } from "/widgets.js";
 
 const WINDOWS = ["1h", "24h", "7d"];
 
@@ -49,9 +50,16 @@ function attention(item) {
   );
 }
 
-function attentions(list) {
+// The gateway says the worst first; more than this would push everything else out of sight.
+const FIRST = 8;
+
+function attentions(list, all, showAll) {
   if (list.length === 0) return empty(t("attention.none"), t("attention.none_text"));
-  return h("ul", { class: "attention" }, list.map(attention));
+  const shown = all ? list : list.slice(0, FIRST);
+  return [
+    h("ul", { class: "attention" }, shown.map(attention)),
+    shown.length < list.length && h("div", { class: "more" }, button(t("attention.all", { n: list.length }), showAll, { shape: "down" })),
+  ];
 }
 
 function tile(name, figure, note, href, tone = "") {
@@ -114,10 +122,18 @@ export async function overview({ root, params, signal, keep, onLeave }) {
     replace(figures, tiles(now));
   };
   let said = "";
+  let all = false;
   const drawFirst = () => {
-    const news = JSON.stringify([now.attention, language()]);
-    if (news !== said) replace(first, attentions(now.attention));
+    const news = JSON.stringify([now.attention, all]);
+    // Whoever goes by keys keeps the place.
+    if (news === said || first.contains(document.activeElement)) return;
     said = news;
+    replace(first, attentions(now.attention, all, () => {
+      all = true;
+      document.activeElement.blur();
+      drawFirst();
+      first.querySelectorAll("[data-row]")[FIRST]?.focus();
+    }));
   };
   const drawCharts = async () => {
     const wanted = span;
@@ -129,7 +145,7 @@ export async function overview({ root, params, signal, keep, onLeave }) {
     keep({ window: span === "1h" ? "" : span });
     drawCharts().then((put) => put(), () => {});
   });
-  const listed = async () => table(t("nav.sources"), health(), (await get("/v1/sources", {}, signal)).sources, { id: (s) => s.name });
+  const listed = async () => table(t("nav.sources"), health(), worstFirst((await get("/v1/sources", {}, signal)).sources), { id: (s) => s.name });
   replace(
     root,
     h("h1", { tabindex: "-1" }, t("nav.overview")),

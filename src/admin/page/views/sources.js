@@ -12,6 +12,8 @@ import { badge, button, choice, command, empty, facts, load, panel, quoted, say,
 const sum = (s, name) => (s.destinations ?? []).reduce((all, one) => all + (one[name] ?? 0), 0);
 const linked = (n, href) => (n > 0 ? h("a", { href, class: "figures" }, number(n)) : h("span", { class: "figures faint" }, "0"));
 const ORDER = ["failing", "paused", "quiet", "good", "idle"];
+/** What wants a look first. */
+export const worstFirst = (all) => all.toSorted((a, b) => ORDER.indexOf(a.health) - ORDER.indexOf(b.health) || (a.name < b.name ? -1 : 1));
 const KEYS = ["expired", "expiring", "unused"];
 
 const columns = () => [
@@ -39,8 +41,7 @@ export async function sources({ root, signal, onLeave }) {
   const make = async () => {
     const { sources: all } = await get("/v1/sources", {}, signal);
     if (all.length === 0) return empty(t("sources.none"), t("sources.none_text"));
-    const sorted = all.toSorted((a, b) => ORDER.indexOf(a.health) - ORDER.indexOf(b.health) || (a.name < b.name ? -1 : 1));
-    return table(t("nav.sources"), columns(), sorted, { id: (s) => s.name });
+    return table(t("nav.sources"), columns(), worstFirst(all), { id: (s) => s.name });
   };
   await load(place, signal, make);
   const timer = setInterval(async () => {
