@@ -1,5 +1,6 @@
 //! What wants somebody's attention, worst first.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -29,6 +30,10 @@ pub struct Attention {
     pub until: Option<String>,
     /// One English sentence.
     pub detail: String,
+    /// The same sentence as a stable code, for readers of other languages: mostly `code` itself.
+    pub text: &'static str,
+    /// What the sentence says: numbers and names, as text.
+    pub facts: BTreeMap<&'static str, String>,
 }
 
 impl Attention {
@@ -36,6 +41,8 @@ impl Attention {
         Attention {
             severity,
             code,
+            text: code,
+            facts: BTreeMap::new(),
             source: None,
             destination: None,
             count: None,
@@ -43,6 +50,15 @@ impl Attention {
             until: None,
             detail: detail.into(),
         }
+    }
+
+    fn text(self, text: &'static str) -> Self {
+        Attention { text, ..self }
+    }
+
+    fn fact(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.facts.insert(name, value.to_string());
+        self
     }
 
     fn at(self, source: &str, destination: Option<&str>) -> Self {
@@ -83,11 +99,10 @@ pub async fn attention(state: &State) -> Result<Vec<Attention>, Problem> {
     found.extend(certificate(state.certificate.not_after(), now));
     if let Some(error) = &state.shared.reloaded.load().error {
         let first = error.lines().next().unwrap_or_default();
-        found.push(Attention::new(
-            Severity::Blocker,
-            "reload_failed",
-            format!("The last reload failed, and the rules from before stay in force: {first}"),
-        ));
+        let detail =
+            format!("The last reload failed, and the rules from before stay in force: {first}");
+        let failed = Attention::new(Severity::Blocker, "reload_failed", detail);
+        found.push(failed.fact("error", first));
     }
     let loaded = state.shared.loaded.load_full();
     for rule in &loaded.rules.rules {
@@ -109,14 +124,21 @@ fn store(state: &State, stats: &Stats, now: Timestamp) -> Vec<Attention> {
             "The disk is below `inbox.low_water`: nothing is accepted until space returns.";
         found.push(Attention::new(Severity::Blocker, "disk_low", detail));
     } else if !stats.accepting {
-        let detail = match stats.failed {
-            true => "The store failed and accepts nothing: the process must be restarted.",
-            false => "No event can be accepted at present; the log says why.",
+        let (text, detail) = match stats.failed {
+            true => (
+                "store_failed",
+                "The store failed and accepts nothing: the process must be restarted.",
+            ),
+            false => (
+                "not_accepting",
+                "No event can be accepted at present; the log says why.",
+            ),
         };
-        found.push(Attention::new(Severity::Blocker, "not_accepting", detail));
+        let stopped = Attention::new(Severity::Blocker, "not_accepting", detail);
+        found.push(stopped.text(text));
     } else if free.is_some_and(|free| free < low_water.saturating_mul(2)) {
         let detail = "The disk is near `inbox.low_water`, below which nothing is accepted.";
-        found.push(Attention::new(Severity::Warning, "disk_low", detail));
+        found.push(Attention::new(Severity::Warning, "disk_low", detail).text("disk_near"));
     }
     if stats.dead > 0 {
         let detail = format!(
@@ -124,16 +146,18 @@ fn store(state: &State, stats: &Stats, now: Timestamp) -> Vec<Attention> {
             stats.dead
         );
         let dead = Attention::new(Severity::Warning, "dead_letters", detail);
-        found.push(dead.count(stats.dead));
+        found.push(dead.count(stats.dead).fact("count", stats.dead));
     }
     if let Some(oldest) = stats.oldest_owed
         && now.since(oldest) > OLD
     {
-        let owed = humantime::format_duration(Duration::from_secs(now.since(oldest).as_secs()));
+        let seconds = now.since(oldest).as_secs();
+        let owed = humantime::format_duration(Duration::from_secs(seconds));
         let detail = format!("The oldest delivery has been owed for {owed}.");
         let oldest = Attention::new(Severity::Warning, "oldest_owed", detail)
             .since(Some(oldest.to_string()))
-            .count(stats.owed);
+            .count(stats.owed)
+            .fact("seconds", seconds);
         found.push(oldest);
     }
     found
@@ -146,12 +170,20 @@ fn certificate(not_after: Timestamp, now: Timestamp) -> Option<Attention> {
         left if left < SOON => Severity::Warning,
         _ => return None,
     };
-    let detail = match left.as_secs() / 86_400 {
-        0 => "The certificate of the public port ends within a day.".to_owned(),
-        days => format!("The certificate of the public port ends in {days} days."),
+    let days = left.as_secs() / 86_400;
+    let (text, detail) = match days {
+        0 => (
+            "certificate_today",
+            "The certificate of the public port ends within a day.".to_owned(),
+        ),
+        days => (
+            "certificate",
+            format!("The certificate of the public port ends in {days} days."),
+        ),
     };
     let until = Some(not_after.to_string());
-    Some(Attention::new(severity, "certificate", detail).until(until))
+    let ends = Attention::new(severity, "certificate", detail).until(until);
+    Some(ends.text(text).fact("days", days))
 }
 
 fn of_source(source: &SourceJson, quiet: bool, found: &mut Vec<Attention>) {
@@ -187,7 +219,9 @@ fn of_source(source: &SourceJson, quiet: bool, found: &mut Vec<Attention>) {
             _ => Severity::Note,
         };
         let rejections = Attention::new(severity, "rejections", detail);
-        found.push(rejections.at(name, None).count(source.rejected_1h));
+        let share = source.rejected_share.unwrap_or_default();
+        let rejections = rejections.at(name, None).count(source.rejected_1h);
+        found.push(rejections.fact("share", share));
     }
     if source.conflicts_1h > 0 {
         let detail = format!("{name} sent events with a known key and another content.");
@@ -195,19 +229,19 @@ fn of_source(source: &SourceJson, quiet: bool, found: &mut Vec<Attention>) {
         found.push(conflicts.at(name, None).count(source.conflicts_1h));
     }
     for key in &source.keys {
-        let (severity, code, detail) = match key.state {
+        let (severity, code, text, detail) = match key.state {
             "expired" => {
                 let detail = format!("{} of {name} is past its `not_after`.", key.label);
-                (Severity::Note, "key_expiry", detail)
+                (Severity::Note, "key_expiry", "key_expired", detail)
             }
             "expiring" => {
                 let detail = format!("{} of {name} ends soon.", key.label);
-                (Severity::Warning, "key_expiry", detail)
+                (Severity::Warning, "key_expiry", "key_expiring", detail)
             }
             // Of several keys, after the source has been heard: a rotation that was never finished.
             "unused" if source.keys.len() > 1 && source.keys.iter().any(|k| k.state == "used") => {
                 let detail = format!("{} of {name} was not used since the start.", key.label);
-                (Severity::Note, "unused_key", detail)
+                (Severity::Note, "unused_key", "unused_key", detail)
             }
             _ => continue,
         };
@@ -215,7 +249,9 @@ fn of_source(source: &SourceJson, quiet: bool, found: &mut Vec<Attention>) {
         found.push(
             Attention::new(severity, code, detail)
                 .at(name, None)
-                .until(until),
+                .until(until)
+                .text(text)
+                .fact("key", &key.label),
         );
     }
 }

@@ -1,6 +1,8 @@
 //! `/v1/doctor`: what the running gateway can say of itself. What only can be seen from outside, the
 //! command line adds.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State as Extract;
 use serde::Serialize;
@@ -26,12 +28,29 @@ pub struct Finding {
     subject: String,
     detail: String,
     mend: Option<String>,
+    /// `detail` as a stable code, for readers of other languages.
+    text: &'static str,
+    /// What it says: numbers and names, as text.
+    facts: BTreeMap<&'static str, String>,
+}
+
+impl Finding {
+    fn text(self, text: &'static str) -> Self {
+        Finding { text, ..self }
+    }
+
+    fn fact(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.facts.insert(name, value.to_string());
+        self
+    }
 }
 
 fn fine(code: &'static str, subject: &str, detail: impl Into<String>) -> Finding {
     Finding {
         severity: "fine",
         code,
+        text: code,
+        facts: BTreeMap::new(),
         subject: subject.to_owned(),
         detail: detail.into(),
         mend: None,
@@ -42,6 +61,8 @@ fn warning(code: &'static str, subject: &str, detail: &str, mend: &str) -> Findi
     Finding {
         severity: "warning",
         code,
+        text: code,
+        facts: BTreeMap::new(),
         subject: subject.to_owned(),
         detail: detail.to_owned(),
         mend: Some(mend.to_owned()),
@@ -81,7 +102,13 @@ impl From<Attention> for Finding {
             (Some(source), None) => source.clone(),
             (None, _) => "gateway".to_owned(),
         };
+        let mut facts = found.facts;
+        let named = [("source", found.source), ("destination", found.destination)];
+        let named = named.into_iter().filter_map(|(name, is)| Some((name, is?)));
+        facts.extend(named);
         Finding {
+            text: found.text,
+            facts,
             severity: match found.severity {
                 Severity::Blocker => "blocker",
                 Severity::Warning | Severity::Note => "warning",
@@ -108,26 +135,26 @@ pub async fn doctor(
         all.push(fine("store", "gateway", detail));
     }
     if !has("certificate") {
-        let detail = format!("Good until {}.", state.certificate.not_after());
-        all.push(fine("certificate", "gateway", detail));
+        let until = state.certificate.not_after();
+        let good = fine("certificate", "gateway", format!("Good until {until}."));
+        all.push(good.text("certificate_good").fact("until", until));
     }
     if !has("dead_letters") {
-        all.push(fine(
-            "dead_letters",
-            "gateway",
-            "There are no dead letters.",
-        ));
+        let none = fine("dead_letters", "gateway", "There are no dead letters.");
+        all.push(none.text("no_dead_letters"));
     }
     if !has("oldest_owed") {
         let detail = format!("{} deliveries are owed, none for long.", stats.owed);
-        all.push(fine("oldest_owed", "gateway", detail));
+        let fresh = fine("oldest_owed", "gateway", detail);
+        all.push(fresh.text("owed_fresh").fact("count", stats.owed));
     }
     let loaded = state.shared.loaded.load_full();
     let reloaded = state.shared.reloaded.load_full();
     if !has("reload_failed") {
         let count = loaded.rules.rules.len();
         let detail = format!("{count} sources, in force since {}.", reloaded.at);
-        all.push(fine("rules", "gateway", detail));
+        let rules = fine("rules", "gateway", detail).fact("count", count);
+        all.push(rules.fact("since", reloaded.at));
     }
     if loaded.rules.rules.is_empty() {
         let mend = "`callseal init PROVIDER --forward URL` writes one.";
@@ -148,7 +175,7 @@ pub async fn doctor(
     }
     for remark in &reloaded.warnings {
         let mend = "`callseal check` shows the place.";
-        all.push(warning("rule_warning", "rules", remark, mend));
+        all.push(warning("rule_warning", "rules", remark, mend).fact("remark", remark));
     }
     all.extend(found.into_iter().map(Finding::from));
     let rank = |severity| ["blocker", "warning"].iter().position(|s| *s == severity);

@@ -48,6 +48,8 @@ pub mod doctor;
 pub mod stream;
 pub mod health;
 pub mod page;
+#[cfg(test)]
+mod words;
 pub mod sign_in;
 pub mod routes;
 pub mod connection;

@@ -44,7 +44,7 @@ macro_rules! file {
 }
 
 /// All files of the page. A test compares with the folder.
-pub const FILES: [File; 31] = [
+pub const FILES: [File; 33] = [
     file!("/", HTML, "page/index.html"),
     file!("/icon.svg", PICTURE),
     file!("/style.css", STYLE),
@@ -58,6 +58,7 @@ pub const FILES: [File; 31] = [
     file!("/dom.js", SCRIPT),
     file!("/en.js", SCRIPT),
     file!("/filters.js", SCRIPT),
+    file!("/findings.js", SCRIPT),
     file!("/format.js", SCRIPT),
     file!("/i18n.js", SCRIPT),
     file!("/jobs.js", SCRIPT),
@@ -65,6 +66,7 @@ pub const FILES: [File; 31] = [
     file!("/live.js", SCRIPT),
     file!("/reasons.js", SCRIPT),
     file!("/rows.js", SCRIPT),
+    file!("/trace.js", SCRIPT),
     file!("/widgets.js", SCRIPT),
     file!("/zh.js", SCRIPT),
     file!("/views/audit.js", SCRIPT),

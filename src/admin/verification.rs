@@ -24,6 +24,8 @@ pub struct Verification {
     reason: Option<&'static str>,
     /// What to keep in mind.
     note: String,
+    /// The same as a code: `kept`, or `answered` where the body is what the provider, asked, said.
+    note_code: &'static str,
     steps: Vec<Step>,
 }
 
@@ -192,11 +194,17 @@ pub async fn verification(
     });
     masked(&mut steps, &hidden, caller.role);
     let replaced = verifier.rule().provider.query_back.as_ref();
-    let note = if replaced.is_some_and(|query| query.authoritative) {
-        "rules as they are now; the body is the answer of the provider, who was asked, and not what \
-         was signed"
+    let (note_code, note) = if replaced.is_some_and(|query| query.authoritative) {
+        (
+            "answered",
+            "rules as they are now; the body is the answer of the provider, who was asked, and not \
+             what was signed",
+        )
     } else {
-        "rules and keys as they are now, at the moment at which it came in"
+        (
+            "kept",
+            "rules and keys as they are now, at the moment at which it came in",
+        )
     };
     Ok(Json(Verification {
         verdict: if verdict.is_ok() {
@@ -206,6 +214,7 @@ pub async fn verification(
         },
         reason: verdict.as_ref().err().map(|why| why.code()),
         note: note.to_owned(),
+        note_code,
         steps,
     }))
 }

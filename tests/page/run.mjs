@@ -13,6 +13,8 @@ import hostile from "./cases/hostile.mjs";
 import look from "./cases/look.mjs";
 import real from "./cases/real.mjs";
 import site, { prepare } from "./cases/site.mjs";
+import tongue from "./cases/tongue.mjs";
+import work from "./cases/work.mjs";
 import { startSite } from "./site.mjs";
 
 const argument = (name) => {
@@ -47,6 +49,8 @@ const groups = own ? [site(own, await prepare(own)), real({ base: url, token: ow
   real({ base: server.url, token: argument("token") ?? OPERATOR, viewer: argument("viewer") ?? (url ? null : VIEWER), shots: url ? shots : null }),
   look(setting),
   act(setting),
+  work(setting),
+  tongue(setting),
   access(setting),
   hostile(setting),
 ];

@@ -4,10 +4,17 @@
 /** The session: role, label, csrf, expires_at. Null: nobody is signed in. */
 export let session = null;
 
-/** Events: `ended` (the session; detail: by itself), `reach` (detail: true when the gateway answers). */
+/**
+ * Events: `ended` (the session; detail: { byItself, was }), `signed` (somebody has signed in),
+ * `reach` (detail: true when the gateway answers).
+ */
 export const news = new EventTarget();
 
-let reachable = true;
+/** False since a request got no answer, until one gets one. */
+export let reachable = true;
+
+// So long a request may take. A change is given more: whether it was done is not known afterwards.
+const PATIENT = { GET: 30000, POST: 90000, DELETE: 15000 };
 
 function reach(now) {
   if (now === reachable) return;
@@ -59,11 +66,26 @@ const pause = (seconds, signal) =>
     }, seconds * 1000);
   });
 
+// Until somebody has signed in.
+const signedIn = (signal) =>
+  new Promise((resolve, reject) => {
+    news.addEventListener("signed", resolve, { once: true });
+    signal?.addEventListener("abort", () => reject(new DOMException("", "AbortError")), { once: true });
+  });
+
 async function ask(method, path, options = {}) {
+  // Nobody is signed in: what asks by itself is not to queue up until somebody is.
+  if (!session && path !== "/session") throw new Problem(401, "unauthorized", "");
   for (let turn = 1; ; turn += 1) {
     try {
       return await once(method, path, options);
     } catch (error) {
+      if (error.status === 401 && path !== "/session") {
+        // Nothing was changed, and nothing is changed without another word.
+        if (method !== "GET") throw new Problem(401, "session_over", "");
+        await signedIn(options.signal);
+        continue;
+      }
       const again = method === "GET" && error.status === 429 && error.wait !== null && error.wait <= 5 && turn < PATIENCE;
       if (!again) throw error;
       await pause(error.wait, options.signal);
@@ -75,21 +97,26 @@ async function once(method, path, { body, params, signal } = {}) {
   const headers = { accept: "application/json" };
   if (body !== undefined) headers["content-type"] = "application/json";
   if (method !== "GET" && session?.csrf) headers["x-callseal-csrf"] = session.csrf;
+  const late = AbortSignal.timeout(PATIENT[method]);
+  const silent = (error) => {
+    if (signal?.aborted) return error;
+    reach(false);
+    if (method !== "GET" && path !== "/session") return new Problem(0, "unknown_outcome", "");
+    return new Problem(0, late.aborted ? "slow" : "offline", "");
+  };
   let response;
   try {
     response = await fetch(path + query(params), {
       method,
       headers,
       body: body === undefined ? undefined : JSON.stringify(body),
-      signal,
+      signal: signal ? AbortSignal.any([signal, late]) : late,
       credentials: "same-origin",
       cache: "no-store",
       redirect: "error",
     });
   } catch (error) {
-    if (error.name === "AbortError") throw error;
-    reach(false);
-    throw new Problem(0, "offline", "");
+    throw silent(error);
   }
   reach(true);
   if (!response.ok) {
@@ -101,8 +128,8 @@ async function once(method, path, { body, params, signal } = {}) {
   try {
     return await response.json();
   } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Problem(response.status, "unreadable", "");
+    if (error.name === "SyntaxError") throw new Problem(response.status, "unreadable", "");
+    throw silent(error);
   }
 }
 
@@ -111,8 +138,9 @@ export const post = (path, body, params, signal) => ask("POST", path, { body, pa
 
 function end(byItself) {
   if (!session) return;
+  const was = session;
   session = null;
-  news.dispatchEvent(new CustomEvent("ended", { detail: byItself }));
+  news.dispatchEvent(new CustomEvent("ended", { detail: { byItself, was } }));
 }
 
 /** True when a session of this browser is still good. */
@@ -126,9 +154,13 @@ export async function resume() {
   return session !== null;
 }
 
-export async function signIn(token) {
+/** `was`: the session that ended. What it waits for goes on only if it is the same person again. */
+export async function signIn(token, was = null) {
   session = await post("/session", { token });
+  if (was === null || samePerson(was)) news.dispatchEvent(new CustomEvent("signed"));
 }
+
+export const samePerson = (was) => session?.label === was.label && session.role === was.role;
 
 export async function signOut() {
   try {

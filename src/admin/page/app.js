@@ -13,7 +13,7 @@ import { events } from "/views/events.js";
 import { overview } from "/views/overview.js";
 import { refusals } from "/views/refusals.js";
 import { rules } from "/views/rules.js";
-import { signin } from "/views/signin.js";
+import { lock, signin } from "/views/signin.js";
 import { source, sources } from "/views/sources.js";
 
 const VIEWS = [
@@ -48,11 +48,14 @@ function address() {
 function leave() {
   current?.abort.abort();
   for (const run of current?.leaving ?? []) run();
+  // A question about what is no longer in sight is not to be answered.
+  for (const box of document.querySelectorAll("dialog[open]:not(.lock)")) box.dispatchEvent(new Event("cancel", { cancelable: true }));
   current = null;
 }
 
 async function show() {
-  if (!api.session) return showSignIn();
+  // Under the lock the address may change; it is looked at again when somebody has signed in.
+  if (!api.session) return document.body.classList.contains("locked") ? undefined : showSignIn();
   if (!main?.isConnected) frame();
   const hash = location.hash;
   if (current && hash === drawn) return undefined;
@@ -67,15 +70,18 @@ async function show() {
   const abort = new AbortController();
   current = { abort, leaving: [] };
   const mine = current;
+  // A place of its own: what an older view still awaits is drawn into nothing.
+  const root = h("div", { class: "view" });
   const context = {
-    root: main,
+    root,
     id,
     params,
     back,
     signal: abort.signal,
-    onLeave: (run) => mine.leaving.push(run),
+    onLeave: (run) => (abort.signal.aborted ? run() : mine.leaving.push(run)),
     /** The filters, into the address; going back undoes it. */
     keep(filters) {
+      if (current !== mine) return;
       const wanted = `#/${name}${api.query(filters)}`;
       if (wanted === location.hash) return;
       history.pushState(null, "", wanted);
@@ -96,19 +102,23 @@ async function show() {
   document.title = found ? `${t(`nav.${name}`)} · Callseal` : "Callseal";
   window.scrollTo(0, 0);
   if (!view) {
-    replace(main, h("h1", { tabindex: "-1" }, t("nowhere")), h("p", {}, h("a", { href: "#/overview" }, t("nav.overview"))));
+    main.replaceChildren(root);
+    replace(root, h("h1", { tabindex: "-1" }, t("nowhere")), h("p", {}, h("a", { href: "#/overview" }, t("nav.overview"))));
     return undefined;
   }
-  main.replaceChildren();
+  main.replaceChildren(root);
+  const begin = () => moved && !abort.signal.aborted && !main.contains(document.activeElement) && root.querySelector("h1")?.focus({ preventScroll: true });
   try {
-    await view(context);
+    const drawing = view(context);
+    begin();
+    await drawing;
   } catch (error) {
     if (error.name !== "AbortError" && !abort.signal.aborted && error.status !== 401) {
       const out = id !== null && h("a", { href: back ?? `#${api.at(name)}`, class: "back", "data-back": "" }, "← ", t("back"));
-      replace(main, out, h("h1", { tabindex: "-1" }, t("went_wrong")), trouble(error, context.reload));
+      replace(root, out, h("h1", { tabindex: "-1" }, t("went_wrong")), trouble(error, context.reload));
     }
   }
-  if (moved && !abort.signal.aborted && !main.contains(document.activeElement)) main.querySelector("h1")?.focus({ preventScroll: true });
+  begin();
   return undefined;
 }
 
@@ -206,7 +216,15 @@ export function seal() {
 function listen() {
   addEventListener("popstate", show);
   addEventListener("hashchange", show);
-  api.news.addEventListener("ended", (news) => showSignIn(news.detail));
+  api.news.addEventListener("ended", ({ detail: { byItself, was } }) => {
+    if (!byItself || !main?.isConnected) return showSignIn(byItself);
+    return lock(was, (same) => {
+      // Another person begins with an empty page.
+      if (!same) return location.reload();
+      pulse();
+      return show();
+    });
+  });
   api.news.addEventListener("live", (news) => {
     const flow = document.getElementById("flow");
     if (!flow) return;
@@ -217,14 +235,21 @@ function listen() {
   api.news.addEventListener("reach", (news) => {
     const gone = document.getElementById("gone");
     if (gone) replace(gone, !news.detail && h("p", { class: "gone" }, icon("warn"), t("offline")));
-    if (news.detail) say(t("online"));
+    if (!news.detail) return;
+    say(t("online"));
+    // What got no answer is asked again by itself.
+    for (const again of document.querySelectorAll(".trouble:is([data-code=offline], [data-code=slow]) button")) again.click();
   });
   addEventListener("unhandledrejection", (news) => {
     if (news.reason?.name === "AbortError" || news.reason?.status === 401) news.preventDefault();
   });
   keys.listen();
   setInterval(tick, 10000);
-  setInterval(pulse, 30000);
+  let beat = 0;
+  setInterval(() => {
+    beat += 1;
+    if (!api.reachable || beat % 6 === 0) pulse();
+  }, 5000);
   api.news.addEventListener("counts", pulse);
 }
 

@@ -22,15 +22,33 @@ export function dialog(title, fill) {
       event.preventDefault();
       close(null);
     });
+    // Browsers may close it without asking.
+    box.addEventListener("close", () => {
+      box.remove();
+      resolve(null);
+    });
     document.body.append(box);
     fill(place, close);
     box.showModal();
   });
 }
 
-/** A change that the audit must explain has no reason yet. */
-export function missing() {
-  return h("p", { class: "wrong", role: "alert" }, icon("stop"), t("reason_missing"));
+/** Where somebody says why. */
+export function reasonField() {
+  const why = h("textarea", { rows: "2", maxlength: "500", placeholder: t("reason_hint"), autofocus: true });
+  why.addEventListener("input", () => why.removeAttribute("aria-invalid"));
+  return why;
+}
+
+/** True when the reason that the audit wants is there and short enough; else says what is wrong. */
+export function explained(why, wrong) {
+  const text = why.value.trim();
+  const fault = text === "" ? "reason_missing" : new TextEncoder().encode(text).length > 500 ? "reason_long" : null;
+  if (fault === null) return true;
+  why.setAttribute("aria-invalid", "true");
+  replace(wrong, h("p", { class: "wrong", role: "alert" }, icon("stop"), t(fault)));
+  why.focus();
+  return false;
 }
 
 /**
@@ -39,16 +57,12 @@ export function missing() {
  */
 export function sure({ title, text, act, label, reason = false, kind = "primary" }) {
   return dialog(title, (place, close) => {
-    const why = h("textarea", { rows: "2", maxlength: "500", placeholder: t("reason_hint") });
+    const why = reasonField();
     const wrong = h("div", {});
     const go = button(label, async () => {
-      if (reason === "needed" && why.value.trim() === "") {
-        why.setAttribute("aria-invalid", "true");
-        replace(wrong, missing());
-        why.focus();
-        return;
-      }
+      if ((reason === "needed" || why.value.trim() !== "") && !explained(why, wrong)) return;
       go.disabled = true;
+      replace(wrong);
       try {
         close((await act(why.value.trim())) ?? true);
       } catch (error) {

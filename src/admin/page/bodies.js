@@ -1,6 +1,6 @@
 // Bodies and header fields, as text and never as anything else.
 
-import { block, h, mono, replace } from "/dom.js";
+import { block, h, mono, replace, scrolling } from "/dom.js";
 import { bytes } from "/format.js";
 import { t } from "/i18n.js";
 import { choice } from "/widgets.js";
@@ -109,6 +109,6 @@ export function headerView(headers, label) {
   return h(
     "dl",
     { class: "headers", "aria-label": label },
-    headers.map(([name, value]) => h("div", {}, h("dt", {}, mono(name)), h("dd", {}, mono(value)))),
+    headers.map(([name, value]) => h("div", {}, h("dt", {}, mono(name)), scrolling(h("dd", {}, mono(value))))),
   );
 }

@@ -76,7 +76,9 @@ export function chart({ title, series, from, step, unit, whole = false }) {
   const plot = h("div", { class: "plot" });
   const legend = h("ul", { class: "legend" });
   const moment = h("span", { class: "at" });
-  const figure = h("figure", { class: "chart" }, h("figcaption", {}, title, moment), legend, plot);
+  // The value under the arrow keys, for who hears the page.
+  const heard = h("span", { class: "offscreen", role: "status" });
+  const figure = h("figure", { class: "chart" }, h("figcaption", {}, title, moment), legend, plot, heard);
   const longest = Math.max(...series.map((one) => one.values.length), 1);
   const size = Math.max(1, Math.ceil(longest / 120));
   const lines = series.map((one) => ({ ...one, points: thin(one.values, size, one.how) }));
@@ -88,6 +90,7 @@ export function chart({ title, series, from, step, unit, whole = false }) {
   const dayClock = new Intl.DateTimeFormat(language(), { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   const overDays = wide * count > 36 * 3600e3;
 
+  const said = (v) => (v === null || v === undefined ? "–" : unit(v));
   function tell(at) {
     replace(
       legend,
@@ -96,7 +99,7 @@ export function chart({ title, series, from, step, unit, whole = false }) {
         const swatch = s("svg", { viewBox: "0 0 18 8", class: "swatch", focusable: "false" });
         swatch.setAttribute("aria-hidden", "true");
         swatch.append(s("path", { d: "M1 4h16", class: `line ${one.tone} ${one.dash ?? ""}` }));
-        return h("li", {}, swatch, one.label, " ", h("b", {}, v === null || v === undefined ? "–" : unit(v)));
+        return h("li", {}, swatch, one.label, " ", h("b", {}, said(v)));
       }),
     );
     replace(moment, at !== null && dayClock.format(new Date(from + at * wide)));
@@ -142,13 +145,15 @@ export function chart({ title, series, from, step, unit, whole = false }) {
       const share = (event.offsetX - LEFT) / inner;
       point(Math.round(share * (count - 1)));
     });
+    svg.addEventListener("pointerdown", (event) => point(Math.round(((event.offsetX - LEFT) / inner) * (count - 1))));
     svg.addEventListener("pointerleave", () => point(null));
     svg.addEventListener("blur", () => point(null));
     svg.addEventListener("keydown", (event) => {
-      const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      if (!move) return;
+      const to = { ArrowLeft: (now ?? count) - 1, ArrowRight: (now ?? count - 2) + 1, Home: 0, End: count - 1, PageUp: (now ?? count) - 10, PageDown: (now ?? count) + 10 }[event.key];
+      if (to === undefined) return;
       event.preventDefault();
-      point((now ?? count) + move);
+      point(to);
+      replace(heard, t("chart.value", { at: dayClock.format(new Date(from + now * wide)), values: lines.map((one) => `${one.label} ${said(one.points[now])}`).join(", ") }));
     });
     replace(plot, svg);
   }

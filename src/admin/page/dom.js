@@ -140,6 +140,26 @@ export function mono(text, className = "") {
   return value(text, `mono ${className}`.trim());
 }
 
+const long = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    const before = target.tagName === "H1" ? -1 : null;
+    const index = target.scrollHeight > target.clientHeight + 1 ? 0 : before;
+    if (index === null) target.removeAttribute("tabindex");
+    else target.tabIndex = index;
+  }
+});
+
+/** What scrolls where its text is long: keys reach it then, too. */
+export function scrolling(element) {
+  if (element.textContent.length > 80) long.observe(element);
+  return element;
+}
+
+/** A sentence in which `this` is code. */
+export function marked(text) {
+  return String(text ?? "").split("`").map((part, at) => (at % 2 === 1 ? h("code", { class: "mono" }, part) : part));
+}
+
 /** A block of text as it is, with its line ends. */
 export function block(text, label) {
   const pre = h("pre", { class: "block", tabindex: "0", role: "region", "aria-label": label });

@@ -100,10 +100,17 @@ function local(date) {
   return format(year.year ? "long" : "short", { ...year, ...day, ...clock }).format(date);
 }
 
+const speakers = new Map();
+
+function spokenIn(tongue) {
+  if (!speakers.has(tongue)) speakers.set(tongue, new Intl.RelativeTimeFormat(tongue, { numeric: "auto", style: "short" }));
+  return speakers.get(tongue);
+}
+
 export function relative(date, now = Date.now()) {
   const seconds = (date.getTime() - now) / 1000;
   const size = Math.abs(seconds);
-  const spoken = new Intl.RelativeTimeFormat(language(), { numeric: "auto", style: "short" });
+  const spoken = spokenIn(language());
   if (size < 45) return spoken.format(Math.round(seconds), "second");
   if (size < 45 * 60) return spoken.format(Math.round(seconds / 60), "minute");
   if (size < 36 * 3600) return spoken.format(Math.round(seconds / 3600), "hour");

@@ -35,10 +35,11 @@ function text(key, params) {
   return table[key];
 }
 
-/** Text and nodes in their order, for `h`. */
-export function parts(key, params = {}) {
-  return text(key, params)
-    .split(/\{(\w+)\}/)
+/** Text and nodes in their order, for `h`. `missing`: what it gives where a hole stays empty. */
+export function parts(key, params = {}, missing = undefined) {
+  const pieces = text(key, params).split(/\{(\w+)\}/);
+  if (missing !== undefined && pieces.some((part, at) => at % 2 === 1 && !Object.hasOwn(params, part))) return missing;
+  return pieces
     .map((part, at) => {
       if (at % 2 === 0) return part;
       const given = params[part];
@@ -57,7 +58,11 @@ export function word(prefix, code) {
   return has(key) ? t(key) : String(code ?? "");
 }
 
+const numbers = new Map();
+
 export function number(n) {
   if (n === null || n === undefined || Number.isNaN(n)) return "–";
-  return new Intl.NumberFormat(language(), { maximumFractionDigits: 2 }).format(n);
+  const spoken = language();
+  if (!numbers.has(spoken)) numbers.set(spoken, new Intl.NumberFormat(spoken, { maximumFractionDigits: 2 }));
+  return numbers.get(spoken).format(n);
 }

@@ -1,17 +1,47 @@
 // Jobs: many deliveries redriven or discarded, with a plan before and progress while it runs.
 
 import { at, get, mayChange, news, post } from "/api.js";
-import { dialog, missing } from "/ask.js";
+import { dialog, explained, reasonField } from "/ask.js";
 import { h, mono, replace, value } from "/dom.js";
 import { ago, duration } from "/format.js";
 import { has, parts, t, word } from "/i18n.js";
 import { live } from "/live.js";
+import { meaning } from "/reasons.js";
 import { badge, button, field, progress, say, trouble } from "/widgets.js";
 
+/** How it ended: in words, with the code where it failed. */
+function outcomeText(code) {
+  if (has(`job.${code}`)) return t(`job.${code}`);
+  return [t("job.failed"), meaning(code) || code].join(t("colon"));
+}
+
+export function outcome(code) {
+  const [state, key] = code === "begun" ? ["running", "begun"] : [["running", "done", "stopped"].includes(code) ? code : "failed", code];
+  return badge(state, has(`job.${key}`) ? t(`job.${key}`) : outcomeText(code));
+}
+
+// As the gateway writes a filter down: `state=dead source=shop reason=in words`, in this order. A
+// value may hold spaces, and what looks like a name: one that is out of order belongs to the value.
+const TOLD = ["state", "source", "provider", "destination", "type", "key", "order", "text", "error", "from", "to", "reason"];
+
+export function toldFilter(text) {
+  if (!text.startsWith("state=")) return text === "" ? [] : [value(text)];
+  const pairs = [];
+  for (const piece of text.split(/ (?=[a-z]+=)/)) {
+    const [, name, rest] = /^([a-z]+)=([^]*)$/.exec(piece);
+    const place = TOLD.indexOf(name);
+    if (place > (pairs.at(-1)?.place ?? -1)) pairs.push({ place, name, rest });
+    else pairs.at(-1).rest += ` ${piece}`;
+  }
+  return pairs.slice(1).map(({ name, rest }) => said(name, rest));
+}
+
+const said = (name, v) => h("span", {}, h("span", { class: "faint" }, has(`filter.${name}`) ? t(`filter.${name}`) : name), " ", v === "" ? h("span", {}, t("nothing")) : mono(String(v)));
+
 function filterText(filter) {
-  if (typeof filter === "string") return filter === "" ? [] : [value(filter)];
-  const said = Object.entries(filter ?? {}).filter(([name, v]) => name !== "state" && v !== null && v !== "" && typeof v !== "object");
-  return said.map(([name, v]) => h("span", {}, h("span", { class: "faint" }, has(`filter.${name}`) ? t(`filter.${name}`) : name), " ", mono(String(v))));
+  if (typeof filter === "string") return toldFilter(filter);
+  const some = Object.entries(filter ?? {}).filter(([name, v]) => name !== "state" && v !== null && typeof v !== "object");
+  return some.map(([name, v]) => said(name, v));
 }
 
 /**
@@ -24,7 +54,7 @@ export function many(what, filter) {
     const plan = h("div", { class: "plan", role: "status" });
     const wrong = h("div", {});
     const speed = h("input", { type: "number", min: "1", max: "10000", value: "100", inputmode: "numeric" });
-    const why = h("textarea", { rows: "2", maxlength: "500", placeholder: t("reason_hint") });
+    const why = reasonField();
     let planned = null;
     let turn = 0;
     const body = () => {
@@ -49,12 +79,7 @@ export function many(what, filter) {
       }
     }
     const go = button(t(`${what}.start`), async () => {
-      if (discarding && why.value.trim() === "") {
-        why.setAttribute("aria-invalid", "true");
-        replace(wrong, missing());
-        why.focus();
-        return;
-      }
+      if (discarding && !explained(why, wrong)) return;
       go.disabled = true;
       try {
         const { job } = await post(`/v1/${what}`, { ...body(), count: planned.count });
@@ -81,7 +106,7 @@ export function many(what, filter) {
 
 /** What runs, and what ran last. `ended()` is called when a job has come to its end. */
 export function jobPanel({ signal, onLeave, ended }) {
-  const place = h("div", { class: "jobs", "aria-live": "polite" });
+  const place = h("div", { class: "jobs" });
   const known = new Map();
   let mine = null;
 
@@ -90,7 +115,7 @@ export function jobPanel({ signal, onLeave, ended }) {
     return h(
       "li",
       { class: "job", "data-job": job.id },
-      h("div", { class: "job-head" }, badge(["running", "done", "stopped"].includes(job.outcome) ? job.outcome : "failed", word("job", job.outcome)), h("b", {}, word("job_what", job.what)), h("span", { class: "filter-text" }, filterText(job.filter)), h("span", { class: "faint" }, value(job.by), " · ", ago(job.begun_at)), running && mayChange() && button(t("job.stop"), () => halt(job.id), { shape: "pause", kind: "small" })),
+      h("div", { class: "job-head" }, outcome(job.outcome), h("b", {}, word("job_what", job.what)), h("span", { class: "filter-text" }, filterText(job.filter)), h("span", { class: "faint" }, value(job.by), " · ", ago(job.begun_at)), running && mayChange() && button(t("job.stop"), () => halt(job.id), { shape: "pause", kind: "small" })),
       progress(job.done, job.total),
     );
   };
@@ -108,7 +133,7 @@ export function jobPanel({ signal, onLeave, ended }) {
     known.set(job.id, job);
     draw();
     if (before?.outcome === "running" && job.outcome !== "running") {
-      say(t("job.ended", { what: word("job_what", job.what), outcome: word("job", job.outcome), n: job.done }), job.outcome === "done" ? "note" : "bad");
+      say(t("job.ended", { what: word("job_what", job.what), outcome: outcomeText(job.outcome), n: job.done }), job.outcome === "done" ? "note" : "bad");
       ended();
       news.dispatchEvent(new CustomEvent("counts"));
     }
@@ -126,6 +151,11 @@ export function jobPanel({ signal, onLeave, ended }) {
       for (const job of answer.jobs) {
         const before = known.get(job.id);
         if (!before || before.done !== job.done || before.outcome !== job.outcome) hear(job);
+      }
+      // Jobs live in the gateway's memory: one that it no longer knows has ended with it.
+      const there = new Set(answer.jobs.map((job) => job.id));
+      for (const job of [...known.values()]) {
+        if (job.outcome === "running" && !there.has(job.id)) hear({ ...job, outcome: "lost" });
       }
     } catch {
       // The frame says when the gateway cannot be reached.

@@ -1,7 +1,7 @@
 // What happens now: server-sent events, and asking again every few seconds where these do not come.
 // A page that nobody looks at holds no stream: browsers allow six connections to a host.
 
-import { news, query } from "/api.js";
+import { news, query, session } from "/api.js";
 
 const POLL = 5000;
 const AGAIN = 30000;
@@ -21,7 +21,7 @@ export function live(kinds, params, on) {
   const poll = () => {
     if (polling !== null || closed) return;
     tell("polling");
-    polling = setInterval(() => on.poll?.(), POLL);
+    polling = setInterval(() => session && on.poll?.(), POLL);
   };
   const rest = () => {
     clearInterval(polling);
@@ -48,7 +48,7 @@ export function live(kinds, params, on) {
   let missed = false;
   function open() {
     hang();
-    if (closed || document.hidden) return;
+    if (closed || document.hidden || !session) return;
     stream = new EventSource(`/v1/stream${query({ ...params, kinds: kinds.join(",") })}`);
     for (const kind of kinds) stream.addEventListener(kind, hear(kind));
     stream.addEventListener("lagged", () => on.poll?.());
@@ -72,13 +72,20 @@ export function live(kinds, params, on) {
       missed = true;
     } else open();
   };
+  const signed = () => {
+    missed = true;
+    open();
+  };
   document.addEventListener("visibilitychange", look);
+  // The stream of a session that ended was refused; the new one has its own.
+  news.addEventListener("signed", signed);
   open();
 
   return {
     close() {
       closed = true;
       document.removeEventListener("visibilitychange", look);
+      news.removeEventListener("signed", signed);
       hang();
       tell("none");
     },

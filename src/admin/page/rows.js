@@ -19,7 +19,7 @@ export function lane(row) {
 export function reason(code) {
   if (!code) return null;
   // `gave_up:timeout`: both have a meaning.
-  const text = code.split(":").map(meaning).filter(Boolean).join(": ");
+  const text = code.split(":").map(meaning).filter(Boolean).join(t("colon"));
   return h("span", { class: "reason", title: text || null }, mono(code), text && h("small", {}, text));
 }
 
@@ -27,6 +27,12 @@ function next(row) {
   if (row.state === "owed") {
     return h("span", { class: "reason" }, h("span", {}, row.due ? [t("due"), " ", ago(row.due)] : t("due_now")), row.reason && h("small", {}, mono(row.reason)));
   }
+  return why(row);
+}
+
+/** Why it stands as it does: a code, or what an operator wrote. */
+export function why(row) {
+  if (row.state === "discarded") return row.reason ? h("span", { class: "reason" }, value(row.reason)) : null;
   return reason(row.reason);
 }
 

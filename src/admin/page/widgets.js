@@ -1,7 +1,8 @@
 // The parts that views are made of.
 
-import { flat, h, icon, mono, replace, value } from "/dom.js";
-import { has, number, parts, t, word } from "/i18n.js";
+import { flat, h, icon, mono, replace, scrolling, value } from "/dom.js";
+import { has, language, number, parts, t, word } from "/i18n.js";
+import { meaning } from "/reasons.js";
 
 // No prototype: a state from outside may be called "constructor".
 const STATES = {
@@ -65,7 +66,7 @@ export function say(text, kind = "note") {
   const note = h("div", { class: `say ${kind}` }, icon(kind === "bad" ? "stop" : "check"), h("p", {}, text));
   note.append(button("", () => note.remove(), { kind: "bare", shape: "cross", "aria-label": t("close") }));
   place.append(note);
-  if (kind !== "bad") setTimeout(() => note.remove(), 8000);
+  if (kind !== "bad") setTimeout(() => note.remove(), 6000);
 }
 
 async function toClipboard(text) {
@@ -92,15 +93,17 @@ export function copyButton(text, label, shownLabel = "") {
   return button(shownLabel, run, { kind, shape: "copy", title: label, "aria-label": label });
 }
 
-/** A command for the terminal, with a button that copies it. */
+/** A command for the terminal, with a button that copies it: one line, and what is seen. */
 export function command(text) {
-  return h("div", { class: "command" }, h("code", {}, text), copyButton(text, t("copy_command")));
+  const line = flat(text);
+  return h("div", { class: "command" }, h("code", {}, line), copyButton(line, t("copy_command")));
 }
 
-/** One argument for a shell, quoted where it must be. */
+/** One argument for a shell, quoted where it must be; never an option. */
 export function quoted(text) {
   const plain = flat(text);
-  return /^[\w@%+=:,./-]+$/.test(plain) ? plain : `'${plain.replaceAll("'", "'\\''")}'`;
+  const argument = /^[\w@%+=:,./-]+$/.test(plain) ? plain : `'${plain.replaceAll("'", "'\\''")}'`;
+  return plain.startsWith("-") ? `-- ${argument}` : argument;
 }
 
 export function loading() {
@@ -111,20 +114,24 @@ export function empty(title, text) {
   return h("div", { class: "empty" }, icon("check"), h("p", { class: "empty-title" }, title), text && h("p", {}, text));
 }
 
+// Of these the gateway has no more to tell than the page does.
+const SAID_ALREADY = new Set(["unauthorized", "operator_only", "csrf", "no_such_event", "no_such_job", "no_such_source", "not_found", "method_not_allowed", "too_many_requests", "too_many_streams", "too_many_connections"]);
+
 /** What went wrong, and what to do about it. */
 export function trouble(error, retry) {
   if (!error.code) console.error(error);
   const code = error.code ?? "page";
-  const advice = has(`error.${code}`) ? t(`error.${code}`) : t(error.status >= 500 ? "error.server" : "error.other");
+  // The store's own codes say what is wrong; the advice is the same for all.
+  const advice = has(`error.${code}`) ? t(`error.${code}`) : [meaning(code) && `${meaning(code)} · `, t(error.status >= 500 ? "error.server" : "error.other")];
   return h(
     "div",
-    { class: "trouble", role: "alert" },
+    { class: "trouble", role: "alert", "data-code": code },
     icon("stop"),
     h(
       "div",
       {},
       h("p", { class: "trouble-title" }, advice, error.wait ? ` ${t("error.wait", { n: error.wait })}` : ""),
-      error.detail && h("p", { class: "preline" }, value(error.detail)),
+      error.detail && !SAID_ALREADY.has(code) && h("p", { class: "preline", lang: language() === "en" ? null : "en" }, value(error.detail)),
       h("p", { class: "faint" }, parts("error.code", { code: mono(error.status ? `${error.status} ${code}` : code) })),
       retry && button(t("try_again"), retry, { shape: "redo" }),
     ),
@@ -168,7 +175,7 @@ export function table(caption, columns, rows, options = {}) {
 
 export function tableRow(columns, row, options = {}) {
   const cells = columns.map((c) =>
-    h("td", { role: "cell", class: c.class, "data-label": c.label || null }, h("div", { class: "cell" }, c.cell(row))),
+    h("td", { role: "cell", class: c.class, "data-label": c.label || null }, scrolling(h("div", { class: "cell" }, c.cell(row)))),
   );
   return h("tr", { role: "row", "data-id": options.id?.(row), class: options.rowClass?.(row) }, cells);
 }
@@ -178,7 +185,7 @@ export function facts(pairs) {
   return h(
     "dl",
     { class: "facts" },
-    pairs.filter(Boolean).map(([name, content]) => h("div", {}, h("dt", {}, name), h("dd", {}, content))),
+    pairs.filter(Boolean).map(([name, content]) => h("div", {}, h("dt", {}, name), scrolling(h("dd", {}, content)))),
   );
 }
 

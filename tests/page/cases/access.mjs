@@ -47,7 +47,7 @@ export default ({ base, gateway, attach, token, viewer }) => {
       await page.locator("table.events").waitFor();
       gateway.sessions.clear();
       await page.getByRole("button", { name: "Show more" }).or(page.locator("a[data-row]").first()).first().click();
-      await page.getByText("The session has ended").waitFor();
+      await page.getByText(/^The session of operator\[0\] has ended/).waitFor();
       const hash = await page.evaluate(() => location.hash);
       await page.locator("input[name=token]").fill(token);
       await page.keyboard.press("Enter");
@@ -158,6 +158,20 @@ export default ({ base, gateway, attach, token, viewer }) => {
           await settled(page);
           await checked(page, `${view} on a small screen`);
         }
+        // With names and texts that are longer than their places.
+        const long = "long ".repeat(300);
+        const one = gateway.world.events.find((e) => e.state === "dead");
+        Object.assign(one, { type: long, key: long, reason: long, payment: { order: long, amount: "1", currency: "USD", status: long, transaction: long } });
+        for (const view of ["dead", `events/${one.id}`]) {
+          await page.goto(`${base}/#/${view}`);
+          await settled(page);
+          await page.waitForFunction(() => document.querySelector("main [tabindex='0']:is(h1, .cell)"));
+          await checked(page, `${view} with long texts`);
+        }
+        gateway.sessions.clear();
+        await page.locator("main a[data-row]").first().click();
+        await page.locator("dialog.lock").waitFor();
+        await checked(page, "the lock");
         await context.close();
       };
     }

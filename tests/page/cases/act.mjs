@@ -207,7 +207,7 @@ export default ({ base, gateway, attach, token, streams }) => {
       await page.getByRole("button", { name: "stale" }).click();
       await page.waitForFunction(() => location.hash.includes("reason=stale"));
       await settled(page);
-      const reasons = await page.locator("table tbody td.c-type").evaluateAll((all) => [...new Set(all.map((one) => one.innerText.trim()))]);
+      const reasons = await page.locator("table tbody td.c-type .mono").evaluateAll((all) => [...new Set(all.map((one) => one.innerText.trim()))]);
       same(reasons, ["stale"], "reasons");
     }),
 

@@ -20,13 +20,13 @@ const VIEWS = (gateway) => ({
 const SHOWN = {
   overview: ["31 dead letters: shop → main", "Quieter than usual: paypal-eu", "Callbacks per minute", "p99", "WeChat Pay v3", "Failing"],
   events: ["payment_intent.succeeded", "A-2026-10240", "Delivered", "status_5xx", "Conflict"],
-  event: ["Received and made durable", "Attempt 1", "503", "signed bytes", "stripe-signature", "Redrive", "callseal events show"],
+  event: ["Received and made durable", "Attempt 1", "503", "candidate from {sig:v1}", "keys[0]: fits", "stripe-signature", "Redrive", "callseal events show"],
   dead: ["dead letters, groups: ", "the application failed (5xx)", "Redrive…", "connect_refused"],
-  refusals: ["signature_mismatch", "The secret of this source", "callseal explain shop request.txt", "203.0.113."],
+  refusals: ["signature_mismatch", "The secret of this source", "callseal explain shop FILE", "203.0.113."],
   sources: ["wechat", "/paypal-eu", "Paused", "Expired"],
   source: ["http://127.0.0.1:3000/webhooks/stripe", "Left alone", "keys[1]", "for three days, with growing pauses", "Callbacks per minute"],
   audit: ["after the fix of the receiver", "alice", "Unmask"],
-  rules: ["rules/shop.toml", "built in", "Give it room", "anybody who knows the path"],
+  rules: ["rules/shop.toml", "built in", "Give the disk room", "anybody who knows the path"],
 };
 
 export default ({ base, gateway, attach, token, shots }) => {
@@ -51,6 +51,8 @@ export default ({ base, gateway, attach, token, shots }) => {
     const [wide, all, out] = await page.evaluate(() => {
       const root = document.documentElement;
       const off = [...document.querySelectorAll("main *")].filter((e) => e.offsetParent && e.getBoundingClientRect().right > innerWidth + 1 && !e.closest(".block, .cell, .plot, .offscreen, dd, thead"));
+      // Nor is a button cut off by its cell.
+      off.push(...[...document.querySelectorAll("main td .button")].filter((e) => e.offsetParent && e.getBoundingClientRect().left < e.closest(".cell").getBoundingClientRect().left - 1));
       const edge = document.querySelector("main").getBoundingClientRect().right - 10;
       off.push(...[...document.querySelectorAll("main table")].filter((e) => e.getBoundingClientRect().right > edge));
       return [root.clientWidth, root.scrollWidth, off.slice(0, 3).map((e) => `${e.tagName}.${e.className}`)];

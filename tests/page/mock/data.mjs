@@ -94,7 +94,7 @@ export function world(now = Date.now()) {
   ];
   const refusals = Array.from({ length: 130 }, (_, n) => {
     const g = pick([groups[0], groups[0], groups[0], groups[1], groups[2], groups[3], groups[4]]);
-    return { number: 5000 - n, at: iso(now - n * 61000), source: g.source, peer: `203.0.113.${1 + (n % 30)}`, method: "POST", path: g.source ? `/${g.source}` : pick(["/wp-login.php", "/.env", "/admin"]), stage: g.stage, reason: g.reason, detail: g.reason === "signature_mismatch" ? "no key of 2 makes this signature" : "" };
+    return { number: 5000 - n, at: iso(now - n * 61000), source: g.source, peer: `203.0.113.${1 + (n % 30)}`, method: "POST", path: g.source ? `/${g.source}` : pick(["/wp-login.php", "/.env", "/admin"]), stage: g.stage, reason: g.reason, detail: g.reason === "signature_mismatch" ? "none of 1 signatures fits any of 2 keys" : "" };
   });
   const deed = (number, ago, what, more) => ({ number, at: iso(now - ago), by: "operator[0]", what, source: null, destination: null, event: null, detail: "", count: 0, outcome: "done", ...more });
   const audit = [
@@ -134,12 +134,14 @@ export function overview(world) {
     acknowledge: { p50_ms: 1.24, p99_ms: 4.05 },
     delivery: { p50_ms: 21.4, p99_ms: 92 },
     attention: [
-      { severity: "blocker", code: "dead_letters", source: "shop", destination: "main", count: 31, since: iso(now - 5400000), until: null, detail: "31 deliveries of shop to main were given up, most with status_5xx." },
-      { severity: "blocker", code: "breaker_open", source: "shop", destination: "main", count: null, since: iso(now - 1500000), until: iso(now + 45000), detail: "The last 12 attempts failed; it is tried again soon." },
-      { severity: "warning", code: "rejections", source: "shop", destination: null, count: 37, since: iso(now - 3600000), until: null, detail: "8.2 % of what shop received in the last hour was rejected, most with signature_mismatch." },
-      { severity: "warning", code: "paused", source: "alipay", destination: "main", count: null, since: iso(now - 7200000), until: null, detail: "Paused by alice: the ERP is down for its update until 14:00." },
-      { severity: "warning", code: "quiet_source", source: "paypal-eu", destination: null, count: null, since: iso(now - 3600000 * 7), until: null, detail: "Nothing for 7 hours; usually something every 15 minutes." },
-      { severity: "note", code: "key_expiry", source: "shop", destination: null, count: null, since: null, until: iso(now + 86400000 * 9), detail: "keys[1] ends in 9 days." },
+      { severity: "blocker", code: "disk_low", source: null, destination: null, count: null, since: null, until: null, detail: "The disk is below `inbox.low_water`: nothing is accepted until space returns.", text: "disk_low", facts: {} },
+      { severity: "warning", code: "dead_letters", source: "shop", destination: "main", count: 31, since: iso(now - 5400000), until: null, detail: "31 dead letters wait for a word: redrive or discard.", text: "dead_letters", facts: { count: "31" } },
+      { severity: "warning", code: "breaker_open", source: "shop", destination: "main", count: null, since: iso(now - 1500000), until: null, detail: "main of shop fails: its deliveries wait.", text: "breaker_open", facts: {} },
+      { severity: "warning", code: "rejections", source: "shop", destination: null, count: 37, since: null, until: null, detail: "8 % of what came to shop in the last hour was rejected.", text: "rejections", facts: { share: "0.0822" } },
+      { severity: "warning", code: "oldest_owed", source: null, destination: null, count: 20, since: iso(now - 7380000), until: null, detail: "The oldest delivery has been owed for 2h 3m.", text: "oldest_owed", facts: { seconds: "7380" } },
+      { severity: "warning", code: "paused", source: "alipay", destination: "main", count: null, since: null, until: null, detail: "Nothing is sent to main of alipay until it is resumed.", text: "paused", facts: {} },
+      { severity: "warning", code: "quiet_source", source: "paypal-eu", destination: null, count: null, since: iso(now - 3600000 * 7), until: null, detail: "paypal-eu has been silent for much longer than usual.", text: "quiet_source", facts: {} },
+      { severity: "note", code: "key_expiry", source: "shop", destination: null, count: null, since: null, until: iso(now + 86400000 * 9), detail: "keys[1] of shop ends soon.", text: "key_expiring", facts: { key: "keys[1]" } },
     ],
   };
 }
@@ -213,12 +215,18 @@ export function detail(world, row, unmask) {
 
 export const verification = {
   verdict: "accepted",
-  note: "rules as they are now",
+  reason: null,
+  note: "rules and keys as they are now, at the moment at which it came in",
+  note_code: "kept",
   steps: [
-    { name: "path and method", outcome: "passed", facts: [{ name: "path", value: "/shop" }, { name: "method", value: "POST" }] },
-    { name: "signature", outcome: "passed", facts: [{ name: "algorithm", value: "hmac-sha256" }, { name: "header", value: "Stripe-Signature" }, { name: "signed bytes", value: '1763800000.{"id":"evt_1PqLz82eZvKYlo2C","object":"event",… (622 bytes)' }, { name: "keys tried", value: "keys[0]: fits" }] },
-    { name: "freshness", outcome: "passed", facts: [{ name: "timestamp", value: "2025-11-22T08:26:40Z" }, { name: "tolerance", value: "5m; received 2 s after it was signed" }] },
-    { name: "event", outcome: "noted", facts: [{ name: "id", value: "evt_1PqLz82eZvKYlo2C" }, { name: "type", value: "payment_intent.succeeded" }] },
+    { name: "guard", outcome: "passed", facts: [{ name: "method", value: "POST" }, { name: "path", value: "/shop (source: /shop)" }, { name: "address", value: "203.0.113.14 (enforced)" }, { name: "body", value: "622 of at most 262144 bytes" }] },
+    { name: "challenge", outcome: "noted", facts: [{ name: "questions", value: "this provider asks none" }] },
+    { name: "decode", outcome: "passed", facts: [{ name: "content-type", value: "application/json; charset=utf-8" }, { name: "body", value: "622 bytes, sha256 5d41402abc4b2a76b9719d911017c5925d41402abc4b2a76b9719d911017c592" }, { name: "as JSON", value: "good" }] },
+    { name: "signature", outcome: "passed", facts: [{ name: "algorithm", value: "hmac-sha256" }, { name: "item t", value: "1763800000" }, { name: "item v1", value: "•••" }, { name: "candidate from {sig:v1}", value: "••• (32 bytes)" }, { name: "message", value: "{sig:t}.{body}" }, { name: "signed", value: '1763800000.{"id":"evt_1PqLz82eZvKYlo2C","object":"event","api_version":"2026-08-01" … 222 bytes (--full) … "livemode":true}' }, { name: "", value: "633 bytes, sha256 6ffbb59b2300aae63f272406069a9788598b792a944a07aba816edb039989a39" }, { name: "key tried", value: "keys[0]: fits" }, { name: "key tried", value: "keys[1]: does not fit" }] },
+    { name: "freshness", outcome: "failed", facts: [{ name: "stamp from {sig:t}", value: "1763800000" }, { name: "now", value: "2025-11-22T08:26:42.000Z" }, { name: "tolerance", value: "5m" }, { name: "read", value: "2025-11-22T08:26:40.000Z" }, { name: "distance", value: "2 s behind this clock" }] },
+    { name: "what must hold", outcome: "passed", facts: [{ name: "{json:/livemode}", value: "holds: true against true" }] },
+    { name: "event", outcome: "passed", facts: [{ name: "sealed by", value: "keys[0]" }, { name: "id", value: "evt_1PqLz82eZvKYlo2C" }, { name: "type", value: "payment_intent.succeeded" }, { name: "idempotency key", value: "from the signed id {json:/id}" }, { name: "payment amount", value: "12.50" }] },
+    { name: "answer", outcome: "noted", facts: [{ name: "the provider hears", value: "200" }] },
   ],
 };
 
@@ -235,12 +243,16 @@ export function rules(world) {
   };
 }
 
+const finding = (severity, code, subject, detail, mend, text, facts) => ({ severity, code, subject, detail, mend, text, facts });
+
 export const doctor = {
   findings: [
-    { severity: "blocker", code: "disk_low", subject: "data/", detail: "2.1 GiB are left; below 1 GiB nothing is accepted.", mend: "Give it room, or shorten inbox.keep." },
-    { severity: "warning", code: "unused_key", subject: "wechat keys[1]", detail: "It ended two days ago and nobody uses it.", mend: "Take it out of rules/wechat.toml." },
-    { severity: "fine", code: "certificate", subject: "pay.example.com", detail: "It ends in 61 days.", mend: null },
-    { severity: "fine", code: "clock", subject: "clock", detail: "It agrees with what providers sign.", mend: null },
+    finding("blocker", "disk_low", "gateway", "The disk is below `inbox.low_water`: nothing is accepted until space returns.", "Give the disk room, or lower `keep` of large sources.", "disk_low", {}),
+    finding("warning", "unused_key", "wechat", "keys[1] of wechat was not used since the start.", "Take it out if the provider no longer signs with it.", "unused_key", { key: "keys[1]", source: "wechat" }),
+    finding("warning", "rule_warning", "rules", "rules/github.toml: verify = \"none\"", "`callseal check` shows the place.", "rule_warning", { remark: "rules/github.toml: verify = \"none\"" }),
+    finding("fine", "certificate", "gateway", "Good until 2027-01-22T00:00:00.000Z.", null, "certificate_good", { until: "2027-01-22T00:00:00.000Z" }),
+    finding("fine", "rules", "gateway", "6 sources, in force since 2026-11-21T12:00:00.000Z.", null, "rules", { count: "6", since: "2026-11-21T12:00:00.000Z" }),
+    finding("fine", "oldest_owed", "gateway", "1 deliveries are owed, none for long.", null, "owed_fresh", { count: "1" }),
   ],
 };
 

@@ -20,6 +20,12 @@ export class Gateway {
     this.instead = () => null;
     this.asked = [];
     this.listeners = new Set();
+    this.streams = new Set();
+  }
+
+  /** Every stream ends, as when the gateway restarts. */
+  hangUp() {
+    for (const stream of this.streams) stream.destroy();
   }
 
   tell(kind, data) {
@@ -102,7 +108,7 @@ export class Gateway {
   filtered(events, query) {
     const text = (query.get("text") ?? "").toLowerCase();
     return events.filter((e) =>
-      ["source", "destination", "provider", "state", "type", "key"].every((name) => !query.get(name) || e[name] === query.get(name)) &&
+      ["source", "destination", "provider", "state", "type", "key"].every((name) => !query.has(name) || e[name] === query.get(name)) &&
       ["error", "reason"].every((name) => !query.get(name) || e.reason === query.get(name)) &&
       (!query.get("order") || e.payment?.order === query.get("order")) &&
       (!query.get("from") || e.received_at >= query.get("from")) &&

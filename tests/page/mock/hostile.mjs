@@ -73,7 +73,8 @@ export class Hostile {
 
   overview(base) {
     const item = (code) => ({ severity: "blocker", code, source: this.next(), destination: this.next(), count: 2, since: null, until: null, detail: this.next() });
-    return { ...base, version: this.next(), rules_digest: this.next().slice(0, 12), attention: ["dead_letters", "quiet_source", "paused", "something_new"].map(item) };
+    const told = { ...item("key_expiry"), text: "key_expiring", facts: { key: this.next(), share: this.next(), until: this.next() } };
+    return { ...base, version: this.next(), rules_digest: this.next().slice(0, 12), attention: [...["dead_letters", "quiet_source", "paused", "something_new"].map(item), told] };
   }
 
   rules() {

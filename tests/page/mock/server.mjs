@@ -33,7 +33,11 @@ export function serve(gateway, port = 0) {
       const kinds = (url.searchParams.get("kinds") ?? "").split(",");
       const hear = (kind, data) => kinds.includes(kind) && response.write(`event: ${kind}\ndata: ${JSON.stringify(data)}\n\n`);
       gateway.listeners.add(hear);
-      request.on("close", () => gateway.listeners.delete(hear));
+      gateway.streams.add(response);
+      request.on("close", () => {
+        gateway.listeners.delete(hear);
+        gateway.streams.delete(response);
+      });
       return;
     }
     if (url.pathname.startsWith("/v1/") || url.pathname === "/session") {

@@ -1,17 +1,20 @@
 // Who did what, and when.
 
 import { at, get } from "/api.js";
-import { h, replace, value } from "/dom.js";
+import { h, mono, replace, value } from "/dom.js";
 import { read } from "/filters.js";
 import { when } from "/format.js";
 import { number, t, word } from "/i18n.js";
+import { outcome, toldFilter } from "/jobs.js";
 import { lane, toEvent } from "/rows.js";
-import { badge, empty, load, more, table, trouble } from "/widgets.js";
+import { empty, load, more, table, trouble } from "/widgets.js";
 
-const outcome = (text) => {
-  if (text === "begun") return badge("running", t("job.begun"));
-  return ["done", "running", "stopped"].includes(text) ? badge(text, word("job", text)) : text && badge("failed", word("job", text));
-};
+// A job's detail is its filter, that of a reload the digest of the rules.
+function detail(a) {
+  if (["redrive_many", "discard_many"].includes(a.what)) return h("span", { class: "filter-text" }, toldFilter(a.detail));
+  if (/^[0-9a-f]{64}$/.test(a.detail)) return h("span", { title: a.detail }, mono(a.detail.slice(0, 12)));
+  return a.detail && value(a.detail);
+}
 
 const columns = () => [
   { label: t("col.time"), class: "c-time", cell: (a) => when(a.at) },
@@ -23,8 +26,8 @@ const columns = () => [
     cell: (a) => [a.event ? h("a", { href: `#${at("events", a.event)}`, "data-row": "", class: "mono" }, value(a.event)) : a.source && lane(a), a.event && a.source && [" ", h("span", { class: "faint" }, lane(a))]],
   },
   { label: t("col.count"), class: "c-number", cell: (a) => a.count > 0 && number(a.count) },
-  { label: t("col.detail"), class: "c-reason", cell: (a) => a.detail && value(a.detail) },
-  { label: t("col.outcome"), class: "c-state", cell: (a) => outcome(a.outcome) },
+  { label: t("col.detail"), class: "c-reason", cell: detail },
+  { label: t("col.outcome"), class: "c-state", cell: (a) => a.outcome && outcome(a.outcome) },
 ];
 
 export async function audit({ root, params, signal }) {

@@ -12,13 +12,14 @@ import { button, choice, empty, loading, table, trouble } from "/widgets.js";
 const NAMES = ["text", "source", "destination", "type", "provider", "from", "to"];
 const BY = ["reason", "source", "type"];
 
+const groupName = (g) => JSON.stringify([g.source, g.destination, g.reason ?? null, g.type ?? null]);
+
 /** Groups of several pages that are one. */
 function join(known, more) {
-  const key = (g) => JSON.stringify([g.source, g.destination, g.reason ?? null, g.type ?? null]);
-  const all = new Map(known.map((g) => [key(g), g]));
+  const all = new Map(known.map((g) => [groupName(g), g]));
   for (const group of more) {
-    const before = all.get(key(group));
-    if (!before) all.set(key(group), { ...group });
+    const before = all.get(groupName(group));
+    if (!before) all.set(groupName(group), { ...group });
     else {
       before.count += group.count;
       if (group.oldest_at < before.oldest_at) before.oldest_at = group.oldest_at;
@@ -32,6 +33,7 @@ export async function dead({ root, params, signal, keep, onLeave }) {
   const filters = read(params, NAMES);
   let by = BY.includes(params.get("by")) ? params.get("by") : "reason";
   const known = await get("/v1/sources", {}, signal).catch(() => ({ sources: [] }));
+  signal.throwIfAborted();
   const place = h("div", { class: "list" });
   const jobs = jobPanel({ signal, onLeave, ended: () => count() });
   let turn = 0;
@@ -44,10 +46,13 @@ export async function dead({ root, params, signal, keep, onLeave }) {
     ...(by === "type" ? { type: group.type } : {}),
   });
   const start = async (what, filter) => {
-    const clean = Object.fromEntries(Object.entries(filter).filter(([, v]) => v !== undefined && v !== null && v !== ""));
+    // An empty type or reason is one, too: without it, all would be meant.
+    const clean = Object.fromEntries(Object.entries(filter).filter(([, v]) => v !== undefined && v !== null));
     const job = await many(what, clean);
     if (job !== null) jobs.watch(job);
   };
+  // An address cannot say that something is empty.
+  const listed = (group) => (by === "reason" ? group.reason : by === "type" ? group.type : group.source) !== "";
   const rowsOf = (group) => {
     const { error, ...rest } = own(group);
     return `#/events${query({ ...rest, state: "dead", reason: error })}`;
@@ -59,7 +64,7 @@ export async function dead({ root, params, signal, keep, onLeave }) {
     { label: t("col.count"), class: "c-number", cell: (g) => h("b", { class: "figures" }, number(g.count)) },
     { label: t("col.oldest"), class: "c-time", cell: (g) => ago(g.oldest_at) },
     { label: t("col.newest"), class: "c-time", cell: (g) => ago(g.newest_at) },
-    { label: t("col.look"), cell: (g) => h("span", { class: "links" }, h("a", { href: rowsOf(g), "data-row": "" }, t("dead.list")), g.example && toEvent(g.example, t("dead.example"))) },
+    { label: t("col.look"), cell: (g) => h("span", { class: "links" }, listed(g) && h("a", { href: rowsOf(g), "data-row": "" }, t("dead.list")), g.example && toEvent(g.example, t("dead.example"))) },
     mayChange() && {
       label: "",
       hidden: t("col.actions"),
@@ -94,11 +99,19 @@ export async function dead({ root, params, signal, keep, onLeave }) {
       return;
     }
     const total = groups.reduce((all, g) => all + g.count, 0);
+    // Whoever goes by keys stays in the same row.
+    const rows = [...place.querySelectorAll("tbody tr")];
+    const row = rows.findIndex((one) => one.contains(document.activeElement));
+    const control = [...(rows[row]?.querySelectorAll("a, button") ?? [])].indexOf(document.activeElement);
+    const name = rows[row]?.dataset.id;
     replace(
       place,
       h("div", { class: "totals" }, h("p", { role: "status" }, parts("dead.total", { n: total, groups: groups.length }), going && h("span", { class: "faint" }, " ", t("dead.looked", { n: looked }))), mayChange() && !going && h("div", { class: "actions" }, button(t("redrive.all"), () => start("redrive", filters), { shape: "redo" }), button(t("discard.all"), () => start("discard", filters), { shape: "trash" }))),
-      groups.length > 0 && table(t("nav.dead"), columns(), groups),
+      groups.length > 0 && table(t("nav.dead"), columns(), groups, { id: groupName }),
     );
+    if (name === undefined) return;
+    const same = [...place.querySelectorAll("tbody tr")].find((one) => one.dataset.id === name);
+    same?.querySelectorAll("a, button")[control]?.focus({ preventScroll: true });
   }
   const changed = () => {
     keep({ ...filters, by: by === "reason" ? "" : by });

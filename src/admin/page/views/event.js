@@ -3,11 +3,12 @@
 import { at, get, mayChange, post } from "/api.js";
 import { sure } from "/ask.js";
 import { bodyView, headerView } from "/bodies.js";
-import { h, icon, mono, replace, value } from "/dom.js";
-import { ago, amount, millis, moment, when } from "/format.js";
+import { h, icon, mono, replace, scrolling, value } from "/dom.js";
+import { ago, amount, millis, moment, utc, when } from "/format.js";
 import { number, parts, t, word } from "/i18n.js";
 import { live } from "/live.js";
-import { columns, lane, reason, toEvent } from "/rows.js";
+import { columns, lane, reason, toEvent, why } from "/rows.js";
+import { factName, factValue, stepName } from "/trace.js";
 import { badge, button, command, copyButton, facts, load, panel, quoted, say, table } from "/widgets.js";
 
 function attemptText(attempt) {
@@ -52,34 +53,60 @@ function attempt(one) {
   const summary = h("summary", {}, h("span", { class: `step-mark ${good(one) ? "good" : "bad"}` }, icon(good(one) ? "check" : "cross")), h("b", {}, `#${one.number}`), h("span", { class: "attempt-result" }, attemptText(one)), h("span", { class: "figures" }, millis(one.took_ms)), when(one.started_at));
   return h(
     "details",
-    { class: "attempt" },
+    { class: "attempt", "data-number": one.number },
     summary,
     said ? [h("h3", {}, t("headers")), headerView(said.headers, t("headers")), h("h3", {}, t("body")), bodyView({ text: said.body, cut: said.cut, encoding: said.encoding ?? "utf8", kind: "text" })] : h("p", { class: "faint" }, one.status && !mayChange() ? t("response_operators") : t("no_response")),
   );
 }
 
+/** A long value has a line of its own. */
+const short = (fact) => fact.value.length <= 48 && !fact.value.includes("\n");
+
 function verification(answer) {
+  const fact = (one) => h("div", { class: short(one) ? null : "long" }, one.name !== "" && h("dt", {}, value(factName(one.name))), h("dd", {}, mono(factValue(one.name, one.value))));
   const step = (one) =>
     h(
       "li",
-      { class: "check-step" },
-      badge(one.outcome, word("outcome", one.outcome)),
-      h("div", {}, h("p", { class: "step-title" }, value(one.name)), h("dl", { class: "headers" }, (one.facts ?? []).map((fact) => h("div", {}, h("dt", {}, value(fact.name)), h("dd", {}, mono(fact.value)))))),
+      { class: `check-step ${one.outcome === "failed" ? "bad" : ""}`.trim() },
+      h("div", { class: "check-name" }, badge(one.outcome, word("outcome", one.outcome)), h("p", { class: "step-title" }, value(stepName(one.name)))),
+      h("dl", { class: "check-facts" }, (one.facts ?? []).map(fact)),
     );
+  const note = answer.note_code === "answered" ? t("verification.answered") : t("verification.kept");
   return [
-    h("p", { class: "verdict" }, badge(answer.verdict), answer.reason && reason(answer.reason), answer.note && h("span", { class: "faint" }, t("verification.note"))),
+    h("p", { class: "verdict" }, badge(answer.verdict), answer.reason && reason(answer.reason), answer.note && h("span", { class: "faint" }, note)),
     h("ol", { class: "check-steps" }, (answer.steps ?? []).map(step)),
   ];
+}
+
+/** The parts of the page; one is drawn anew only when what it shows has changed, so that what is open, chosen or read elsewhere stays. */
+function slots(names) {
+  const said = new Map();
+  const places = new Map(names.map((name) => [name, h("div", { class: `slot slot-${name}` })]));
+  return {
+    place: (name) => places.get(name),
+    put(name, data, make) {
+      const news = JSON.stringify([data, mayChange()]);
+      if (said.get(name) === news) return;
+      said.set(name, news);
+      const place = places.get(name);
+      const held = place.contains(document.activeElement);
+      const open = new Set([...place.querySelectorAll("details[open]")].map((one) => one.dataset.number));
+      replace(place, make());
+      for (const one of place.querySelectorAll("details")) one.open = open.has(one.dataset.number);
+      if (held) (place.querySelector("h1") ?? place.querySelector("a, button, summary"))?.focus({ preventScroll: true });
+    },
+  };
 }
 
 export async function event({ root, id, signal, onLeave, back }) {
   let unmasked = false;
   let shownEvent = await get(`/v1${at("events", id)}`, {}, signal);
-  const place = h("div", { class: "event" });
   const link = h("a", { href: back ?? "#/events", class: "back", "data-back": "" }, "← ", t("back"));
+  const view = slots(["head", "notice", "timeline", "others", "attempts", "checks", "request", "about", "terminal"]);
 
-  async function again() {
-    shownEvent = await get(`/v1${at("events", id)}`, { unmask: unmasked ? "true" : "" }, signal);
+  async function again(look = false) {
+    const fresh = await get(`/v1${at("events", id)}`, { unmask: look ? "true" : "" }, signal);
+    shownEvent = unmasked && !look ? seen(shownEvent, fresh) : fresh;
     draw();
   }
   const quietly = () => again().catch(() => {});
@@ -102,7 +129,7 @@ export async function event({ root, id, signal, onLeave, back }) {
     const done = await sure({ title: t("unmask"), text: t("unmask.text"), label: t("unmask"), act: async () => {
       unmasked = true;
       try {
-        await again();
+        await again(true);
       } catch (error) {
         unmasked = false;
         throw error;
@@ -110,32 +137,37 @@ export async function event({ root, id, signal, onLeave, back }) {
     } });
     if (done) say(t("unmask.done"));
   }
+  const mask = () => {
+    unmasked = false;
+    quietly();
+  };
 
-  const actions = () => {
+  const actions = (e) => {
     const can = mayChange();
-    const settled = shownEvent.state !== "owed";
     return h(
       "div",
       { class: "actions" },
-      can && settled && button(t("redrive"), redrive, { kind: "primary", shape: "redo" }),
-      can && ["owed", "dead"].includes(shownEvent.state) && button(t("discard"), discard, { kind: "danger", shape: "trash" }),
-      can && shownEvent.masked && button(t("unmask"), unmask, { shape: "eye" }),
-      copyButton(shownEvent.id, t("copy_id"), t("copy_id")),
+      // Of what has arrived it is possible, and not what comes first to the hand.
+      can && e.state !== "owed" && button(t("redrive"), redrive, { kind: e.state === "dead" ? "primary" : "", shape: "redo" }),
+      can && ["owed", "dead"].includes(e.state) && button(t("discard"), discard, { kind: "danger", shape: "trash" }),
+      can && (e.masked ? button(t("unmask"), unmask, { shape: "eye" }) : button(t("mask_again"), mask, { shape: "eye" })),
+      copyButton(e.id, t("copy_id"), t("copy_id")),
       can && h("a", { class: "button", href: `/v1${at("events", id, "body")}`, download: true }, icon("down"), h("span", {}, t("download.body"))),
       can && h("a", { class: "button", href: `/v1${at("events", id, "request")}`, download: true }, icon("down"), h("span", {}, t("download.request"))),
     );
   };
-
-  const checks = h("div", {});
-  function draw() {
-    const e = shownEvent;
+  const head = (e) => {
     const paid = e.payment;
-    const about = facts([
+    return h("div", { class: "event-head" }, h("div", {}, scrolling(h("h1", { tabindex: "-1" }, value(e.type || t("no_type")))), scrolling(h("p", { class: "event-sub" }, badge(e.state), lane(e), amount(paid) && h("b", { class: "figures" }, value(amount(paid))), paid?.order && value(paid.order)))), actions(e));
+  };
+  const about = (e) => {
+    const paid = e.payment;
+    return facts([
       [t("fact.id"), [mono(e.id), copyButton(e.id, t("copy_id"))]],
       e.event && e.event !== e.id && [t("fact.event"), mono(e.event)],
       [t("fact.lane"), lane(e)],
       [t("fact.provider"), value(e.provider)],
-      [t("fact.received"), moment(e.received_at)],
+      [t("fact.received"), [moment(e.received_at), h("small", { class: "under figures" }, utc(e.received_at))]],
       [t("fact.peer"), mono(e.peer)],
       [t("fact.key"), mono(e.key)],
       paid?.order && [t("fact.order"), value(paid.order)],
@@ -143,42 +175,51 @@ export async function event({ root, id, signal, onLeave, back }) {
       amount(paid) && [t("fact.amount"), h("b", {}, value(amount(paid)))],
       paid?.status && [t("fact.status"), value(paid.status)],
       [t("fact.attempts"), number(e.attempts)],
-      e.reason && [t("fact.reason"), reason(e.reason)],
+      e.reason && [t("fact.reason"), why(e)],
     ]);
+  };
+  const request = (e) => [
+    h("p", { class: "request-line" }, mono(e.method), " ", mono(e.target)),
+    e.masked ? h("p", { class: "masked" }, icon("eye"), mayChange() ? t("masked") : t("masked_viewer")) : h("p", { class: "masked warn" }, icon("warn"), t("unmasked")),
+    h("h3", {}, t("headers")),
+    headerView(e.headers, t("headers")),
+    h("h3", {}, t("body")),
+    bodyView(e.body, e.body_bytes),
+  ];
+  function draw() {
+    const e = shownEvent;
+    const history = e.history ?? [];
     const others = (e.deliveries ?? []).filter((row) => row.id !== e.id);
-    const left = [
-      panel(t("timeline"), timeline(e)),
-      others.length > 0 && panel(t("other_deliveries"), table(t("other_deliveries"), columns(), others)),
-      panel(t("attempts"), (e.history ?? []).length > 0 ? e.history.toReversed().map(attempt) : h("p", { class: "faint" }, t("attempts.none"))),
-      panel(
-        t("request"),
-        h("p", { class: "request-line" }, mono(e.method), " ", mono(e.target)),
-        e.masked ? h("p", { class: "masked" }, icon("eye"), mayChange() ? t("masked") : t("masked_viewer")) : h("p", { class: "masked warn" }, icon("warn"), t("unmasked")),
-        h("h3", {}, t("headers")),
-        headerView(e.headers, t("headers")),
-        h("h3", {}, t("body")),
-        bodyView(e.body, e.body_bytes),
-      ),
-    ];
-    replace(
-      place,
-      h("div", { class: "event-head" }, h("div", {}, h("h1", { tabindex: "-1" }, value(e.type || t("no_type"))), h("p", { class: "event-sub" }, badge(e.state), lane(e), amount(paid) && h("b", { class: "figures" }, value(amount(paid))), paid?.order && value(paid.order))), actions()),
-      e.conflict && h("p", { class: "notice warn" }, icon("warn"), h("span", {}, t("conflict_text"), e.conflict_of && [" ", toEvent(e.conflict_of, t("conflict_first"))])),
-      h(
-        "div",
-        { class: "columns" },
-        h("div", { class: "main-column" }, left),
-        h("div", { class: "side-column" }, panel(t("about"), about), panel(t("verification"), checks), panel(t("terminal"), command(`callseal events show ${quoted(e.id)}`), mayChange() && command(`callseal redrive ${quoted(e.id)}`))),
-      ),
-    );
+    const { put } = view;
+    put("head", [e.type, e.state, e.masked, e.payment], () => head(e));
+    put("notice", [e.conflict, e.conflict_of], () => e.conflict && h("p", { class: "notice warn" }, icon("warn"), h("span", {}, t("conflict_text"), e.conflict_of && [" ", toEvent(e.conflict_of, t("conflict_first"))])));
+    put("timeline", [e.received_at, e.verified, history, e.deeds, e.state, e.due], () => panel(t("timeline"), timeline(e)));
+    put("others", others, () => others.length > 0 && panel(t("other_deliveries"), table(t("other_deliveries"), columns(), others)));
+    put("attempts", history, () => panel(t("attempts"), history.length > 0 ? history.toReversed().map(attempt) : h("p", { class: "faint" }, t("attempts.none"))));
+    put("request", [e.masked, e.method, e.target, e.headers, e.body], () => panel(t("request"), request(e)));
+    put("about", [e.id, e.state, e.destination, e.attempts, e.reason, e.payment, e.key], () => panel(t("about"), about(e)));
+    put("terminal", e.id, () => panel(t("terminal"), command(`callseal events show ${quoted(e.id)}`), mayChange() && command(`callseal redrive ${quoted(e.id)}`)));
   }
-  replace(root, link, place);
+  const checks = h("div", {});
+  replace(view.place("checks"), panel(t("verification"), checks));
+  const of = (...names) => names.map((name) => view.place(name));
+  replace(
+    root,
+    link,
+    h("div", { class: "event" }, of("head", "notice"), h("div", { class: "columns" }, h("div", { class: "main-column" }, of("timeline", "others", "attempts", "checks", "request")), h("div", { class: "side-column" }, of("about", "terminal")))),
+  );
   draw();
   load(checks, signal, async () => verification(await get(`/v1${at("events", id, "verification")}`, {}, signal)));
   const mine = (news) => {
     if (news.id === id) quietly();
   };
-  // An unmasked look is written down each time: it is not repeated by itself.
-  const stream = live(["attempt", "state"], {}, { attempt: mine, state: mine, poll: () => shownEvent.state === "owed" && !unmasked && quietly() });
+  const stream = live(["attempt", "state"], {}, { attempt: mine, state: mine, poll: () => shownEvent.state === "owed" && quietly() });
   onLeave(() => stream.close());
+}
+
+/** An unmasked look is written down each time, so that it is not repeated by itself: what was seen stays, what happened since is added. */
+function seen(before, fresh) {
+  const { headers, body, target, payment, key, masked } = before;
+  const attempts = new Map((before.history ?? []).map((one) => [one.number, one]));
+  return { ...fresh, headers, body, target, payment, key, masked, history: (fresh.history ?? []).map((one) => attempts.get(one.number) ?? one) };
 }

@@ -1,6 +1,6 @@
 // The list of deliveries: live, filtered by what stands in the address.
 
-import { get, session } from "/api.js";
+import { at, get, session } from "/api.js";
 import { h, replace } from "/dom.js";
 import { filterBar, read, sourceOptions } from "/filters.js";
 import { t } from "/i18n.js";
@@ -39,65 +39,128 @@ function fits(row, filters) {
   return parts.some((part) => String(part ?? "").toLowerCase().includes(wanted));
 }
 
+// Rows that wait to be shown, at most.
+const WAITING = 500;
+
 // The list as it was left, so that coming back finds the same rows and the same place.
 let left = null;
 
 export async function events({ root, params, signal, keep, onLeave }) {
   const filters = read(params, NAMES);
-  const known = await get("/v1/sources", {}, signal).catch(() => ({ sources: [] }));
+  const { sources: sources } = await get("/v1/sources", {}, signal).catch(() => ({ sources: [] }));
+  signal.throwIfAborted();
   let rows = [];
   let next = null;
   let waiting = [];
+  // What has come since the list was last touched, and whether more came than is kept.
+  let arrived = [];
+  let flushing = null;
+  let overflown = false;
   let turn = 0;
+  let loaded = false;
   const place = h("div", { class: "list" });
   const fresh = h("div", { class: "fresh", role: "status" });
   const follow = h("input", { type: "checkbox" });
   const name = () => JSON.stringify(filters);
+  const known = new Map();
+  const remember = () => {
+    known.clear();
+    for (const row of [...arrived, ...waiting, ...rows]) known.set(row.id, row);
+  };
 
   const drawFresh = () => {
-    replace(fresh, waiting.length > 0 && button(t("new_rows", { n: waiting.length }), admit, { kind: "new", "data-new": "" }));
+    const text = overflown ? t("new_rows.more", { n: WAITING }) : t("new_rows", { n: waiting.length });
+    replace(fresh, waiting.length > 0 && button(text, overflown ? fetchRows : admit, { kind: "new", "data-new": "" }));
   };
+  const options = { class: "events", id: (row) => row.id };
   const draw = () => {
     const focused = document.activeElement?.dataset?.row;
     const list = rows.length > 0
-      ? table(t("nav.events"), columns(), rows, { class: "events", id: (row) => row.id })
+      ? table(t("nav.events"), columns(), rows, options)
       : next !== null
         ? h("p", { class: "faint" }, t("events.none_yet"))
         : empty(t("events.none"), Object.keys(filters).length > 0 ? t("events.none_filtered") : t("events.none_text"));
     replace(place, list, next !== null && more(page));
     if (focused) find(focused)?.querySelector("[data-row]")?.focus({ preventScroll: true });
   };
-  const find = (id) => [...place.querySelectorAll("tr[data-id]")].find((row) => row.dataset.id === id);
+  const find = (id) => place.querySelector(`tr[data-id="${CSS.escape(id)}"]`);
+  // Newest first, as the gateway lists them.
+  const newer = (a, b) => (a.received_at < b.received_at ? 1 : a.received_at > b.received_at ? -1 : 0);
   function admit() {
-    rows = [...waiting, ...rows].slice(0, 5000);
+    const some = waiting.sort(newer);
     waiting = [];
-    draw();
+    const body = place.querySelector("tbody");
+    const above = rows.length > 0 && some.every((row) => newer(row, rows[0]) <= 0);
+    rows = [...some, ...rows];
+    if (body && above) body.prepend(...some.map((row) => tableRow(columns(), row, options)));
+    else {
+      rows.sort(newer);
+      draw();
+    }
     drawFresh();
   }
+  const flush = () => {
+    flushing = null;
+    const room = WAITING - waiting.length;
+    overflown ||= arrived.length > room;
+    waiting = [...arrived.reverse().slice(0, Math.max(room, 0)), ...waiting];
+    arrived = [];
+    if (follow.checked && waiting.length > 0) {
+      // A long list is begun anew: its end would only be in the way.
+      if (overflown || rows.length > 1000) fetchRows(true);
+      else admit();
+    } else drawFresh();
+  };
   const arrive = (row) => {
-    if (rows.some((one) => one.id === row.id) || waiting.some((one) => one.id === row.id)) return change(row.id, row);
+    if (known.has(row.id)) return change(row.id, row);
     if (!fits(row, filters)) return undefined;
-    waiting = [row, ...waiting];
-    if (follow.checked) admit();
-    else drawFresh();
+    known.set(row.id, row);
+    arrived.push(row);
+    flushing ??= setTimeout(flush, 200);
     return undefined;
   };
+  onLeave(() => clearTimeout(flushing));
+  // Deliveries that came to the wanted state by something that happened to them.
+  const came = new Set();
+  let looking = null;
+  const look = async () => {
+    looking = null;
+    const some = [...came].slice(0, 10);
+    for (const id of some) came.delete(id);
+    for (const id of some) {
+      try {
+        const { body, headers, history, deliveries, deeds, ...row } = await get(`/v1${at("events", id)}`, {}, signal);
+        arrive(row);
+      } catch {
+        // Gone again, or nobody answers.
+      }
+    }
+    if (came.size > 0 && !signal.aborted) looking ??= setTimeout(look, 1500);
+  };
+  onLeave(() => clearTimeout(looking));
   function change(id, changes) {
-    const one = rows.find((row) => row.id === id) ?? waiting.find((row) => row.id === id);
-    if (!one) return;
+    const one = known.get(id);
+    if (!one) {
+      if (filters.state && changes.state === filters.state && came.size < 200) {
+        came.add(id);
+        looking ??= setTimeout(look, 300);
+      }
+      return;
+    }
     Object.assign(one, changes);
     const old = find(id);
     if (!old) return;
     const focused = old.contains(document.activeElement);
-    const row = tableRow(columns(), one, { id: (r) => r.id });
+    const row = tableRow(columns(), one, options);
     row.classList.add("changed");
     old.replaceWith(row);
     if (focused) row.querySelector("[data-row]").focus({ preventScroll: true });
   }
-  async function fetchRows() {
+  async function fetchRows(quietly = false) {
     turn += 1;
     const mine = turn;
-    replace(place, loading());
+    loaded = false;
+    if (quietly !== true) replace(place, loading());
     try {
       // A page may be short, or empty, and still have a next one.
       let found = [];
@@ -112,6 +175,10 @@ export async function events({ root, params, signal, keep, onLeave }) {
       rows = found;
       next = cursor;
       waiting = [];
+      arrived = [];
+      overflown = false;
+      loaded = true;
+      remember();
       draw();
       drawFresh();
     } catch (error) {
@@ -127,12 +194,17 @@ export async function events({ root, params, signal, keep, onLeave }) {
       for (let asked = 0; asked < 10 && next !== null && rows.length < before + 50; asked += 1) {
         const answer = await get("/v1/events", { ...filters, limit: 50, cursor: next }, signal);
         if (mine !== turn) return;
-        const seen = new Set(rows.map((row) => row.id));
-        rows = [...rows, ...answer.events.filter((row) => !seen.has(row.id))];
+        const some = answer.events.filter((row) => !known.has(row.id));
+        for (const row of some) known.set(row.id, row);
+        rows = [...rows, ...some];
         next = answer.next;
       }
       const first = rows[before]?.id;
-      draw();
+      const body = place.querySelector("tbody");
+      if (body) {
+        body.append(...rows.slice(before).map((row) => tableRow(columns(), row, options)));
+        replace(foot, next !== null && [...more(page).childNodes]);
+      } else draw();
       if (first) find(first)?.querySelector("[data-row]").focus({ preventScroll: true });
     } catch (error) {
       if (error.name !== "AbortError" && error.status !== 401) replace(foot, trouble(error, page));
@@ -158,7 +230,7 @@ export async function events({ root, params, signal, keep, onLeave }) {
     });
   };
 
-  const bar = filterBar(specs(known.sources), filters, () => {
+  const bar = filterBar(specs(sources), filters, () => {
     keep(filters);
     fetchRows();
     listen();
@@ -175,6 +247,8 @@ export async function events({ root, params, signal, keep, onLeave }) {
 
   if (left?.name === name() && Date.now() - left.when < 600000) {
     ({ rows, next } = left);
+    loaded = true;
+    remember();
     draw();
     scrollTo(0, left.scroll);
     if (left.opened) find(left.opened)?.querySelector("[data-row]")?.focus({ preventScroll: true });
@@ -192,8 +266,8 @@ export async function events({ root, params, signal, keep, onLeave }) {
   addEventListener("scroll", scrolled, { passive: true });
   onLeave(() => {
     removeEventListener("scroll", scrolled);
-    // Nothing of it is for whoever signs in next.
-    left = session && { name: name(), rows: [...waiting, ...rows], next, opened, scroll, when: Date.now() };
+    // What could not be had is not an empty list; and nothing of it is for whoever signs in next.
+    left = session && loaded && { name: name(), rows: [...waiting, ...rows].sort(newer), next, opened, scroll, when: Date.now() };
     stream?.close();
   });
 }

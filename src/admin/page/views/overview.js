@@ -3,10 +3,12 @@
 import { at, get, query } from "/api.js";
 import { statCharts } from "/charts.js";
 import { h, icon, mono, replace, value } from "/dom.js";
+import { cure, sentence } from "/findings.js";
 import { ago, bytes, millisPair, moment, rate, share } from "/format.js";
-import { has, language, number, parts, t } from "/i18n.js";
+import { has, number, parts, t, word } from "/i18n.js";
 import { live } from "/live.js";
-import { badge, choice, empty, load, panel, table } from "/widgets.js";
+import { worstFirst } from "/views/sources.js";
+import { badge, button, choice, empty, load, panel, table } from "/widgets.js";
 
 const WINDOWS = ["1h", "24h", "7d"];
 
@@ -16,37 +18,48 @@ const WHERE = {
   oldest_owed: (a) => `#/events${query({ state: "owed", source: a.source, destination: a.destination })}`,
   rejections: (a) => `#/refusals${query({ source: a.source, stage: "rejected" })}`,
   conflicts: (a) => `#/events${query({ source: a.source })}`,
-  reload_failed: () => "#/rules",
 };
+
+// Of these the headline says all: what to do is more to the point.
+const SAID = new Set(["dead_letters", "paused", "breaker_open", "quiet_source"]);
 
 function leads(item) {
   const own = WHERE[item.code];
   if (own) return own(item);
-  return item.source ? `#${at("sources", item.source)}` : null;
+  // What is the gateway's own: the self-check says it beside everything else.
+  return item.source ? `#${at("sources", item.source)}` : "#/rules";
 }
 
 function attention(item) {
   const where = item.source ? (item.destination ? `${item.source} → ${item.destination}` : item.source) : "";
   const key = `attention.${item.code}`;
-  const text = has(key) ? parts(key, { n: item.count ?? 0, where: value(where || t("all_sources")) }) : [value(item.detail)];
+  const text = has(key) ? parts(key, { n: item.count ?? 0, where: value(where || t("all_sources")) }) : sentence(item);
+  const mend = cure(item);
   const href = leads(item);
   return h(
     "li",
     { class: `attention-item ${item.severity}` },
-    badge(item.severity, t(`severity.${item.severity}`)),
+    badge(item.severity, word("severity", item.severity)),
     h(
       "div",
       {},
       h("p", { class: "attention-title" }, href ? h("a", { href, "data-row": "" }, text) : text),
-      has(key) && item.detail && h("p", { class: "faint", lang: language() === "en" ? null : "en" }, value(item.detail)),
+      h("p", { class: "faint" }, has(key) && !SAID.has(item.text) && [sentence(item), " "], mend),
     ),
     h("p", { class: "faint attention-time" }, item.since && h("span", {}, parts("since", { time: ago(item.since) })), item.until && h("span", {}, parts("until", { time: ago(item.until) }))),
   );
 }
 
-function attentions(list) {
+// The gateway says the worst first; more than this would push everything else out of sight.
+const FIRST = 8;
+
+function attentions(list, all, showAll) {
   if (list.length === 0) return empty(t("attention.none"), t("attention.none_text"));
-  return h("ul", { class: "attention" }, list.map(attention));
+  const shown = all ? list : list.slice(0, FIRST);
+  return [
+    h("ul", { class: "attention" }, shown.map(attention)),
+    shown.length < list.length && h("div", { class: "more" }, button(t("attention.all", { n: list.length }), showAll, { shape: "down" })),
+  ];
 }
 
 function tile(name, figure, note, href, tone = "") {
@@ -109,10 +122,18 @@ export async function overview({ root, params, signal, keep, onLeave }) {
     replace(figures, tiles(now));
   };
   let said = "";
+  let all = false;
   const drawFirst = () => {
-    const news = JSON.stringify([now.attention, language()]);
-    if (news !== said) replace(first, attentions(now.attention));
+    const news = JSON.stringify([now.attention, all]);
+    // Whoever goes by keys keeps the place.
+    if (news === said || first.contains(document.activeElement)) return;
     said = news;
+    replace(first, attentions(now.attention, all, () => {
+      all = true;
+      document.activeElement.blur();
+      drawFirst();
+      first.querySelectorAll("[data-row]")[FIRST]?.focus();
+    }));
   };
   const drawCharts = async () => {
     const wanted = span;
@@ -124,7 +145,7 @@ export async function overview({ root, params, signal, keep, onLeave }) {
     keep({ window: span === "1h" ? "" : span });
     drawCharts().then((put) => put(), () => {});
   });
-  const listed = async () => table(t("nav.sources"), health(), (await get("/v1/sources", {}, signal)).sources, { id: (s) => s.name });
+  const listed = async () => table(t("nav.sources"), health(), worstFirst((await get("/v1/sources", {}, signal)).sources), { id: (s) => s.name });
   replace(
     root,
     h("h1", { tabindex: "-1" }, t("nav.overview")),
@@ -148,7 +169,8 @@ export async function overview({ root, params, signal, keep, onLeave }) {
       now = await get("/v1/overview", {}, signal);
       draw();
       drawFirst();
-      if (!document.hidden) (await drawCharts())();
+      // Whoever reads a value keeps the chart.
+      if (!document.hidden && !charts.matches(":hover, :focus-within")) (await drawCharts())();
       if (!sources.contains(document.activeElement)) replace(sources, await listed());
     } catch {
       // The frame says when the gateway cannot be reached.

@@ -1,21 +1,22 @@
 // What was not let in: why, what most likely caused it, and what to do.
 
 import { at, get } from "/api.js";
-import { h, icon, mono, replace, value } from "/dom.js";
+import { h, icon, marked, mono, replace, value } from "/dom.js";
 import { filterBar, read, sourceOptions } from "/filters.js";
 import { ago, when } from "/format.js";
 import { language, number, parts, t } from "/i18n.js";
 import { live } from "/live.js";
 import { cause, meaning, mend } from "/reasons.js";
-import { badge, button, command, empty, load, loading, more, table, trouble } from "/widgets.js";
+import { fault } from "/trace.js";
+import { badge, button, command, empty, load, loading, more, quoted, table, trouble } from "/widgets.js";
 
 const NAMES = ["source", "stage", "reason", "from", "to"];
 const STAGES = ["refused", "rejected", "malformed", "overloaded", "unheard", "conflict_dropped"];
 
 /** The gateway's words are English; our own of the same code come first in another language. */
 function words(own, given) {
-  if (own) return h("p", {}, own);
-  return given ? h("p", { lang: language() === "en" ? null : "en" }, value(given)) : null;
+  if (own) return h("p", {}, marked(own));
+  return given ? h("p", { lang: language() === "en" ? null : "en" }, marked(given)) : null;
 }
 
 function group(g, choose) {
@@ -32,7 +33,8 @@ function group(g, choose) {
     ),
     h("p", { class: "faint" }, g.source ? [t("col.source"), " ", h("a", { href: `#${at("sources", g.source)}` }, value(g.source)), " · "] : [t("no_source"), " · "], parts("refusals.span", { first: ago(g.first_at), last: ago(g.last_at) })),
     (g.cause || cause(g.reason)) && h("div", { class: "why" }, h("div", {}, h("h4", {}, t("cause")), words(cause(g.reason), g.cause)), (g.mend || mend(g.reason)) && h("div", {}, h("h4", {}, t("mend")), words(mend(g.reason), g.mend))),
-    g.command && command(g.command),
+    // Made here of the name, so that nothing else gets to a terminal.
+    g.command && command(g.source ? `callseal explain ${quoted(g.source)} FILE` : "callseal check"),
   );
 }
 
@@ -40,7 +42,7 @@ function group(g, choose) {
 const columns = () => [
   { label: t("col.time"), class: "c-time", cell: (r) => when(r.at) },
   { label: t("col.stage"), class: "c-state", cell: (r) => badge(r.stage, t(`stage.${STAGES.includes(r.stage) ? r.stage : "refused"}`)) },
-  { label: t("col.reason"), class: "c-type", cell: (r) => h("span", { class: "reason" }, mono(r.reason), r.detail && h("small", {}, value(r.detail))) },
+  { label: t("col.reason"), class: "c-type", cell: (r) => h("span", { class: "reason" }, mono(r.reason), (r.detail || meaning(r.reason)) && h("small", {}, r.detail ? value(fault(r.detail)) : meaning(r.reason))) },
   { label: t("col.source"), cell: (r) => r.source && value(r.source) },
   { label: t("col.request"), class: "c-path", cell: (r) => r.path !== "" && [mono(r.method), " ", mono(r.path)] },
   { label: t("col.peer"), cell: (r) => mono(r.peer) },
@@ -49,12 +51,15 @@ const columns = () => [
 export async function refusals({ root, params, signal, keep, onLeave }) {
   const filters = read(params, NAMES);
   const known = await get("/v1/sources", {}, signal).catch(() => ({ sources: [] }));
+  signal.throwIfAborted();
   const groups = h("div", {});
   const place = h("div", { class: "list" });
   const fresh = h("div", { class: "fresh", role: "status" });
   let rows = [];
   let next = null;
   let missed = 0;
+  // The newest that was seen: of it and those before nothing is told.
+  let newest = 0;
   let turn = 0;
 
   const drawGroups = () =>
@@ -80,6 +85,7 @@ export async function refusals({ root, params, signal, keep, onLeave }) {
       if (mine !== turn) return;
       rows = answer.refusals;
       next = answer.next;
+      newest = Math.max(newest, rows[0]?.number ?? 0);
       draw();
     } catch (error) {
       if (error.name !== "AbortError" && mine === turn && error.status !== 401) replace(place, trouble(error, list));
@@ -138,12 +144,21 @@ export async function refusals({ root, params, signal, keep, onLeave }) {
     drawGroups();
     list();
   };
-  const stream = live(["refused"], { source: filters.source }, {
-    refused: () => {
-      missed += 1;
-      replace(fresh, button(t("new_rows", { n: missed }), again, { kind: "new", "data-new": "" }));
-    },
-    poll: () => {},
-  });
+  const told = (r) => {
+    const fits = ["source", "stage", "reason"].every((name) => !filters[name] || (r[name] ?? "") === filters[name]);
+    if (!fits || (filters.to && r.at >= filters.to) || r.number <= newest) return;
+    newest = r.number;
+    missed += 1;
+    replace(fresh, button(t("new_rows", { n: missed }), again, { kind: "new", "data-new": "" }));
+  };
+  const poll = async () => {
+    try {
+      const answer = await get("/v1/refusals", { ...filters, limit: 50 }, signal);
+      for (const r of answer.refusals.toReversed()) told(r);
+    } catch {
+      // The frame says when the gateway cannot be reached.
+    }
+  };
+  const stream = live(["refused"], {}, { refused: told, poll });
   onLeave(() => stream.close());
 }

@@ -2,9 +2,10 @@
 
 import { at, get, mayChange, post } from "/api.js";
 import { block, h, icon, mono, replace, value } from "/dom.js";
+import { cure, sentence } from "/findings.js";
 import { moment } from "/format.js";
-import { language, t } from "/i18n.js";
-import { badge, button, command, empty, facts, load, panel, say, table } from "/widgets.js";
+import { language, t, word } from "/i18n.js";
+import { badge, button, command, empty, facts, load, panel, say, table, trouble } from "/widgets.js";
 
 const digest = (text) => text && h("span", { title: text }, mono(text.slice(0, 12)));
 
@@ -26,17 +27,23 @@ const ofProviders = () => [
 
 const SEVERE = ["blocker", "warning", "fine"];
 
+// The gateway itself has no name; the files have theirs.
+const subject = (f) => (["gateway", "rules"].includes(f.subject) ? t(f.subject === "rules" ? "finding.rules_subject" : "finding.gateway") : value(f.subject));
+
+function finding(f) {
+  const mend = f.severity === "fine" ? null : cure(f);
+  return h(
+    "li",
+    {},
+    badge(f.severity, word("severity", f.severity)),
+    h("div", {}, h("p", {}, h("b", {}, subject(f)), " · ", sentence(f)), mend && h("p", { class: "faint" }, mend)),
+  );
+}
+
 function findings(answer) {
-  const english = language() === "en" ? null : "en";
   const sorted = answer.findings.toSorted((a, b) => SEVERE.indexOf(a.severity) - SEVERE.indexOf(b.severity));
   if (sorted.length === 0) return empty(t("doctor.none"));
-  return h(
-    "ul",
-    { class: "findings" },
-    sorted.map((f) =>
-      h("li", {}, badge(f.severity, t(`severity.${SEVERE.includes(f.severity) ? f.severity : "note"}`)), h("div", { lang: english }, h("p", {}, h("b", {}, value(f.subject)), " ", value(f.detail)), f.mend && h("p", { class: "faint" }, value(f.mend)))),
-    ),
-  );
+  return h("ul", { class: "findings" }, sorted.map(finding));
 }
 
 export async function rules({ root, signal }) {
@@ -57,7 +64,7 @@ export async function rules({ root, signal }) {
     draw();
     return [
       panel(t("rules.loaded"), facts([[t("fact.digest"), mono(loaded.digest)], [t("fact.loaded"), moment(loaded.loaded_at)]]), loaded.reload_error && h("div", { class: "notice bad" }, icon("stop"), h("div", {}, h("p", {}, t("rules.old")), block(loaded.reload_error, t("rules.diagnostics")))), command("callseal check")),
-      (loaded.warnings ?? []).length > 0 && panel(t("rules.warnings"), h("ul", { class: "findings" }, loaded.warnings.map((w) => h("li", {}, badge("warning", t("severity.warning")), h("p", { class: "preline" }, value(w)))))),
+      (loaded.warnings ?? []).length > 0 && panel(t("rules.warnings"), h("ul", { class: "findings" }, loaded.warnings.map((w) => h("li", {}, badge("warning", t("severity.warning")), h("p", { class: "preline", lang: language() === "en" ? null : "en" }, value(w)))))),
       panel(t("rules.sources"), table(t("rules.sources"), ofSources(), loaded.sources, { class: "slim" })),
       panel(t("providers"), providers),
     ];
@@ -72,7 +79,7 @@ export async function rules({ root, signal }) {
     } catch (error) {
       if (error.code === "reload_failed") {
         replace(outcome, h("div", { class: "notice bad", role: "alert" }, icon("stop"), h("div", {}, h("p", {}, t("error.reload_failed")), block(error.detail, t("rules.diagnostics")))));
-      } else if (error.status !== 401) say(`${t("reload.failed")} ${error.detail || error.code}`, "bad");
+      } else replace(outcome, trouble(error));
     } finally {
       reload.disabled = false;
     }
@@ -81,8 +88,8 @@ export async function rules({ root, signal }) {
     root,
     h("div", { class: "view-head" }, h("h1", { tabindex: "-1" }, t("nav.rules")), mayChange() && reload),
     outcome,
-    place,
     panel(t("doctor"), h("p", { class: "faint" }, t("doctor.text")), checks, command("callseal doctor")),
+    place,
   );
   load(checks, signal, async () => findings(await get("/v1/doctor", {}, signal)));
   await load(place, signal, make);

@@ -3,14 +3,17 @@
 import { at, get, mayChange, post, query } from "/api.js";
 import { sure } from "/ask.js";
 import { statCharts } from "/charts.js";
-import { h, mono, replace, value } from "/dom.js";
+import { h, mono, replace, scrolling, value } from "/dom.js";
 import { ago, duration, moment, share } from "/format.js";
-import { number, parts, t, word } from "/i18n.js";
+import { language, number, parts, t, word } from "/i18n.js";
+import { reason } from "/rows.js";
 import { badge, button, choice, command, empty, facts, load, panel, quoted, say, table } from "/widgets.js";
 
 const sum = (s, name) => (s.destinations ?? []).reduce((all, one) => all + (one[name] ?? 0), 0);
 const linked = (n, href) => (n > 0 ? h("a", { href, class: "figures" }, number(n)) : h("span", { class: "figures faint" }, "0"));
 const ORDER = ["failing", "paused", "quiet", "good", "idle"];
+/** What wants a look first. */
+export const worstFirst = (all) => all.toSorted((a, b) => ORDER.indexOf(a.health) - ORDER.indexOf(b.health) || (a.name < b.name ? -1 : 1));
 const KEYS = ["expired", "expiring", "unused"];
 
 const columns = () => [
@@ -38,8 +41,7 @@ export async function sources({ root, signal, onLeave }) {
   const make = async () => {
     const { sources: all } = await get("/v1/sources", {}, signal);
     if (all.length === 0) return empty(t("sources.none"), t("sources.none_text"));
-    const sorted = all.toSorted((a, b) => ORDER.indexOf(a.health) - ORDER.indexOf(b.health) || (a.name < b.name ? -1 : 1));
-    return table(t("nav.sources"), columns(), sorted, { id: (s) => s.name });
+    return table(t("nav.sources"), columns(), worstFirst(all), { id: (s) => s.name });
   };
   await load(place, signal, make);
   const timer = setInterval(async () => {
@@ -92,10 +94,10 @@ export async function source({ root, id, params, signal, keep, onLeave, back }) 
     { label: t("col.owed"), class: "c-number", cell: (d) => linked(d.owed, `#/events${query({ source: one.name, destination: d.name, state: "owed" })}`) },
     { label: t("col.dead"), class: "c-number", cell: (d) => linked(d.dead, `#/dead${query({ source: one.name, destination: d.name })}`) },
     { label: t("col.under_way"), class: "c-number", cell: (d) => `${number(d.under_way)} / ${number(d.limit)}` },
-    { label: t("col.oldest"), cell: (d) => ago(d.oldest_owed_at) },
-    { label: t("col.next_due"), cell: (d) => ago(d.next_due) },
-    { label: t("col.last_delivered"), cell: (d) => ago(d.last_delivered_at, t("never")) },
-    { label: t("col.last_failed"), cell: (d) => [ago(d.last_failed_at, t("never")), d.last_error && [" ", mono(d.last_error)]] },
+    { label: t("col.oldest"), class: "c-time", cell: (d) => ago(d.oldest_owed_at) },
+    { label: t("col.next_due"), class: "c-time", cell: (d) => ago(d.next_due) },
+    { label: t("col.last_delivered"), class: "c-time", cell: (d) => ago(d.last_delivered_at, t("never")) },
+    { label: t("col.last_failed"), cell: (d) => [ago(d.last_failed_at, t("never")), d.last_error && [" ", reason(d.last_error)]] },
     mayChange() && { label: "", hidden: t("col.actions"), class: "c-actions", cell: (d) => (d.paused ? button(t("resume"), () => change("resume", d.name), { kind: "small", shape: "play" }) : button(t("pause.dots"), () => change("pause", d.name), { kind: "small", shape: "pause" })) },
   ].filter(Boolean);
 
@@ -104,7 +106,7 @@ export async function source({ root, id, params, signal, keep, onLeave, back }) 
     const contract = one.contract;
     replace(
       place,
-      h("div", { class: "event-head" }, h("div", {}, h("h1", { tabindex: "-1" }, value(one.name)), h("p", { class: "event-sub" }, badge(one.health), value(one.title || one.provider), mono(one.path))), h("div", { class: "actions" }, mayChange() && (paused ? button(t("resume_all"), () => change("resume", null), { kind: "primary", shape: "play" }) : button(t("pause_all"), () => change("pause", null), { shape: "pause" })), h("a", { class: "button", href: `#/events${query({ source: one.name })}` }, t("sources.events")))),
+      h("div", { class: "event-head" }, h("div", {}, scrolling(h("h1", { tabindex: "-1" }, value(one.name))), scrolling(h("p", { class: "event-sub" }, badge(one.health), value(one.title || one.provider), mono(one.path)))), h("div", { class: "actions" }, mayChange() && (paused ? button(t("resume_all"), () => change("resume", null), { kind: "primary", shape: "play" }) : button(t("pause_all"), () => change("pause", null), { shape: "pause" })), h("a", { class: "button", href: `#/events${query({ source: one.name })}` }, t("sources.events")))),
       one.verified === false && h("p", { class: "notice warn" }, t("sources.unverified")),
       panel(t("destinations"), table(t("destinations"), destinations(), one.destinations)),
       h(
@@ -125,7 +127,7 @@ export async function source({ root, id, params, signal, keep, onLeave, back }) 
               [t("fact.last_hour"), parts("sources.last_hour", { accepted: one.accepted_1h, duplicate: one.duplicate_1h, rejected: one.rejected_1h })],
               [t("fact.usual_gap"), duration(one.usual_gap_seconds)],
               [t("fact.keep"), duration(one.keep_seconds)],
-              contract && [t("fact.retries"), value(contract.retries || "–")],
+              contract && [t("fact.retries"), h("span", { lang: language() === "en" ? null : "en" }, value(contract.retries || "–"))],
               contract && [t("fact.horizon"), duration(contract.horizon_seconds)],
               contract && contract.deadline_ms !== null && [t("fact.deadline"), duration(contract.deadline_ms / 1000)],
               one.file && [t("fact.file"), mono(one.file)],
