@@ -53,12 +53,15 @@ pub fn prepare(
         }]);
     }
     let read = RuleFiles::read(&settings.rules).map_err(files)?;
-    let (rules, warnings) = compile::compile(read).map_err(files)?;
+    let (rules, mut warnings) = compile::compile(read).map_err(files)?;
     // Read at the start: what became of it since must not keep a key from being exchanged.
-    let mut faults = match before {
-        None => Outlets::load(settings).err().unwrap_or_default(),
-        Some(_) => Vec::new(),
-    };
+    let mut faults = Vec::new();
+    if before.is_none() {
+        match Outlets::load(settings) {
+            Ok(outlets) => warnings.extend(outlets.remark),
+            Err(found) => faults.extend(found),
+        }
+    }
     let mut verifiers = HashMap::new();
     let mut routes = Vec::new();
     for rule in &rules.rules {
