@@ -58,7 +58,7 @@ pub fn prepare(
     let mut faults = Vec::new();
     if before.is_none() {
         match Outlets::load(settings) {
-            Ok(outlets) => warnings.extend(outlets.remark),
+            Ok(outlets) => warnings.extend(outlets.remark.map(|remark| *remark)),
             Err(found) => faults.extend(found),
         }
     }
