@@ -43,7 +43,7 @@ pub fn prepare(
         |diagnostics: Vec<Diagnostic>| diagnostics.into_iter().map(Fault::from).collect::<Vec<_>>();
     // The default may be missing: then there are no sources yet. A directory that someone named
     // and that is not there is a mistake, and would answer every callback with 404.
-    if settings.rules != Settings::default().rules && !settings.rules.is_dir() {
+    if !settings.rules_are_default() && !settings.rules.is_dir() {
         return Err(vec![Fault::Directory {
             path: settings.rules.clone(),
             cause: io::Error::new(

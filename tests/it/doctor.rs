@@ -137,7 +137,7 @@ fn the_doctor_looks_at_modes_certificates_and_retention() {
     certificate(24 * 200);
     let (code, found) = diagnose();
     assert_eq!(code, 1);
-    has(&found, "blocker bad_value", "the provider retries for");
+    has(&found, "blocker short_memory", "the provider retries for");
     has(&found, "fine certificate", "server.pem");
     for about in ["operator", "callseal.toml", "stripe.toml"] {
         has(&found, "warning file_mode", about);
