@@ -210,9 +210,11 @@ impl Settings {
         let folder = path.parent().unwrap_or(Path::new(""));
         let problems = Problems::new(path.display().to_string(), text, shape::settings);
         let document = problems.parse(text);
-        let mut settings = Settings::default();
-        settings.folder = folder.to_owned();
-        settings.rules = folder.join(RULES);
+        let mut settings = Settings {
+            folder: folder.to_owned(),
+            rules: folder.join(RULES),
+            ..Settings::default()
+        };
         settings.inbox.store = folder.join(STORE);
         let root = Table::root(&problems, &document);
         let reader = Reader { folder };

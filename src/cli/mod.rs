@@ -51,12 +51,13 @@ pub const EXIT_CONFIG: u8 = 78;
     version,
     about,
     after_help = "\
-Exit codes: 0 done, 1 failed, 2 wrong usage, 65 something is damaged, 69 the gateway does not answer,
-74 the disk failed (restart), 75 the store is in use, 77 the token may not, 78 wrong settings or rules.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 65 something is damaged, 69 the gateway does not \
+answer, 74 the disk failed (restart), 75 the store is in use, 77 the token is unknown or may not do \
+that, 78 wrong settings or rules.
 
---json prints one document, or an object a line where a command goes on (`events follow`, `events list
---all`, `redrive ID…`). Results go to standard output; remarks and errors, in words, to standard error.
-Colours, on terminals only, are turned off by NO_COLOR=1."
+--json prints one document, or an object a line where a command goes on (`events follow`, `events \
+list --all`, `redrive ID…`). Results go to standard output; remarks and errors, in words, to \
+standard error. Colours, on terminals only, are turned off by NO_COLOR=1."
 )]
 struct Arguments {
     /// Settings file [default: callseal.toml, if it is there]

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use unicode_width::UnicodeWidthStr;
 
+use crate::cli::operate::view;
 use crate::rule::diagnostic::{self, Diagnostic, Look};
 use crate::service::Fault;
 
@@ -69,7 +70,10 @@ fn look() -> Look {
 /// Remarks on files, each with its place and a caret.
 pub fn diagnostics(diagnostics: &[Diagnostic]) {
     if !diagnostics.is_empty() {
-        remark(diagnostic::render(diagnostics, look()).trim_end());
+        let text = diagnostic::render(diagnostics, look());
+        // A provider's file may be a stranger's: what turns words around is not shown as it is.
+        let steers = |c: char| view::hidden(c) && !matches!(c, '\n' | '\x1b');
+        remark(text.replace(steers, "\u{fffd}").trim_end());
     }
 }
 

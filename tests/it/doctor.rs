@@ -157,3 +157,30 @@ fn the_doctor_looks_at_modes_certificates_and_retention() {
     assert_eq!(code, 1);
     has(&found, "blocker certificate_expiry", "server.pem");
 }
+
+#[test]
+fn the_doctor_shakes_hands_with_destinations_that_speak_tls() {
+    let app = App::start();
+    let other = Site::new();
+    other.stripe(&app.url("/"), "");
+    // Any port with a certificate that no machine trusts by itself.
+    let gateway = other.start();
+    let forward = format!("https://localhost:{}/", gateway.public.port());
+    let authority = gateway.authority();
+    let site = Site::new();
+    let diagnose = |more: &str| {
+        site.stripe(&forward, more);
+        let (_, out, _) = output(site.command(&["doctor", "--json"]));
+        let answer: Value = serde_json::from_str(&out).unwrap();
+        let mut findings = answer["findings"].as_array().unwrap().clone();
+        findings.retain(|f| f["code"].as_str().unwrap().starts_with("destination"));
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        findings.remove(0)
+    };
+    let found = diagnose("");
+    assert_eq!(found["code"], "destination_unreachable", "{found}");
+    assert!(found["mend"].as_str().unwrap().contains("`ca`"), "{found}");
+    let own = format!("[relay.tls]\nca = \"file:{}\"\n", authority.display());
+    let found = diagnose(&own);
+    assert_eq!(found["severity"], "fine", "{found}");
+}

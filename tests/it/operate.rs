@@ -310,7 +310,8 @@ fn completions_and_manual_pages_are_made() {
     assert!(output.status.success());
     for page in ["callseal.1", "callseal-serve.1", "callseal-events-show.1"] {
         let text = std::fs::read_to_string(pages.join(page)).unwrap();
-        assert!(text.contains(".TH"), "{page}");
+        let name = page.trim_end_matches(".1").to_uppercase();
+        assert!(text.contains(&format!(".TH {name} 1")), "{page}");
     }
     // bash takes what was made for it.
     let script = site

@@ -111,6 +111,7 @@ fn listed(client: &Client, options: &ListOptions, as_json: bool) -> Result<(), u
     let mut cursor: Option<String> = None;
     let mut printer = Printer::default();
     let mut found: Vec<Value> = Vec::new();
+    let mut looking = Looking::default();
     loop {
         let query = options
             .filter
@@ -121,6 +122,7 @@ fn listed(client: &Client, options: &ListOptions, as_json: bool) -> Result<(), u
             .get(&query.on("/v1/events"))
             .map_err(|e| failed(&e))?;
         let rows = list(&page, "/events");
+        looking.say(rows.len());
         left = left.saturating_sub(rows.len());
         // A line an event, so that what is long can be read as it comes.
         match (as_json, options.all) {
@@ -143,6 +145,44 @@ fn listed(client: &Client, options: &ListOptions, as_json: bool) -> Result<(), u
         false => {}
     }
     Ok(())
+}
+
+/// A rare thing among very many: that it is still being looked for, for who watches.
+#[derive(Default)]
+struct Looking {
+    /// Answers one after the other with nothing that fits.
+    empty: usize,
+}
+
+impl Looking {
+    fn say(&mut self, rows: usize) {
+        use std::io::Write;
+        let mut stderr = std::io::stderr().lock();
+        if !output::steerable(&stderr) {
+            return;
+        }
+        let _ = match (rows, self.empty) {
+            (0, times) => {
+                self.empty += 1;
+                let dots = ".".repeat(times % 40);
+                write!(stderr, "\r\x1b[Klooking further back.{dots}")
+            }
+            (_, 0) => return,
+            (_, _) => {
+                self.empty = 0;
+                write!(stderr, "\r\x1b[K")
+            }
+        };
+        let _ = stderr.flush();
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        if self.empty > 0 {
+            self.say(1);
+        }
+    }
 }
 
 /// A table whose columns stay as wide as the first page wanted them.

@@ -435,7 +435,7 @@ mod tests {
     #[test]
     fn what_is_owed_and_dead_is_seen_on_every_terminal() {
         let (overview, sources) = example(30, 9);
-        for (lines, columns) in [(24, 80), (10, 40), (50, 200), (24, 60)] {
+        for (lines, columns) in [(24, 80), (10, 40), (30, 200), (24, 60)] {
             let drawn = drawn(
                 &overview,
                 &sources,

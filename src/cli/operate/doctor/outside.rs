@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -13,7 +14,7 @@ use crate::cli::operate::client::{AskError, Client};
 use crate::cli::operate::view::{list, text};
 use crate::cli::{Place, reach};
 use crate::clock::{Clock, SystemClock};
-use crate::connect;
+use crate::connect::{self, ConnectError, Tls};
 use crate::rule::Address;
 
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -36,27 +37,29 @@ pub fn look(read: &Read, ntp: Option<&str>) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     if let Some(prepared) = &read.prepared {
-        // Several sources may go to one place.
-        let mut places: BTreeMap<String, (Address, Vec<String>)> = BTreeMap::new();
-        for rule in &prepared.loaded.rules.rules {
-            for to in rule.relay.destinations() {
-                let at = match &to.forward.socket {
-                    Some(socket) => socket.display().to_string(),
-                    None => format!("{}:{}", to.forward.host, to.forward.port),
-                };
-                let place = places
-                    .entry(at)
-                    .or_insert_with(|| (to.forward.clone(), Vec::new()));
-                place.1.push(rule.name.to_string());
-            }
+        // Several sources may go to one place, with trust and certificate of their own or without.
+        let mut places: BTreeMap<(String, Option<String>), Destination> = BTreeMap::new();
+        for route in &prepared.routes {
+            let forward = &route.to.forward;
+            let at = match &forward.socket {
+                Some(socket) => socket.display().to_string(),
+                None => format!("{}:{}", forward.host, forward.port),
+            };
+            let own = route.tls.as_ref().map(|_| route.rule.name.to_string());
+            let place = places.entry((at, own)).or_insert_with(|| Destination {
+                address: forward.clone(),
+                tls: route.tls.clone(),
+                sources: Vec::new(),
+            });
+            place.sources.push(route.rule.name.to_string());
         }
         findings.extend(runtime.block_on(async {
+            let native = Arc::new(Tls::native());
             let tries: Vec<_> = places
                 .into_iter()
-                .map(|(at, (address, sources))| {
-                    tokio::spawn(
-                        async move { destination(&at, &address, &sources.join(", ")).await },
-                    )
+                .map(|((at, _), place)| {
+                    let native = native.clone();
+                    tokio::spawn(async move { destination(&at, place, native).await })
                 })
                 .collect();
             let mut found = Vec::new();
@@ -76,12 +79,31 @@ pub fn look(read: &Read, ntp: Option<&str>) -> Vec<Finding> {
     findings
 }
 
-async fn destination(at: &str, address: &Address, sources: &str) -> Finding {
-    let tried = match &address.socket {
-        Some(socket) => connect::socket(socket, PATIENCE).await.map(drop),
-        None => connect::tcp(&address.host, address.port, PATIENCE)
+/// A place that events are delivered to.
+struct Destination {
+    address: Address,
+    /// Trust and certificate of its own; without it those of the machine.
+    tls: Option<Arc<Tls>>,
+    sources: Vec<String>,
+}
+
+async fn destination(at: &str, place: Destination, native: Arc<Tls>) -> Finding {
+    let mut sources = place.sources;
+    sources.dedup();
+    let sources = sources.join(", ");
+    let address = &place.address;
+    let tried = match (&address.socket, address.https) {
+        (Some(socket), _) => connect::socket(socket, PATIENCE).await.map(drop),
+        (None, false) => connect::tcp(&address.host, address.port, PATIENCE)
             .await
             .map(drop),
+        (None, true) => {
+            let tls = place.tls.unwrap_or(native);
+            match tokio::time::timeout(2 * PATIENCE, handshake(address, &tls)).await {
+                Ok(tried) => tried,
+                Err(_) => Err(ConnectError::Timeout),
+            }
+        }
     };
     match tried {
         Ok(()) => Finding::fine(
@@ -90,17 +112,30 @@ async fn destination(at: &str, address: &Address, sources: &str) -> Finding {
             format!("takes connections (for {sources})"),
         ),
         Err(error) => {
-            let why = match error {
-                connect::ConnectError::Dns => "its name gives no address".to_owned(),
-                connect::ConnectError::Refused => "nobody listens there".to_owned(),
-                connect::ConnectError::Failed(kind) => kind.to_string(),
-                connect::ConnectError::Timeout => "no connection in time".to_owned(),
-                connect::ConnectError::Tls => "its TLS fails".to_owned(),
+            let start = "start the application, or mend `forward`";
+            let (why, mend) = match error {
+                ConnectError::Dns => ("its name gives no address".to_owned(), start),
+                ConnectError::Refused => ("nobody listens there".to_owned(), start),
+                ConnectError::Failed(kind) => (kind.to_string(), start),
+                ConnectError::Timeout => ("no connection in time".to_owned(), start),
+                ConnectError::Tls => (
+                    "its certificate is not trusted or not its own, or it speaks no TLS".to_owned(),
+                    "renew the certificate, or name its authority: `ca` under [relay.tls]",
+                ),
             };
-            Finding::blocker("destination_unreachable", at, format!("{why} (for {sources})"))
-                .mend("start the application, or mend `forward`; what is accepted meanwhile is kept and retried")
+            let detail = format!("{why} (for {sources})");
+            Finding::blocker("destination_unreachable", at, detail).mend(format!(
+                "{mend}; what is accepted meanwhile is kept and retried"
+            ))
         }
     }
+}
+
+/// As for a delivery, of which nothing is sent.
+async fn handshake(address: &Address, tls: &Tls) -> Result<(), ConnectError> {
+    let stream = connect::tcp(&address.host, address.port, PATIENCE).await?;
+    let host = address.host.trim_matches(['[', ']']);
+    connect::tls(tls, host, stream).await.map(drop)
 }
 
 /// The clock's distance from a time server's (RFC 5905, section 8).
