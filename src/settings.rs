@@ -25,6 +25,8 @@ pub use watching::{AlertSettings, OtlpSettings, Thresholds, collector};
 /// What the gateway does besides its rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// Where the settings file lies, and so the defaults of other paths.
+    pub folder: PathBuf,
     /// Directory of the rule files.
     pub rules: PathBuf,
     pub listen: Listen,
@@ -121,7 +123,8 @@ impl Default for Settings {
     fn default() -> Self {
         let secs = Duration::from_secs;
         Settings {
-            rules: PathBuf::from("rules"),
+            folder: PathBuf::new(),
+            rules: PathBuf::from(RULES),
             listen: Listen {
                 address: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8443),
                 tls: None,
@@ -138,7 +141,7 @@ impl Default for Settings {
                 viewer: Vec::new(),
             },
             inbox: InboxSettings {
-                store: PathBuf::from("data"),
+                store: PathBuf::from(STORE),
                 segment: 64 << 20,
                 ballast: 16 << 20,
                 low_water: 256 << 20,
@@ -165,6 +168,10 @@ impl Default for Settings {
     }
 }
 
+/// Beside the settings file, where it does not name others.
+const RULES: &str = "rules";
+const STORE: &str = "data";
+
 const LOG_FORMATS: Words<LogFormat, 2> = [("human", LogFormat::Human), ("json", LogFormat::Json)];
 
 /// The file that is read when none is named.
@@ -172,7 +179,7 @@ pub const DEFAULT_FILE: &str = "callseal.toml";
 
 impl Settings {
     /// Reads `path`, or `callseal.toml` in the working directory if that is there, or takes the
-    /// defaults. Paths in the file are relative to the file's own folder.
+    /// defaults. Paths in the file are relative to the file's own folder, and the defaults lie there.
     pub fn load(path: Option<&Path>) -> Result<(Settings, Option<PathBuf>), Vec<Diagnostic>> {
         let named = path.is_some();
         let path = path.unwrap_or(Path::new(DEFAULT_FILE));
@@ -193,12 +200,22 @@ impl Settings {
         }
     }
 
+    /// True where the directory of rules is the default one, which may be missing.
+    pub fn rules_are_default(&self) -> bool {
+        self.rules == self.folder.join(RULES)
+    }
+
     /// Reads the text of a settings file.
     pub fn parse(path: &Path, text: &str) -> Result<Settings, Vec<Diagnostic>> {
         let folder = path.parent().unwrap_or(Path::new(""));
         let problems = Problems::new(path.display().to_string(), text, shape::settings);
         let document = problems.parse(text);
-        let mut settings = Settings::default();
+        let mut settings = Settings {
+            folder: folder.to_owned(),
+            rules: folder.join(RULES),
+            ..Settings::default()
+        };
+        settings.inbox.store = folder.join(STORE);
         let root = Table::root(&problems, &document);
         let reader = Reader { folder };
         reader.root(root, &mut settings);
@@ -450,7 +467,13 @@ mod tests {
 
     #[test]
     fn an_empty_file_gives_the_defaults() {
-        assert_eq!(parse("").unwrap(), Settings::default());
+        let here = Settings::parse(Path::new("callseal.toml"), "").unwrap();
+        assert_eq!(here, Settings::default());
+        // Wherever the process is started.
+        let elsewhere = parse("").unwrap();
+        assert_eq!(elsewhere.rules, Path::new("etc/rules"));
+        assert_eq!(elsewhere.inbox.store, Path::new("etc/data"));
+        assert!(elsewhere.rules_are_default());
     }
 
     #[test]

@@ -180,6 +180,20 @@ impl Target {
         Ok(target)
     }
 
+    /// True when everybody on the way could read what is sent: no TLS, and to another machine.
+    pub fn is_overheard(&self) -> bool {
+        match (&self.trust, &self.place) {
+            (Trust::Plain, Place::Host(host, _)) => {
+                let host = host.trim_matches(['[', ']']);
+                let ip: Result<std::net::IpAddr, _> = host.parse();
+                host != "localhost" && !ip.is_ok_and(|ip| ip.to_canonical().is_loopback())
+            }
+            (Trust::Plain, Place::Socket(_)) | (Trust::Authorities(_) | Trust::Exactly(..), _) => {
+                false
+            }
+        }
+    }
+
     fn bare(&self) -> Option<String> {
         match &self.place {
             Place::Socket(_) => None,
@@ -352,10 +366,17 @@ impl fmt::Display for AskError {
             AskError::Connect(ConnectError::Refused) => {
                 f.write_str("no connection: nobody listens there")
             }
+            // Of a Unix socket's path.
+            AskError::Connect(ConnectError::Failed(std::io::ErrorKind::NotFound)) => {
+                f.write_str("no connection: there is no such socket")
+            }
             AskError::Connect(ConnectError::Failed(kind)) => write!(f, "no connection: {kind}"),
             AskError::Connect(ConnectError::Timeout) => f.write_str("no connection in time"),
             AskError::Connect(ConnectError::Tls) => {
-                f.write_str("no connection: the certificate is not the one expected")
+                f.write_str("no connection: no TLS there, or not the certificate that is expected")
+            }
+            AskError::Http(error) if error.is_parse() => {
+                f.write_str("no answer in plain HTTP: does the port speak TLS (https://)?")
             }
             AskError::Http(error) => write!(f, "no answer: {error}"),
             AskError::Request(error) => write!(f, "no such request: {error}"),
@@ -438,6 +459,20 @@ mod tests {
             "https://a:1/v1",
         ] {
             assert!(said(bad).is_err(), "{bad}");
+        }
+        for (text, overheard) in [
+            ("127.0.0.1:1", false),
+            ("[::1]:1", false),
+            ("[::ffff:127.0.0.1]:1", false),
+            ("localhost:1", false),
+            ("unix:/run/a.sock", false),
+            ("https://admin.example.com", false),
+            ("10.0.0.7:1", true),
+            ("http://admin.example.com:1", true),
+            ("localhost.example.com:1", true),
+        ] {
+            let target = Target::new(Some(text), None, None).unwrap();
+            assert_eq!(target.is_overheard(), overheard, "{text}");
         }
         let mut settings = Settings::default();
         settings.admin.address = SocketAddr::from(([0, 0, 0, 0], 8444)).into();

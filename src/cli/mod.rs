@@ -28,6 +28,12 @@ pub mod watch;
 
 /// It went wrong.
 pub const EXIT_FAILED: u8 = 1;
+/// The arguments do not fit each other (what `clap` itself ends with).
+pub const EXIT_USAGE: u8 = 2;
+/// The gateway does not answer (EX_UNAVAILABLE).
+pub const EXIT_UNAVAILABLE: u8 = 69;
+/// The token is unknown, or may not do that (EX_NOPERM).
+pub const EXIT_DENIED: u8 = 77;
 /// Something that is stored or was exported is damaged (EX_DATAERR).
 pub const EXIT_DAMAGED: u8 = 65;
 /// The store is in use by another process (EX_TEMPFAIL).
@@ -45,8 +51,13 @@ pub const EXIT_CONFIG: u8 = 78;
     version,
     about,
     after_help = "\
-Exit codes: 0 done, 1 failed, 2 wrong usage, 65 something is damaged, 74 the disk failed (restart),
-75 the store is in use, 78 wrong settings or rules."
+Exit codes: 0 done, 1 failed, 2 wrong usage, 65 something is damaged, 69 the gateway does not \
+answer, 74 the disk failed (restart), 75 the store is in use, 77 the token is unknown or may not do \
+that, 78 wrong settings or rules.
+
+--json prints one document, or an object a line where a command goes on (`events follow`, `events \
+list --all`, `redrive ID…`). Results go to standard output; remarks and errors, in words, to \
+standard error. Colours, on terminals only, are turned off by NO_COLOR=1."
 )]
 struct Arguments {
     /// Settings file [default: callseal.toml, if it is there]

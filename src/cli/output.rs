@@ -1,13 +1,36 @@
 //! What commands print: results on standard output, remarks and faults on standard error.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use unicode_width::UnicodeWidthStr;
+
+use crate::cli::operate::view;
 use crate::rule::diagnostic::{self, Diagnostic, Look};
 use crate::service::Fault;
 
+static CLOSED: AtomicBool = AtomicBool::new(false);
+
 /// A line of result. A closed pipe (`callseal check | head`) is no reason to fail.
 pub fn line(text: impl std::fmt::Display) {
-    let _ = writeln!(io::stdout().lock(), "{text}");
+    if writeln!(io::stdout().lock(), "{text}").is_err() {
+        CLOSED.store(true, Ordering::Relaxed);
+    }
+}
+
+/// True when nobody reads the results any more: what goes on and on may end.
+pub fn closed() -> bool {
+    CLOSED.load(Ordering::Relaxed)
+}
+
+/// Columns that a text takes on a terminal: a Chinese character takes two.
+pub fn columns(text: &str) -> usize {
+    UnicodeWidthStr::width(text)
+}
+
+/// The text, with blanks up to so many columns.
+pub fn padded(text: &str, to: usize) -> String {
+    format!("{text}{}", " ".repeat(to.saturating_sub(columns(text))))
 }
 
 /// A line for the person watching.
@@ -24,8 +47,21 @@ pub fn width() -> Option<usize> {
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
+/// True when the user wants colours on terminals (<https://no-color.org>), and theirs knows any.
+pub fn may_colour() -> bool {
+    let is = |name: &str, wrong: fn(&std::ffi::OsStr) -> bool| {
+        std::env::var_os(name).is_some_and(|value| wrong(&value))
+    };
+    !is("NO_COLOR", |value| !value.is_empty()) && !is("TERM", |value| value == "dumb")
+}
+
+/// True when this is a terminal on which the cursor can be moved.
+pub fn steerable(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+}
+
 fn look() -> Look {
-    match io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+    match io::stderr().is_terminal() && may_colour() {
         true => Look::Colour,
         false => Look::Plain,
     }
@@ -34,7 +70,10 @@ fn look() -> Look {
 /// Remarks on files, each with its place and a caret.
 pub fn diagnostics(diagnostics: &[Diagnostic]) {
     if !diagnostics.is_empty() {
-        remark(diagnostic::render(diagnostics, look()).trim_end());
+        let text = diagnostic::render(diagnostics, look());
+        // A provider's file may be a stranger's: what turns words around is not shown as it is.
+        let steers = |c: char| view::hidden(c) && !matches!(c, '\n' | '\x1b');
+        remark(text.replace(steers, "\u{fffd}").trim_end());
     }
 }
 
@@ -94,22 +133,17 @@ pub fn faults_and(faults: Vec<Fault>, said: usize) {
 
 /// Columns, padded to the widest cell; the last one is left as it is.
 pub fn table(header: &[&str], rows: &[Vec<String>]) {
-    let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();
+    let mut widths: Vec<usize> = header.iter().map(|cell| columns(cell)).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(columns(cell));
         }
     }
     let print = |cells: Vec<&str>| {
         let padded: Vec<String> = cells
             .iter()
             .zip(&widths)
-            .map(|(cell, width)| {
-                format!(
-                    "{cell}{}",
-                    " ".repeat(width.saturating_sub(cell.chars().count()))
-                )
-            })
+            .map(|(cell, width)| padded(cell, *width))
             .collect();
         line(padded.join("  ").trim_end());
     };

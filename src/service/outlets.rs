@@ -10,9 +10,10 @@ use crate::connect::Tls;
 use crate::relay::client::HttpClient;
 use crate::relay::sign;
 use crate::rule::Address;
+use crate::rule::diagnostic::{Diagnostic, Severity};
 use crate::secret::Secret;
 use crate::service::Fault;
-use crate::settings::{AlertSettings, Settings, collector};
+use crate::settings::{AlertSettings, OtlpSettings, Settings, collector};
 use crate::telemetry::Metrics;
 use crate::watch::Watch;
 use crate::watch::alerts::Pusher;
@@ -31,6 +32,8 @@ pub struct Traces {
 pub struct Outlets {
     pub traces: Option<Traces>,
     pub alerts: Option<(AlertSettings, Option<Secret>)>,
+    /// The environment asks for traces in a way that cannot be followed: there are none.
+    pub remark: Option<Box<Diagnostic>>,
 }
 
 /// A secret below this can be guessed from one message.
@@ -40,11 +43,18 @@ impl Outlets {
     /// What settings and environment ask for. Every fault, not the first.
     pub fn load(settings: &Settings) -> Result<Self, Vec<Fault>> {
         let mut faults = Vec::new();
-        let traces = traces(settings, |name| std::env::var(name).ok());
-        let traces = traces.unwrap_or_else(|found| {
-            faults.extend(found);
-            None
-        });
+        let environment = |name: &str| std::env::var(name).ok();
+        let (traces, remark) = match &settings.otlp {
+            Some(otlp) => match named(otlp) {
+                Ok(traces) => (Some(traces), None),
+                Err(fault) => {
+                    faults.push(fault);
+                    (None, None)
+                }
+            },
+            None => inherited(environment)
+                .map_or_else(|remark| (None, Some(remark)), |traces| (traces, None)),
+        };
         let alerts = settings.alerts.clone().map(|alerts| {
             let key = alerts.sign_with.as_ref().map(|place| {
                 let fault = |why: String| Fault::Outlet {
@@ -68,7 +78,11 @@ impl Outlets {
             }
         });
         match faults.is_empty() {
-            true => Ok(Outlets { traces, alerts }),
+            true => Ok(Outlets {
+                traces,
+                alerts,
+                remark,
+            }),
             false => Err(faults),
         }
     }
@@ -136,43 +150,65 @@ impl Outlets {
     }
 }
 
-/// The settings' word, or else that of the environment (OpenTelemetry, "OTLP Exporter
-/// Configuration").
-fn traces(
-    settings: &Settings,
-    environment: impl Fn(&str) -> Option<String>,
-) -> Result<Option<Traces>, Vec<Fault>> {
-    let fault = |key: &'static str, why: String| vec![Fault::Outlet { key, why }];
-    let environment = |name: &str| environment(name).filter(|value| !value.is_empty());
-    if let Some(otlp) = &settings.otlp {
-        if cfg!(not(feature = "otlp")) {
-            let why = "this binary was built without the feature `otlp`".to_owned();
-            return Err(fault("telemetry.otlp", why));
-        }
-        let mut headers = HeaderMap::new();
-        for (name, place) in &otlp.headers {
-            let bad = |why: String| fault("telemetry.otlp.headers", format!("{place}: {why}"));
-            let secret = place.load().map_err(|error| bad(error.to_string()))?;
-            let (name, value) = field(name.as_bytes(), secret.expose())
-                .ok_or_else(|| bad("not what a header field can hold".to_owned()))?;
-            headers.insert(name, value);
-        }
-        return Ok(Some(Traces {
-            endpoint: otlp.endpoint.clone(),
-            headers,
-            sample: otlp.sample,
-        }));
+/// As the settings say.
+fn named(otlp: &OtlpSettings) -> Result<Traces, Fault> {
+    let fault = |key: &'static str, why: String| Fault::Outlet { key, why };
+    if cfg!(not(feature = "otlp")) {
+        let why = "this binary was built without the feature `otlp`".to_owned();
+        return Err(fault("telemetry.otlp", why));
     }
-    let disabled = environment("OTEL_SDK_DISABLED").is_some_and(|v| v.eq_ignore_ascii_case("true"));
+    let mut headers = HeaderMap::new();
+    for (name, place) in &otlp.headers {
+        let bad = |why: String| fault("telemetry.otlp.headers", format!("{place}: {why}"));
+        let secret = place.load().map_err(|error| bad(error.to_string()))?;
+        let (name, value) = field(name.as_bytes(), secret.expose())
+            .ok_or_else(|| bad("not what a header field can hold".to_owned()))?;
+        headers.insert(name, value);
+    }
+    Ok(Traces {
+        endpoint: otlp.endpoint.clone(),
+        headers,
+        sample: otlp.sample,
+    })
+}
+
+/// As the environment says (OpenTelemetry, "OTLP Exporter Configuration"). Such variables are often
+/// set for all programs of a machine: what cannot be followed is told, and stops nothing.
+fn inherited(
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Option<Traces>, Box<Diagnostic>> {
+    let environment = |name: &str| environment(name).filter(|value| !value.is_empty());
+    let is =
+        |name: &str, word: &str| environment(name).is_some_and(|v| v.eq_ignore_ascii_case(word));
+    let off = is("OTEL_SDK_DISABLED", "true") || is("OTEL_TRACES_EXPORTER", "none");
     const OWN: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
     const BASE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
     let (key, url) = match (environment(OWN), environment(BASE)) {
-        _ if disabled || cfg!(not(feature = "otlp")) => return Ok(None),
+        _ if off || cfg!(not(feature = "otlp")) => return Ok(None),
         (Some(url), _) => (OWN, url),
         (None, Some(base)) => (BASE, format!("{}/v1/traces", base.trim_end_matches('/'))),
         (None, None) => return Ok(None),
     };
-    let endpoint = collector(&url).map_err(|bad| fault(key, bad.message))?;
+    const PROTOCOLS: [&str; 2] = [
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+        "OTEL_EXPORTER_OTLP_PROTOCOL",
+    ];
+    let protocol = PROTOCOLS
+        .into_iter()
+        .find(|name| environment(name).is_some());
+    if let Some(name) = protocol.filter(|name| is(name, "grpc")) {
+        return Err(unusable(
+            name,
+            "`grpc` is not spoken here, only OTLP over HTTP",
+        ));
+    }
+    // The address may hold a password: it is not repeated.
+    let endpoint = collector(&url).map_err(|_| {
+        unusable(
+            key,
+            "no address of a collector, such as http://127.0.0.1:4318",
+        )
+    })?;
     let mut headers = HeaderMap::new();
     const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
     for pair in environment(HEADERS).unwrap_or_default().split(',') {
@@ -181,7 +217,7 @@ fn traces(
         };
         let value: Vec<u8> = percent_encoding::percent_decode_str(value.trim()).collect();
         let (name, value) = field(name.trim().as_bytes(), &value)
-            .ok_or_else(|| fault(HEADERS, "not what a header field can hold".to_owned()))?;
+            .ok_or_else(|| unusable(HEADERS, "not what a header field can hold"))?;
         headers.insert(name, value);
     }
     Ok(Some(Traces {
@@ -189,6 +225,18 @@ fn traces(
         headers,
         sample: 1.0,
     }))
+}
+
+fn unusable(variable: &'static str, why: &str) -> Box<Diagnostic> {
+    Box::new(Diagnostic {
+        file: "environment".to_owned(),
+        text: "".into(),
+        span: 0..0,
+        code: "environment",
+        severity: Severity::Warning,
+        message: format!("{variable}: {why}; no traces are sent"),
+        hint: Some("`otlp` under [telemetry] comes before the environment".to_owned()),
+    })
 }
 
 fn field(name: &[u8], value: &[u8]) -> Option<(HeaderName, HeaderValue)> {
@@ -210,7 +258,7 @@ mod tests {
                 let found = pairs.iter().find(|(n, _)| *n == name);
                 found.map(|(_, v)| (*v).to_owned())
             };
-            traces(&Settings::default(), environment)
+            inherited(environment)
         };
         let path = |pairs| with(pairs).unwrap().map(|traces| traces.endpoint.path);
         assert_eq!(path(&[]), None);
@@ -244,6 +292,44 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c"),
         ];
         assert_eq!(path(off), None);
-        assert!(with(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "c:4318")]).is_err());
+        let none = &[
+            ("OTEL_TRACES_EXPORTER", "none"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c"),
+        ];
+        assert_eq!(path(none), None);
+    }
+
+    #[test]
+    #[cfg(feature = "otlp")]
+    fn what_the_environment_says_in_vain_stops_nothing_and_is_not_repeated() {
+        for (name, value, told) in [
+            (
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                "canary:4318",
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+            ),
+            (
+                "OTEL_EXPORTER_OTLP_HEADERS",
+                "a=canary%0A",
+                "OTEL_EXPORTER_OTLP_HEADERS",
+            ),
+            (
+                "OTEL_EXPORTER_OTLP_PROTOCOL",
+                "grpc",
+                "OTEL_EXPORTER_OTLP_PROTOCOL",
+            ),
+        ] {
+            let environment = |asked: &str| match asked {
+                asked if asked == name => Some(value.to_owned()),
+                "OTEL_EXPORTER_OTLP_ENDPOINT" => Some("http://c:4318".to_owned()),
+                _ => None,
+            };
+            let remark = inherited(environment).err().unwrap();
+            assert!(
+                remark.message.starts_with(told) && !remark.is_error(),
+                "{remark}"
+            );
+            assert!(!remark.to_string().contains("canary"), "{remark}");
+        }
     }
 }

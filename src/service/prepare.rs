@@ -43,7 +43,7 @@ pub fn prepare(
         |diagnostics: Vec<Diagnostic>| diagnostics.into_iter().map(Fault::from).collect::<Vec<_>>();
     // The default may be missing: then there are no sources yet. A directory that someone named
     // and that is not there is a mistake, and would answer every callback with 404.
-    if settings.rules != Settings::default().rules && !settings.rules.is_dir() {
+    if !settings.rules_are_default() && !settings.rules.is_dir() {
         return Err(vec![Fault::Directory {
             path: settings.rules.clone(),
             cause: io::Error::new(
@@ -53,12 +53,15 @@ pub fn prepare(
         }]);
     }
     let read = RuleFiles::read(&settings.rules).map_err(files)?;
-    let (rules, warnings) = compile::compile(read).map_err(files)?;
+    let (rules, mut warnings) = compile::compile(read).map_err(files)?;
     // Read at the start: what became of it since must not keep a key from being exchanged.
-    let mut faults = match before {
-        None => Outlets::load(settings).err().unwrap_or_default(),
-        Some(_) => Vec::new(),
-    };
+    let mut faults = Vec::new();
+    if before.is_none() {
+        match Outlets::load(settings) {
+            Ok(outlets) => warnings.extend(outlets.remark.map(|remark| *remark)),
+            Err(found) => faults.extend(found),
+        }
+    }
     let mut verifiers = HashMap::new();
     let mut routes = Vec::new();
     for rule in &rules.rules {

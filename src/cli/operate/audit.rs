@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::cli::operate::client::Query;
 use crate::cli::operate::view::{list, number, text};
-use crate::cli::operate::{Gateway, client, failed, json};
+use crate::cli::operate::{Gateway, client, failed, json, limit};
 use crate::cli::{Place, output};
 
 #[derive(Debug, clap::Args)]
@@ -15,7 +15,7 @@ pub struct Options {
     #[arg(long, value_name = "ID")]
     event: Option<String>,
     /// At most so many
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20, value_parser = limit)]
     limit: usize,
 }
 
@@ -71,6 +71,9 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
             &["AT", "BY", "WHAT", "ABOUT", "COUNT", "OUTCOME", "DETAIL"],
             &rows,
         ),
+    }
+    if cursor.is_some() {
+        output::remark("there are more: --limit N shows them");
     }
     Ok(())
 }

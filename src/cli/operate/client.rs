@@ -12,14 +12,17 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::admin::token::token_file;
-use crate::cli::http::{self as wire, AskError as WireError, Target};
+use crate::cli::http::{self as wire, AskError as WireError, Target, TargetError};
 use crate::cli::operate::{Gateway, view};
-use crate::cli::{EXIT_CONFIG, EXIT_FAILED, Place, output};
+use crate::cli::{EXIT_DENIED, EXIT_FAILED, EXIT_UNAVAILABLE, Place};
+use crate::rule::diagnostic::Diagnostic;
 use crate::secret::{Secret, SecretError, SecretRef};
 use crate::settings::Settings;
 
-/// For an answer; a plan over millions of deliveries is the longest.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// For an answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// For a plan over millions of deliveries.
+pub const LONG_PATIENCE: Duration = Duration::from_secs(120);
 /// Nothing at all for so long, not even a comment, and a stream is taken for broken.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -43,6 +46,43 @@ pub enum AskError {
 }
 
 impl AskError {
+    /// How a process ends that could not go on.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            AskError::Wire { .. } | AskError::Strange { .. } => EXIT_UNAVAILABLE,
+            AskError::Problem {
+                status: 401 | 403, ..
+            } => EXIT_DENIED,
+            AskError::Problem {
+                status: 502..=504, ..
+            } => EXIT_UNAVAILABLE,
+            AskError::Problem { .. } => EXIT_FAILED,
+        }
+    }
+
+    /// For how long nothing had been heard when it was noticed.
+    pub fn noticed_after(&self) -> Duration {
+        match self {
+            AskError::Wire {
+                error: WireError::Timeout,
+                ..
+            } => SILENCE,
+            AskError::Wire { .. } | AskError::Problem { .. } | AskError::Strange { .. } => {
+                Duration::ZERO
+            }
+        }
+    }
+
+    /// True when the same question may be answered later.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            AskError::Wire { .. } => true,
+            AskError::Problem { status, .. } | AskError::Strange { status } => {
+                matches!(status, 429 | 500 | 502..=504)
+            }
+        }
+    }
+
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             AskError::Wire { .. } => {
@@ -123,22 +163,72 @@ pub struct Message {
     pub data: Value,
 }
 
+/// What is heard from a stream.
+#[derive(Debug)]
+pub enum Heard {
+    /// It is open: from now on nothing is missed.
+    Open,
+    Message(Message),
+}
+
+/// Why nobody can be asked.
+#[derive(Debug)]
+pub enum Unready {
+    Settings(Vec<Diagnostic>),
+    Target(TargetError),
+    /// The token would go to another machine without TLS.
+    Overheard(String),
+    Token(NoToken),
+    Runtime(std::io::Error),
+}
+
+impl Unready {
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Unready::Overheard(_) => Some(
+                "https://HOST:PORT where the admin port has `tls`; else a tunnel (`ssh -L \
+                 8444:127.0.0.1:8444 HOST`) and --admin 127.0.0.1:8444. --plain-text sends it all \
+                 the same"
+                    .to_owned(),
+            ),
+            Unready::Settings(_) | Unready::Target(_) | Unready::Token(_) | Unready::Runtime(_) => {
+                None
+            }
+        }
+    }
+}
+
+impl fmt::Display for Unready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unready::Settings(found) => {
+                let each: Vec<String> = found.iter().map(ToString::to_string).collect();
+                f.write_str(&each.join("\n"))
+            }
+            Unready::Target(error) => error.fmt(f),
+            Unready::Overheard(target) => write!(
+                f,
+                "{target}: without TLS whoever is on the way could read the token: it is not sent"
+            ),
+            Unready::Token(error) => write!(f, "no token: {error}"),
+            Unready::Runtime(error) => error.fmt(f),
+        }
+    }
+}
+
 pub struct Client {
     target: Target,
     token: Secret,
+    patience: Duration,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Client {
-    pub fn new(place: &Place, gateway: &Gateway) -> Result<Client, u8> {
+    pub fn new(place: &Place, gateway: &Gateway) -> Result<Client, Unready> {
         // With both named, no settings are needed.
         let settings = match (&gateway.admin, &gateway.token) {
             (Some(_), Some(_)) => None,
-            (None, _) | (_, None) => Some(settings(place)?),
-        };
-        let say = |error: &dyn fmt::Display| {
-            output::remark(format_args!("error: {error}"));
-            EXIT_CONFIG
+            (None, _) | (_, None) => Some(place.settings().map_err(Unready::Settings)?.0),
         };
         let target = Target::new(
             gateway.admin.as_deref(),
@@ -151,41 +241,76 @@ impl Client {
             }
             (Some(_), None) | (None, _) => target,
         };
-        let target = target.map_err(|error| say(&error))?;
-        let token = token(gateway, settings.as_ref()).map_err(|error| say(&error))?;
+        let target = target.map_err(Unready::Target)?;
+        if target.is_overheard() && !gateway.plain_text {
+            return Err(Unready::Overheard(target.to_string()));
+        }
+        let token = token(gateway, settings.as_ref()).map_err(Unready::Token)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error| {
-                output::remark(format_args!("error: {error}"));
-                EXIT_FAILED
-            })?;
+            .map_err(Unready::Runtime)?;
         Ok(Client {
             target,
             token,
+            patience: PATIENCE,
             runtime,
         })
     }
 
+    /// The same, which waits so long for each answer.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Where it asks, as a person writes it.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Waits inside the runtime that the requests run in.
+    pub fn wait<T>(&self, for_what: impl Future<Output = T>) -> T {
+        self.runtime.block_on(for_what)
+    }
+
     pub fn get(&self, target: &str) -> Result<Value, AskError> {
-        self.json(Method::GET, target, None)
+        self.json(Method::GET, target, None, self.patience)
     }
 
     pub fn post(&self, target: &str, body: Option<&Value>) -> Result<Value, AskError> {
-        self.json(Method::POST, target, body)
+        self.json(Method::POST, target, body, self.patience)
+    }
+
+    /// The same for what has to count first.
+    pub fn post_long(&self, target: &str, body: &Value) -> Result<Value, AskError> {
+        self.json(Method::POST, target, Some(body), LONG_PATIENCE)
     }
 
     /// The body of the answer as it is.
     pub fn bytes(&self, target: &str) -> Result<Bytes, AskError> {
-        self.ask(Method::GET, target, None)
+        self.ask(Method::GET, target, None, self.patience)
     }
 
-    fn json(&self, method: Method, target: &str, body: Option<&Value>) -> Result<Value, AskError> {
-        let bytes = self.ask(method, target, body)?;
+    fn json(
+        &self,
+        method: Method,
+        target: &str,
+        body: Option<&Value>,
+        patience: Duration,
+    ) -> Result<Value, AskError> {
+        let bytes = self.ask(method, target, body, patience)?;
         serde_json::from_slice(&bytes).map_err(|_| AskError::Strange { status: 200 })
     }
 
-    fn ask(&self, method: Method, target: &str, body: Option<&Value>) -> Result<Bytes, AskError> {
+    fn ask(
+        &self,
+        method: Method,
+        target: &str,
+        body: Option<&Value>,
+        patience: Duration,
+    ) -> Result<Bytes, AskError> {
         let asking = async {
             let mut response = self.send(method, target, body).await?;
             let status = response.status();
@@ -196,7 +321,7 @@ impl Client {
             answered(status, bytes)
         };
         self.runtime.block_on(async {
-            let within = tokio::time::timeout(PATIENCE, asking).await;
+            let within = tokio::time::timeout(patience, asking).await;
             within.unwrap_or_else(|_| Err(self.wire(WireError::Timeout)))
         })
     }
@@ -225,17 +350,20 @@ impl Client {
     pub fn stream(
         &self,
         target: &str,
-        mut each: impl FnMut(Message) -> ControlFlow<()>,
+        mut each: impl FnMut(Heard) -> ControlFlow<()>,
     ) -> Result<(), AskError> {
         self.runtime.block_on(async {
             let response =
-                tokio::time::timeout(SILENCE, self.send(Method::GET, target, None)).await;
+                tokio::time::timeout(PATIENCE, self.send(Method::GET, target, None)).await;
             let mut response = response.unwrap_or_else(|_| Err(self.wire(WireError::Timeout)))?;
             let status = response.status();
             if !status.is_success() {
                 let bytes = response.body_mut().collect().await;
                 let bytes = bytes.map_err(|error| self.wire(WireError::Http(error)))?;
                 return answered(status, bytes.to_bytes()).map(|_| ());
+            }
+            if each(Heard::Open).is_break() {
+                return Ok(());
             }
             let mut parser = Parser::default();
             loop {
@@ -249,7 +377,7 @@ impl Client {
                     continue;
                 };
                 for message in parser.read(&data) {
-                    if each(message).is_break() {
+                    if each(Heard::Message(message)).is_break() {
                         return Ok(());
                     }
                 }
@@ -324,35 +452,43 @@ impl Parser {
     }
 }
 
-fn settings(place: &Place) -> Result<Settings, u8> {
-    place
-        .settings()
-        .map(|(settings, _)| settings)
-        .map_err(|found| {
-            output::diagnostics(&found);
-            EXIT_CONFIG
-        })
-}
-
 /// Why there is no token to ask with.
 #[derive(Debug)]
-enum NoToken {
+pub enum NoToken {
     Unreadable(SecretError),
-    NotMade { file: PathBuf },
+    /// A line end in its midst, for one.
+    Unfit(SecretRef),
+    NotMade {
+        file: PathBuf,
+    },
+    /// It may be there: this user cannot look.
+    Hidden {
+        file: PathBuf,
+        cause: std::io::ErrorKind,
+    },
     NoPlace,
 }
 
 impl fmt::Display for NoToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NoToken::Unreadable(error) => write!(f, "no token: {error}"),
+            NoToken::Unreadable(error) => error.fmt(f),
+            NoToken::Unfit(place) => {
+                write!(f, "{place} holds more than the one line that a token is")
+            }
             NoToken::NotMade { file } => write!(
                 f,
-                "no token: the settings name none, and {} is not there. Has this gateway ever been \
+                "the settings name none, and {} is not there. Has this gateway ever been \
                  started from here? --config FILE names its settings, --token a token",
                 file.display()
             ),
-            NoToken::NoPlace => f.write_str("no token: --token env:NAME or file:PATH"),
+            NoToken::Hidden { file, cause } => write!(
+                f,
+                "{}: {cause}. It is of the user that the gateway runs as: ask as that user, or \
+                 name a token of your own with --token",
+                file.display()
+            ),
+            NoToken::NoPlace => f.write_str("--token env:NAME or file:PATH"),
         }
     }
 }
@@ -360,7 +496,15 @@ impl fmt::Display for NoToken {
 /// That of the arguments; else the first operator's of the settings, or a viewer's; else the one
 /// that the gateway made.
 fn token(gateway: &Gateway, settings: Option<&Settings>) -> Result<Secret, NoToken> {
-    let read = |place: &SecretRef| place.load().map_err(NoToken::Unreadable);
+    let read = |place: &SecretRef| {
+        let secret = place.load().map_err(NoToken::Unreadable)?;
+        let text = std::str::from_utf8(secret.expose()).ok();
+        // What a header field can hold.
+        match text.is_some_and(|text| !text.contains(char::is_control)) {
+            true => Ok(secret),
+            false => Err(NoToken::Unfit(place.clone())),
+        }
+    };
     if let Some(place) = &gateway.token {
         return read(place);
     }
@@ -370,13 +514,19 @@ fn token(gateway: &Gateway, settings: Option<&Settings>) -> Result<Secret, NoTok
     let named: Vec<&SecretRef> = named.map(|token| &token.from).collect();
     if let Some(first) = named.first() {
         // Whoever holds a viewer's only may have no access to the operator's.
-        let readable = named.iter().find_map(|place| place.load().ok());
+        let readable = named.iter().find_map(|place| read(place).ok());
         return readable.map_or_else(|| read(first), Ok);
     }
     let file = token_file(&settings.inbox.store);
-    match file.exists() {
-        true => read(&SecretRef::File(file)),
-        false => Err(NoToken::NotMade { file }),
+    match std::fs::File::open(&file) {
+        Ok(_) => read(&SecretRef::File(file)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(NoToken::NotMade { file })
+        }
+        Err(error) => {
+            let cause = error.kind();
+            Err(NoToken::Hidden { file, cause })
+        }
     }
 }
 

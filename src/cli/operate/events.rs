@@ -1,20 +1,33 @@
 //! `callseal events`: what was accepted, and what became of it.
 
+use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cli::operate::client::{AskError, Client, Query, segment};
-use crate::cli::operate::filter::Filter;
+use crate::cli::operate::client::{AskError, Client, Heard, Query, segment};
+use crate::cli::operate::filter::{Filter, STATES};
 use crate::cli::operate::view::{self, Paint, list, number, paint, text};
-use crate::cli::operate::{Gateway, client, failed, json};
-use crate::cli::{EXIT_FAILED, Place, output};
-use crate::clock::{Clock, SystemClock};
+use crate::cli::operate::{Gateway, client, failed, json, limit};
+use crate::cli::{EXIT_FAILED, EXIT_USAGE, Place, output};
+use crate::clock::{Clock, SystemClock, Timestamp};
 
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true, flatten_help = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    flatten_help = true,
+    after_help = "\
+Examples:
+  callseal events --state dead --since 2h
+  callseal events --order A-10017
+  callseal events list --source shop --all --json | jq -r .id
+  callseal events show evt_00000020009s0ajcfm6m6hn3kb --verify
+  callseal events follow --source shop
+
+With --json: `list` and `show` print one document, `list --all` and `follow` one object a line."
+)]
 pub struct Options {
     #[command(flatten)]
     pub gateway: Gateway,
@@ -39,7 +52,7 @@ struct ListOptions {
     #[command(flatten)]
     filter: Filter,
     /// At most so many
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20, value_parser = limit)]
     limit: usize,
     /// All that fit, however many
     #[arg(long, conflicts_with = "limit")]
@@ -49,6 +62,7 @@ struct ListOptions {
 #[derive(Debug, clap::Args)]
 struct ShowOptions {
     /// Id of an event or a delivery (evt_…)
+    #[arg(value_name = "ID")]
     id: String,
     /// Card numbers, names, addresses as they are. An operator's alone, and written to the audit
     #[arg(long)]
@@ -66,10 +80,11 @@ struct ShowOptions {
 
 #[derive(Debug, clap::Args)]
 struct FollowOptions {
+    /// Name of the source
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
-    /// Only events that come to stand so: owed, delivered, dead, …
-    #[arg(long, value_name = "STATE")]
+    /// Only events that come to stand so
+    #[arg(long, value_name = "STATE", value_parser = STATES)]
     state: Option<String>,
     /// Refusals too
     #[arg(long)]
@@ -96,6 +111,7 @@ fn listed(client: &Client, options: &ListOptions, as_json: bool) -> Result<(), u
     let mut cursor: Option<String> = None;
     let mut printer = Printer::default();
     let mut found: Vec<Value> = Vec::new();
+    let mut looking = Looking::default();
     loop {
         let query = options
             .filter
@@ -106,6 +122,7 @@ fn listed(client: &Client, options: &ListOptions, as_json: bool) -> Result<(), u
             .get(&query.on("/v1/events"))
             .map_err(|e| failed(&e))?;
         let rows = list(&page, "/events");
+        looking.say(rows.len());
         left = left.saturating_sub(rows.len());
         // A line an event, so that what is long can be read as it comes.
         match (as_json, options.all) {
@@ -114,7 +131,7 @@ fn listed(client: &Client, options: &ListOptions, as_json: bool) -> Result<(), u
             (false, _) => printer.print(rows),
         }
         cursor = page.get("next").and_then(Value::as_str).map(str::to_owned);
-        if cursor.is_none() || left == 0 {
+        if cursor.is_none() || left == 0 || output::closed() {
             break;
         }
     }
@@ -128,6 +145,44 @@ fn listed(client: &Client, options: &ListOptions, as_json: bool) -> Result<(), u
         false => {}
     }
     Ok(())
+}
+
+/// A rare thing among very many: that it is still being looked for, for who watches.
+#[derive(Default)]
+struct Looking {
+    /// Answers one after the other with nothing that fits.
+    empty: usize,
+}
+
+impl Looking {
+    fn say(&mut self, rows: usize) {
+        use std::io::Write;
+        let mut stderr = std::io::stderr().lock();
+        if !output::steerable(&stderr) {
+            return;
+        }
+        let _ = match (rows, self.empty) {
+            (0, times) => {
+                self.empty += 1;
+                let dots = ".".repeat(times % 40);
+                write!(stderr, "\r\x1b[Klooking further back.{dots}")
+            }
+            (_, 0) => return,
+            (_, _) => {
+                self.empty = 0;
+                write!(stderr, "\r\x1b[K")
+            }
+        };
+        let _ = stderr.flush();
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        if self.empty > 0 {
+            self.say(1);
+        }
+    }
 }
 
 /// A table whose columns stay as wide as the first page wanted them.
@@ -174,11 +229,16 @@ impl Printer {
                 let longest = cells
                     .iter()
                     .filter_map(|row| row.get(at))
-                    .map(|c| c.chars().count());
+                    .map(|cell| output::columns(cell));
                 *width = longest
                     .max()
                     .unwrap_or(0)
                     .max(header.get(at).map_or(0, |h| h.len()));
+            }
+            let longest = cells.iter().filter_map(|row| row.last());
+            let longest = longest.map(|cell| output::columns(cell)).max().unwrap_or(0);
+            if let Some(room) = output::width() {
+                self.narrow(room.saturating_sub(longest));
             }
             let header: Vec<String> = header.iter().map(|h| (*h).to_owned()).collect();
             self.line(&header, None);
@@ -189,12 +249,30 @@ impl Printer {
         self.rows += cells.len();
     }
 
+    /// On a terminal, what merchants and providers name freely gives way, as far as it then still
+    /// says something.
+    fn narrow(&mut self, room: usize) {
+        const LEAST: usize = 14;
+        while self.widths.iter().map(|width| width + 2).sum::<usize>() > room {
+            let [.., kind, payment] = &mut self.widths;
+            match (*kind >= *payment && *kind > LEAST, *payment > LEAST) {
+                (true, _) => *kind -= 1,
+                (false, true) => *payment -= 1,
+                (false, false) => return,
+            }
+        }
+    }
+
     /// Pads before colouring: what colours is not seen, and has no width.
     fn line(&self, cells: &[String], state: Option<usize>) {
         let mut out = String::new();
         for (at, cell) in cells.iter().enumerate() {
             let width = self.widths.get(at).copied().unwrap_or(0);
-            let padding = " ".repeat(width.saturating_sub(cell.chars().count()) + 2);
+            let cell = match (at, output::width()) {
+                (4 | 5, Some(_)) => &view::clipped(cell, width),
+                _ => cell,
+            };
+            let padding = " ".repeat(width.saturating_sub(output::columns(cell)) + 2);
             let word = cell.split(' ').next().unwrap_or_default();
             match Some(at) == state {
                 true => out.push_str(&paint(cell, view::of_state(word))),
@@ -217,6 +295,13 @@ fn amount(row: &Value) -> String {
 
 fn shown(client: &Client, options: &ShowOptions, as_json: bool) -> Result<(), u8> {
     let id = segment(&options.id);
+    let outside = |file: &Option<PathBuf>| file.as_deref() == Some(Path::new("-"));
+    if (outside(&options.body) || outside(&options.request)) && std::io::stdout().is_terminal() {
+        output::remark(
+            "error: what a stranger wrote could steer this terminal: name a file, or pipe it",
+        );
+        return Err(EXIT_USAGE);
+    }
     for (file, what) in [(&options.body, "body"), (&options.request, "request")] {
         if let Some(file) = file {
             let bytes = client
@@ -291,6 +376,10 @@ fn told(event: &Value) {
         "source",
         &format!("{} ({})", text(event, "/source"), text(event, "/provider")),
     );
+    match text(event, "/destination") {
+        main if main == "main" => {}
+        other => field("destination", &other),
+    }
     field("type", &text(event, "/type"));
     field("key", &text(event, "/key"));
     field("payment", &amount(event));
@@ -428,7 +517,7 @@ fn steps(verification: &Value) {
 }
 
 /// Between two tries to find the gateway again.
-const AGAIN: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_secs(1);
 
 fn followed(client: &Client, options: &FollowOptions, as_json: bool) -> Result<(), u8> {
     let kinds = match options.refusals {
@@ -440,30 +529,62 @@ fn followed(client: &Client, options: &FollowOptions, as_json: bool) -> Result<(
         .may("source", options.source.as_ref())
         .may("state", options.state.as_ref());
     let target = query.on("/v1/stream");
-    let mut heard = false;
+    // Since when nothing is heard, after something was.
+    let mut lost: Option<Timestamp> = None;
+    let mut open = false;
     loop {
-        let ended = client.stream(&target, |message| {
-            heard = true;
-            match as_json {
-                true => {
-                    let line = serde_json::json!({ "kind": message.kind, "data": message.data });
-                    output::line(view::json_line(&line));
+        let ended = client.stream(&target, |heard| {
+            match heard {
+                Heard::Open => {
+                    open = true;
+                    if let Some(since) = lost.take() {
+                        gap(since, as_json);
+                    }
                 }
-                false => happened(&message.kind, &message.data),
+                Heard::Message(message) => match as_json {
+                    true => {
+                        let line =
+                            serde_json::json!({ "kind": message.kind, "data": message.data });
+                        output::line(view::json_line(&line));
+                    }
+                    false => happened(&message.kind, &message.data),
+                },
             }
-            ControlFlow::Continue(())
+            match output::closed() {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
         });
-        match ended {
-            // Never listened to anything: a wrong address or token does not become right.
-            Err(error @ (AskError::Problem { .. } | AskError::Strange { .. })) => {
-                return Err(failed(&error));
-            }
-            Err(error) if !heard => return Err(failed(&error)),
-            Err(error) => output::remark(format_args!("{error}; trying again")),
-            Ok(()) => output::remark("the stream ended; trying again"),
+        if output::closed() {
+            return Ok(());
         }
+        let silent = ended
+            .as_ref()
+            .map_or_else(AskError::noticed_after, |()| Duration::ZERO);
+        match ended {
+            // A wrong address or token does not become right; a gateway that starts anew does.
+            Err(error) if !open || !error.may_pass() => return Err(failed(&error)),
+            // Said once, however often it is tried.
+            _ if lost.is_some() => {}
+            Err(error) => output::remark(format_args!("{error}; trying again")),
+            Ok(()) => output::remark("the gateway ended the stream; trying again"),
+        }
+        lost.get_or_insert_with(|| SystemClock.now().minus(silent));
         std::thread::sleep(AGAIN);
     }
+}
+
+/// What happened while nobody listened is not told later.
+fn gap(since: Timestamp, as_json: bool) {
+    let now = SystemClock.now();
+    if as_json {
+        let data = serde_json::json!({ "from": since.to_string(), "to": now.to_string() });
+        let line = serde_json::json!({ "kind": "gap", "data": data });
+        output::line(view::json_line(&line));
+    }
+    output::remark(format_args!(
+        "connected again; what happened in between is not shown: callseal events --since {since}"
+    ));
 }
 
 fn happened(kind: &str, data: &Value) {

@@ -1,18 +1,27 @@
 //! `callseal redrive`, `callseal discard` and `callseal jobs`: an operator's word on one delivery,
 //! or on all that fit a filter: first how many, then at a rate.
 
-use std::io::{IsTerminal, Write};
+use std::collections::BTreeMap;
+use std::io::Write;
 use std::time::Duration;
 
 use serde_json::{Value, json as object};
 
-use crate::cli::operate::client::{Client, segment};
+use crate::cli::operate::client::{AskError, Client, segment};
 use crate::cli::operate::filter::Filter;
 use crate::cli::operate::view::{self, number, text};
 use crate::cli::operate::{Gateway, client, confirmed, failed, json};
-use crate::cli::{EXIT_FAILED, Place, output};
+use crate::cli::{EXIT_DENIED, EXIT_FAILED, EXIT_USAGE, Place, output};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  callseal redrive evt_00000020009s0ajcfm6m6hn3kb
+  callseal redrive --state dead --source shop --since 2h --plan
+  callseal redrive --state dead --error status_5xx --rate 20
+
+A filter wants --state, says first what it hits, and asks. With --json: for ids a line each, for a
+filter one document.")]
 pub struct RedriveOptions {
     #[command(flatten)]
     gateway: Gateway,
@@ -23,6 +32,13 @@ pub struct RedriveOptions {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  callseal discard evt_00000020009s0ajcfm6m6hn3kb --reason \"test order\"
+  callseal discard --state dead --error gone --until 7d --reason \"too old\" --plan
+
+What is discarded is not delivered any more, and stays to be looked at until its time is over.
+A filter wants --state, says first what it hits, and asks.")]
 pub struct DiscardOptions {
     #[command(flatten)]
     gateway: Gateway,
@@ -39,19 +55,16 @@ pub struct DiscardOptions {
 struct ManyOptions {
     #[command(flatten)]
     filter: Filter,
-    /// Only those that ended (or failed last) for this reason, exactly
-    #[arg(long, value_name = "CODE", help_heading = "Filter")]
-    error: Option<String>,
-    /// Only say how many
+    /// Only say how many fit the filter
     #[arg(long)]
     plan: bool,
-    /// Deliveries in a second
-    #[arg(long, value_name = "N")]
+    /// Deliveries in a second [default: 100]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rate: Option<u32>,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
-    /// Do not wait for the end
+    /// Do not wait for the end: `callseal jobs` tells how far it is
     #[arg(long)]
     detach: bool,
 }
@@ -102,8 +115,12 @@ fn run(
 ) -> Result<(), u8> {
     let usage = |text: &str| {
         output::remark(format_args!("error: {text}"));
-        Err(2)
+        Err(EXIT_USAGE)
     };
+    // An id with a plan must not be acted on: the plan is all that was asked for.
+    if !ids.is_empty() && (many.plan || many.detach || many.rate.is_some()) {
+        return usage("--plan, --rate and --detach go with a filter, not with ids");
+    }
     match (ids.is_empty(), many.filter.is_empty()) {
         (true, true) => return usage("name deliveries, or a filter such as --state dead"),
         (false, false) => return usage("either deliveries or a filter, not both"),
@@ -121,7 +138,7 @@ fn run(
 
 /// One after the other; those that cannot be are said, and the rest goes on.
 fn each(client: &Client, ids: &[String], word: Word<'_>, as_json: bool) -> Result<(), u8> {
-    let mut wrong = false;
+    let mut wrong = None;
     for id in ids {
         let body = word.reason.map(|reason| object!({ "reason": reason }));
         let path = format!("/v1/events/{}/{}", segment(id), word.name);
@@ -133,15 +150,19 @@ fn each(client: &Client, ids: &[String], word: Word<'_>, as_json: bool) -> Resul
                 text(&answer, "/state")
             )),
             Err(error) => {
-                wrong = true;
+                wrong = Some(error.exit_code());
                 output::remark(format_args!("error: {}: {error}", view::visible(id)));
+                // The next would hear the same.
+                if !matches!(error, AskError::Problem { .. }) || error.exit_code() == EXIT_DENIED {
+                    if let Some(hint) = error.hint() {
+                        output::remark(format_args!("  {hint}"));
+                    }
+                    break;
+                }
             }
         }
     }
-    match wrong {
-        true => Err(EXIT_FAILED),
-        false => Ok(()),
-    }
+    wrong.map_or(Ok(()), Err)
 }
 
 fn filtered(client: &Client, many: &ManyOptions, word: Word<'_>, as_json: bool) -> Result<(), u8> {
@@ -152,37 +173,50 @@ fn filtered(client: &Client, many: &ManyOptions, word: Word<'_>, as_json: bool) 
             body.insert(name.to_owned(), value);
         }
     };
-    set("error", many.error.clone().map(Value::from));
     set("rate", many.rate.map(Value::from));
     set("reason", word.reason.map(Value::from));
     let mut planned = body.clone();
     planned.insert("plan".to_owned(), Value::Bool(true));
     let plan = client
-        .post(&path, Some(&Value::Object(planned)))
+        .post_long(&path, &Value::Object(planned))
         .map_err(|e| failed(&e))?;
     let count = number(&plan, "/count");
-    if many.plan && as_json {
+    // Without any there is nothing to ask and nothing to begin.
+    if as_json && (many.plan || count == 0) {
         json(&plan);
+        return Ok(());
+    }
+    let told = many.filter.told();
+    if count == 0 {
+        output::line(format_args!(
+            "0 deliveries fit ({told}): nothing to {}",
+            word.name
+        ));
         return Ok(());
     }
     let seconds = Duration::from_secs(number(&plan, "/seconds"));
     let took = humantime::format_duration(seconds);
-    let told = many.filter.told();
-    if many.plan || count == 0 {
-        output::line(format_args!(
-            "{count} deliveries fit ({told}); they would take {took}"
-        ));
+    let plan = format!("{count} deliveries at {} ({told})", client.target());
+    if many.plan {
+        output::line(format_args!("{} {plan}: it would take {took}", word.name));
+        groups(client, &many.filter)?
+            .into_iter()
+            .for_each(output::line);
         return Ok(());
     }
-    let question = format!("{} {count} deliveries ({told}) within {took}?", word.name);
-    if !many.yes && !confirmed(&question) {
-        output::remark("nothing was done");
-        return Err(EXIT_FAILED);
+    if !many.yes {
+        groups(client, &many.filter)?
+            .into_iter()
+            .for_each(output::remark);
+        if !confirmed(&format!("{} {plan} within {took}?", word.name)) {
+            output::remark("nothing was done");
+            return Err(EXIT_FAILED);
+        }
     }
     // Others than those that were counted are not meant.
     body.insert("count".to_owned(), Value::from(count));
     let begun = client
-        .post(&path, Some(&Value::Object(body)))
+        .post_long(&path, &Value::Object(body))
         .map_err(|e| failed(&e))?;
     let job = number(&begun, "/job");
     if many.detach {
@@ -195,16 +229,59 @@ fn filtered(client: &Client, many: &ManyOptions, word: Word<'_>, as_json: bool) 
     watched(client, job, word.done, as_json)
 }
 
+/// Calls for groups before a question; each looks at 20,000 rows.
+const PAGES: usize = 10;
+/// Groups that are shown.
+const GROUPS: usize = 10;
+
+/// What a filter hits, by destination and reason.
+fn groups(client: &Client, filter: &Filter) -> Result<Vec<String>, u8> {
+    let mut found: BTreeMap<[String; 3], u64> = BTreeMap::new();
+    let mut cursor = None;
+    for _ in 0..PAGES {
+        let query = filter.query().with("by", "reason").may("cursor", cursor);
+        let page = client
+            .get(&query.on("/v1/groups"))
+            .map_err(|e| failed(&e))?;
+        for group in view::list(&page, "/groups") {
+            let name = ["/source", "/destination", "/reason"].map(|member| text(group, member));
+            *found.entry(name).or_default() += number(group, "/count");
+        }
+        cursor = page.get("next").and_then(Value::as_str).map(str::to_owned);
+        if cursor.is_none() {
+            break;
+        }
+    }
+    let mut found: Vec<([String; 3], u64)> = found.into_iter().collect();
+    found.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let more = found.len() > GROUPS || cursor.is_some();
+    let lines = found
+        .into_iter()
+        .take(GROUPS)
+        .map(|([source, to, reason], count)| {
+            let to = match to.as_str() {
+                "main" => source,
+                to => format!("{source} > {to}"),
+            };
+            format!("{count:>8}  {to}  {reason}").trim_end().to_owned()
+        });
+    Ok(lines.chain(more.then(|| "       …".to_owned())).collect())
+}
+
 /// Between two looks at a job.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Waits for a job's end, and says how far it is.
 fn watched(client: &Client, job: u64, done: &str, as_json: bool) -> Result<(), u8> {
-    let terminal = std::io::stderr().is_terminal();
+    let terminal = output::steerable(&std::io::stderr());
     loop {
-        let now = client
-            .get(&format!("/v1/jobs/{job}"))
-            .map_err(|e| failed(&e))?;
+        let now = client.get(&format!("/v1/jobs/{job}")).map_err(|e| {
+            let code = failed(&e);
+            output::remark(format_args!(
+                "  job {job} ends with the gateway, and else goes on: callseal jobs {job}"
+            ));
+            code
+        })?;
         let outcome = text(&now, "/outcome");
         let (looked, total) = (number(&now, "/looked"), number(&now, "/total"));
         if outcome != "running" {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cli::{EXIT_FAILED, Place, output};
+use crate::cli::{EXIT_CONFIG, EXIT_FAILED, Place, output};
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::secret::SecretRef;
 
@@ -21,7 +21,7 @@ pub mod sources;
 pub mod top;
 pub mod view;
 
-use client::{AskError, Client};
+use client::{AskError, Client, Unready};
 
 /// Which gateway, and how its answers are printed.
 #[derive(Clone, Debug, clap::Args)]
@@ -37,6 +37,9 @@ pub struct Gateway {
     /// and the certificate in the settings]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Gateway")]
     pub ca: Option<PathBuf>,
+    /// Send the token to another machine without TLS, where whoever is on the way can read it
+    #[arg(long, global = true, requires = "admin", help_heading = "Gateway")]
+    pub plain_text: bool,
     /// A certificate of your own, in PEM, where the admin port wants one (`client_ca`)
     #[arg(
         long,
@@ -77,12 +80,28 @@ pub fn failed(error: &AskError) -> u8 {
     if let Some(hint) = error.hint() {
         output::remark(format_args!("  {hint}"));
     }
-    EXIT_FAILED
+    error.exit_code()
 }
 
 /// A client of the gateway that the arguments or the settings name.
 pub fn client(place: &Place, gateway: &Gateway) -> Result<Client, u8> {
-    Client::new(place, gateway)
+    Client::new(place, gateway).map_err(|error| match error {
+        Unready::Settings(found) => {
+            output::diagnostics(&found);
+            EXIT_CONFIG
+        }
+        Unready::Runtime(_) => {
+            output::remark(format_args!("error: {error}"));
+            EXIT_FAILED
+        }
+        Unready::Target(_) | Unready::Overheard(_) | Unready::Token(_) => {
+            output::remark(format_args!("error: {error}"));
+            if let Some(hint) = error.hint() {
+                output::remark(format_args!("  {hint}"));
+            }
+            EXIT_CONFIG
+        }
+    })
 }
 
 /// Prints an answer as it came.
@@ -96,16 +115,29 @@ pub fn moment(text: &str) -> Result<String, String> {
     if let Ok(ago) = humantime::parse_duration(text) {
         return Ok(rfc3339(now, ago));
     }
-    match humantime::parse_rfc3339_weak(text) {
-        Ok(_) => Ok(text.replace(' ', "T") + if text.ends_with('Z') { "" } else { "Z" }),
-        Err(_) => Err("a duration (2h, 30m: so long ago), or a moment such as \
-                       2026-11-22T09:30:00Z"
-            .to_owned()),
+    // A day alone is its beginning.
+    let whole = match text.len() {
+        10 => format!("{text}T00:00:00Z"),
+        _ => text.replace(' ', "T") + if text.ends_with('Z') { "" } else { "Z" },
+    };
+    match humantime::parse_rfc3339(&whole) {
+        Ok(_) => Ok(whole),
+        Err(_) => Err(
+            "a duration (2h, 30m: so long ago), a day (2026-11-22), or a moment in UTC \
+                       such as 2026-11-22T09:30:00Z"
+                .to_owned(),
+        ),
     }
 }
 
 fn rfc3339(now: Timestamp, ago: Duration) -> String {
     now.minus(ago).to_string()
+}
+
+/// A number of lines, from 1.
+pub fn limit(text: &str) -> Result<usize, String> {
+    let limit = text.parse().ok().filter(|limit| *limit > 0);
+    limit.ok_or_else(|| "a whole number from 1".to_owned())
 }
 
 /// Asks on the terminal; without one the answer is no.
@@ -141,7 +173,10 @@ mod tests {
             moment("2026-11-22 09:30:00").unwrap(),
             "2026-11-22T09:30:00Z"
         );
-        assert!(moment("yesterday").is_err());
+        assert_eq!(moment("2026-11-22").unwrap(), "2026-11-22T00:00:00Z");
+        for bad in ["yesterday", "2026-13-01", "2026-11-22T09:30:00+08:00", ""] {
+            assert!(moment(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

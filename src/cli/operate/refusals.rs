@@ -4,30 +4,48 @@ use serde_json::Value;
 
 use crate::cli::operate::client::{Client, Query};
 use crate::cli::operate::view::{self, Paint, list, number, paint, text};
-use crate::cli::operate::{Gateway, client, failed, json, moment};
+use crate::cli::operate::{Gateway, client, failed, json, limit, moment};
 use crate::cli::{Place, output};
 use crate::clock::{Clock, SystemClock};
 
+/// Where a callback can end that is not accepted.
+const STAGES: [&str; 6] = [
+    "refused",
+    "rejected",
+    "malformed",
+    "overloaded",
+    "unheard",
+    "conflict_dropped",
+];
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  callseal refusals --groups --since 1h
+  callseal refusals --source shop --reason signature_mismatch")]
 pub struct Options {
     #[command(flatten)]
     gateway: Gateway,
     /// By source and reason, with the likely cause and what to do
     #[arg(long, short)]
     groups: bool,
+    /// Name of the source
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
     /// Reason code, exactly
     #[arg(long, value_name = "CODE", conflicts_with = "groups")]
     reason: Option<String>,
-    /// refused, rejected, malformed, overloaded or unheard
-    #[arg(long, value_name = "STAGE", conflicts_with = "groups")]
+    /// Where it ended
+    #[arg(long, value_name = "STAGE", value_parser = STAGES, conflicts_with = "groups")]
     stage: Option<String>,
-    /// Since a duration ago (2h), or a moment
-    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    /// Since a duration ago (2h), a day, or a moment in UTC
+    #[arg(long, visible_alias = "from", value_name = "WHEN", value_parser = moment)]
     since: Option<String>,
+    /// Before: likewise
+    #[arg(long, visible_alias = "to", value_name = "WHEN", value_parser = moment)]
+    until: Option<String>,
     /// At most so many
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20, value_parser = limit)]
     limit: usize,
 }
 
@@ -42,7 +60,8 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
 fn groups(client: &Client, options: &Options) -> Result<(), u8> {
     let query = Query::new()
         .may("source", options.source.as_ref())
-        .may("from", options.since.as_ref());
+        .may("from", options.since.as_ref())
+        .may("to", options.until.as_ref());
     let answer = client
         .get(&query.on("/v1/refusals/groups"))
         .map_err(|e| failed(&e))?;
@@ -93,6 +112,7 @@ fn each(client: &Client, options: &Options) -> Result<(), u8> {
             .may("reason", options.reason.as_ref())
             .may("stage", options.stage.as_ref())
             .may("from", options.since.as_ref())
+            .may("to", options.until.as_ref())
             .with("limit", left.min(500))
             .may("cursor", cursor);
         let page = client
@@ -136,6 +156,9 @@ fn each(client: &Client, options: &Options) -> Result<(), u8> {
             ],
             &rows,
         ),
+    }
+    if cursor.is_some() {
+        output::remark("there are more: --limit N shows them, --groups adds them up");
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::io::IsTerminal;
 
 use serde_json::Value;
 
+use crate::cli::output;
 use crate::clock::Timestamp;
 
 /// A colour of the terminal.
@@ -20,9 +21,7 @@ pub enum Paint {
 
 /// True when standard output is a terminal that may be coloured.
 pub fn colours() -> bool {
-    std::io::stdout().is_terminal()
-        && std::env::var_os("NO_COLOR").is_none()
-        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    std::io::stdout().is_terminal() && output::may_colour()
 }
 
 /// Text in a colour, where there are colours.
@@ -121,12 +120,19 @@ pub fn visible_lines(text: &str) -> String {
     lines.join("\n")
 }
 
-/// At most `columns` characters of it, with a mark where it was cut.
+/// At most so many columns of it, with a mark where it was cut.
 pub fn clipped(text: &str, columns: usize) -> String {
-    if text.chars().count() <= columns {
+    if output::columns(text) <= columns {
         return text.to_owned();
     }
-    let kept: String = text.chars().take(columns.saturating_sub(1)).collect();
+    let mut kept = String::new();
+    for c in text.chars() {
+        kept.push(c);
+        if output::columns(&kept) >= columns {
+            kept.pop();
+            break;
+        }
+    }
     kept + "…"
 }
 
@@ -242,8 +248,12 @@ mod tests {
     }
 
     #[test]
-    fn clipping_counts_characters() {
-        assert_eq!(clipped("订单号码", 3), "订单…");
+    fn clipping_and_padding_count_columns() {
+        assert_eq!(clipped("订单号码", 8), "订单号码");
+        assert_eq!(clipped("订单号码", 7), "订单号…");
+        assert_eq!(clipped("订单号码", 6), "订单…");
         assert_eq!(clipped("abc", 3), "abc");
+        assert_eq!(clipped("abcd", 3), "ab…");
+        assert_eq!(output::padded("订单", 6), "订单  ");
     }
 }

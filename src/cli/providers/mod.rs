@@ -1,5 +1,6 @@
 //! `callseal providers`: the catalogue, one provider in words, and the proof of files.
 
+use crate::cli::operate::view;
 use crate::cli::{EXIT_CONFIG, EXIT_FAILED, Place, output};
 use crate::rule::document::RuleFiles;
 use crate::rule::provider::Category;
@@ -153,7 +154,7 @@ pub fn table(providers: &[&Provider], width: Option<usize>) -> Vec<String> {
     let mut widths = [0; 5];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
+            *width = (*width).max(output::columns(cell));
         }
     }
     let [name, mut title, category, mut scheme, evidence] = widths;
@@ -168,15 +169,7 @@ pub fn table(providers: &[&Provider], width: Option<usize>) -> Vec<String> {
         }
     }
     let widths = [name, title, category, scheme, evidence];
-    let cut = |cell: &str, width: usize| match cell.chars().count() > width {
-        true => {
-            cell.chars()
-                .take(width.saturating_sub(1))
-                .collect::<String>()
-                + "…"
-        }
-        false => format!("{cell}{}", " ".repeat(width - cell.chars().count())),
-    };
+    let cut = |cell: &str, width: usize| output::padded(&view::clipped(cell, width), width);
     rows.iter()
         .map(|row| {
             let cells: Vec<String> = row.iter().zip(widths).map(|(c, w)| cut(c, w)).collect();

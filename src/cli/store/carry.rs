@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{close, failed, open, open_or_make, progress, refused};
+use crate::cli::operate::view;
 use crate::cli::{EXIT_DAMAGED, EXIT_DISK, EXIT_FAILED, output};
 use crate::clock::SystemClock;
 use crate::inbox::store::Acceptance;
@@ -118,6 +119,7 @@ pub fn import(config: EmbeddedConfig, options: &ImportOptions, as_json: bool) ->
         .and_then(inspect)
         .map_err(|e| broken("reading", path, &e))?;
     for flaw in &inspected.flaws {
+        let flaw = view::visible(&flaw.to_string());
         output::remark(format_args!("DAMAGED {}: {flaw}", path.display()));
     }
     let Inspected {

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::verify::{damage_json, describe};
 use super::{close, open, progress, refused};
+use crate::cli::operate::view;
 use crate::cli::{EXIT_DAMAGED, output};
 use crate::inbox::store::embedded::EmbeddedConfig;
 use crate::inbox::store::offline::Offline;
@@ -19,13 +20,13 @@ pub fn run(config: EmbeddedConfig, as_json: bool) -> Result<(), u8> {
     let events = store.report().events;
     close(&store)?;
     if as_json {
-        output::line(json!({
+        output::line(view::json_line(&json!({
             "headers": done.headers,
             "damage": done.damage.iter().map(damage_json).collect::<Vec<_>>(),
             "set_aside": done.set_aside,
             "beyond_repair": done.beyond,
             "events": events,
-        }));
+        })));
     } else {
         for number in &done.headers {
             output::line(format_args!("segment {number:010}: header written anew"));

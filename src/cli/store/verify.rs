@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{progress, refused};
+use crate::cli::operate::view;
 use crate::cli::{EXIT_DAMAGED, output};
 use crate::inbox::store::embedded::EmbeddedConfig;
 use crate::inbox::store::offline::Offline;
@@ -14,7 +15,7 @@ pub fn run(config: &EmbeddedConfig, as_json: bool) -> Result<(), u8> {
         .check(&mut progress("checked"))
         .map_err(|e| refused(&e))?;
     match as_json {
-        true => output::line(json(&findings)),
+        true => output::line(view::json_line(&json(&findings))),
         false => text(&findings),
     }
     match findings.damage.is_empty() {
@@ -73,7 +74,8 @@ pub fn describe(damage: &Damage) -> String {
                 event_key,
             }),
             _,
-        ) => format!("event {id} of {source} ({event_key})"),
+            // The key is the provider's word.
+        ) => format!("event {id} of {source} ({})", view::visible(event_key)),
         (Some(Lost::Step { of }), _) => format!("something that happened to delivery {of}"),
         (Some(Lost::Word), _) => "something that an operator did".to_owned(),
         (None, true) => "what was recorded there cannot be told".to_owned(),

@@ -5,19 +5,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Finding;
+use crate::admin::tls::Material;
 use crate::admin::token::{Tokens, token_file};
 use crate::cli::Place;
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::listener::tls::{CertificatePaths, Identity};
-use crate::rule::diagnostic::Severity;
+use crate::listener::tls::{CertificatePaths, Identity, TlsError};
+use crate::rule::diagnostic::{Diagnostic, Severity};
 use crate::secret::SecretRef;
-use crate::service::{self, Prepared};
+use crate::service::{self, Fault, Prepared};
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// A certificate that ends sooner is worth a word: renewal is due a month before.
 const CERTIFICATE: Duration = Duration::from_secs(21 * 86_400);
+/// One that ends sooner than this may be gone before anybody looks again.
+const CERTIFICATE_BLOCKER: Duration = Duration::from_secs(3 * 86_400);
 /// A key that ends sooner: its successor must be known to the provider first.
 const KEY: Duration = Duration::from_secs(14 * 86_400);
 /// Most providers advise to change a secret at least once a year.
@@ -34,55 +37,58 @@ pub fn look(place: &Place) -> (Vec<Finding>, Option<Read>) {
     let mut findings = Vec::new();
     let settings = match place.settings() {
         Ok((settings, file)) => {
+            findings.extend(file.as_deref().and_then(writable));
             let from = file.map_or("defaults".to_owned(), |file| file.display().to_string());
             findings.push(Finding::fine("settings", from, "can be read"));
             settings
         }
         Err(diagnostics) => {
-            for diagnostic in diagnostics {
-                findings.push(
-                    Finding::blocker(diagnostic.code, &diagnostic.file, &diagnostic.message).mend(
-                        diagnostic
-                            .hint
-                            .unwrap_or_else(|| "callseal check shows the place".to_owned()),
-                    ),
-                );
-            }
+            findings.extend(diagnostics.iter().map(in_file));
             return (findings, None);
         }
     };
     let now = SystemClock.now();
     let prepared = rules(&settings, &mut findings);
+    findings.extend(rule_files(&settings.rules));
     if let Some(prepared) = &prepared {
         keys(prepared, now, &mut findings);
     }
     certificate(&settings, now, &mut findings);
-    admin(&settings, &mut findings);
+    admin(&settings, now, &mut findings);
     (findings, Some(Read { settings, prepared }))
+}
+
+/// A remark on a file, with its line and column.
+fn in_file(remark: &Diagnostic) -> Finding {
+    let (line, column) = remark.position();
+    let place = match remark.text.is_empty() {
+        true => remark.file.clone(),
+        false => format!("{}:{line}:{column}", remark.file),
+    };
+    let finding = match remark.severity {
+        Severity::Error => Finding::blocker(remark.code, place, &remark.message),
+        Severity::Warning => Finding::warning(remark.code, place, &remark.message),
+    };
+    finding.mend(match &remark.hint {
+        Some(hint) => hint,
+        None => "callseal check shows the place",
+    })
 }
 
 fn rules(settings: &Settings, findings: &mut Vec<Finding>) -> Option<Prepared> {
     let prepared = match service::prepare(settings, &Metrics::new(), None, None) {
         Ok(prepared) => prepared,
         Err(faults) => {
-            let each = faults.into_iter().map(|fault| {
-                Finding::blocker("rules", settings.rules.display(), fault)
-                    .mend("callseal check shows every fault with its place")
+            let each = faults.into_iter().map(|fault| match fault {
+                Fault::File(diagnostic) => in_file(&diagnostic),
+                fault => Finding::blocker("rules", settings.rules.display(), fault)
+                    .mend("callseal check shows every fault with its place"),
             });
             findings.extend(each);
             return None;
         }
     };
-    for warning in &prepared.warnings {
-        let finding = match warning.severity {
-            Severity::Error => Finding::blocker(warning.code, &warning.file, &warning.message),
-            Severity::Warning => Finding::warning(warning.code, &warning.file, &warning.message),
-        };
-        findings.push(match &warning.hint {
-            Some(hint) => finding.mend(hint),
-            None => finding,
-        });
-    }
+    findings.extend(prepared.warnings.iter().map(in_file));
     let sources = prepared.loaded.rules.rules.len();
     findings.push(match sources {
         0 => Finding::warning("no_sources", settings.rules.display(), "there are no sources: every callback is refused")
@@ -137,6 +143,19 @@ fn keys(prepared: &Prepared, now: Timestamp, findings: &mut Vec<Finding>) {
                 format!("{good} of {} keys in order", rule.keys.len()),
             ));
         }
+        let secrets = rule.relay.destinations();
+        let secrets = secrets
+            .flat_map(|to| to.secrets())
+            .filter_map(|secret| match secret {
+                SecretRef::File(path) => Some(path),
+                SecretRef::Env(_) => None,
+            });
+        for path in secrets {
+            let public = std::fs::read(path).is_ok_and(|text| public(&text));
+            if !public {
+                findings.extend(private(rule.name.as_str(), path));
+            }
+        }
         let usable = rule
             .keys
             .iter()
@@ -177,7 +196,7 @@ fn file(subject: &str, path: &Path, now: Timestamp) -> Option<Finding> {
         let detail = format!("its file has not changed for {}", days(age));
         return Some(
             Finding::warning("key_age", subject, detail)
-                .mend("change it: docs/operations.md, \"Rotating a provider's key\""),
+                .mend("change it: docs/operations.md, \"Rotate a provider's key\""),
         );
     }
     None
@@ -206,23 +225,58 @@ fn certificate(settings: &Settings, now: Timestamp, findings: &mut Vec<Finding>)
         cert: files.cert.clone(),
         key: files.key.clone(),
     };
-    findings.push(match Identity::load(&paths, now) {
-        Err(error) => Finding::blocker("certificate", files.cert.display(), error),
-        Ok(identity) => {
-            let left = identity.not_after.since(now);
-            let detail = format!(
-                "{} ends at {}, in {}",
-                identity.subject,
-                identity.not_after,
-                days(left)
-            );
-            match left < CERTIFICATE {
-                true => Finding::warning("certificate_expiry", files.cert.display(), detail)
-                    .mend("renew it; a running gateway notices the new file by itself"),
-                false => Finding::fine("certificate", files.cert.display(), detail),
-            }
-        }
+    let found = Identity::load(&paths, now).map(|identity| {
+        let ends = format!("{} ends at {}", identity.subject, identity.not_after);
+        (ends, identity.not_after)
     });
+    findings.push(expiry(&files.cert, now, found));
+}
+
+/// A certificate that is good, ends soon, or cannot be used.
+fn expiry(file: &Path, now: Timestamp, found: Result<(String, Timestamp), TlsError>) -> Finding {
+    let file = file.display();
+    let (ends, not_after) = match found {
+        Ok(found) => found,
+        Err(error) => {
+            return Finding::blocker("certificate", file, error)
+                .mend("a gateway does not start with it, and one that runs keeps the one from before: put a good one there");
+        }
+    };
+    let left = not_after.since(now);
+    let detail = format!("{ends}, in {}", days(left));
+    let mend = "renew it; a running gateway notices the new file by itself";
+    if left < CERTIFICATE_BLOCKER {
+        return Finding::blocker("certificate_expiry", file, detail).mend(mend);
+    }
+    match left < CERTIFICATE {
+        true => Finding::warning("certificate_expiry", file, detail).mend(mend),
+        false => Finding::fine("certificate", file, detail),
+    }
+}
+
+/// Whoever can write settings or rules says where callbacks go, and whose signature counts.
+fn writable(path: &Path) -> Option<Finding> {
+    let mode = std::fs::metadata(path).ok()?.mode() & 0o777;
+    if mode & 0o002 == 0 {
+        return None;
+    }
+    let detail = format!("can be written by everybody (mode {mode:o})");
+    let finding = Finding::warning("file_mode", path.display(), detail);
+    Some(finding.mend(format!("chmod o-w {}", path.display())))
+}
+
+fn rule_files(rules: &Path) -> Vec<Finding> {
+    let folders = [rules.to_owned(), rules.join("providers")];
+    let mut found = Vec::new();
+    for folder in folders {
+        found.extend(writable(&folder));
+        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        files.sort();
+        files.retain(|file| file.extension().is_some_and(|e| e == "toml"));
+        found.extend(files.iter().filter_map(|file| writable(file)));
+    }
+    found
 }
 
 fn private(what: &str, path: &Path) -> Option<Finding> {
@@ -237,14 +291,21 @@ fn private(what: &str, path: &Path) -> Option<Finding> {
     Some(Finding::warning("file_mode", what, detail).mend(format!("chmod 600 {}", path.display())))
 }
 
-fn admin(settings: &Settings, findings: &mut Vec<Finding>) {
+fn admin(settings: &Settings, now: Timestamp, findings: &mut Vec<Finding>) {
     match Tokens::named(&settings.admin) {
         Err(error) => findings.push(Finding::blocker("admin_token", "admin", error)),
         Ok(named) if named.is_empty() => {
             let file: PathBuf = token_file(&settings.inbox.store);
             findings.extend(private("admin token", &file));
         }
-        Ok(_) => {}
+        Ok(_) => {
+            let named = settings.admin.operator.iter().chain(&settings.admin.viewer);
+            for token in named {
+                if let SecretRef::File(path) = &token.from {
+                    findings.extend(private("admin token", path));
+                }
+            }
+        }
     }
     let address = &settings.admin.address;
     let near = address
@@ -265,6 +326,11 @@ fn admin(settings: &Settings, findings: &mut Vec<Finding>) {
     });
     if let Some(files) = &settings.admin.tls {
         findings.extend(private("the admin port's key", &files.key));
+        let found = Material::load(files, now).map(|material| {
+            let ends = format!("the admin port's ends at {}", material.not_after);
+            (ends, material.not_after)
+        });
+        findings.push(expiry(&files.cert, now, found));
     }
 }
 

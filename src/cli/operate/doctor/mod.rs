@@ -12,7 +12,16 @@ mod machine;
 mod outside;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 no blocker was found, 1 at least one.")]
+#[command(after_help = "\
+Exit codes: 0 no blocker was found, 1 at least one.
+
+Examples:
+  callseal doctor
+  callseal doctor --ntp pool.ntp.org
+  callseal doctor --json | jq '.findings[] | select(.severity != \"fine\")'
+
+It looks at settings, rules, keys and certificates as `callseal check` does, at disk and clock, at
+every destination, and asks the running gateway what it knows of itself.")]
 pub struct Options {
     #[command(flatten)]
     gateway: Gateway,
@@ -127,7 +136,12 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
         findings.extend(machine::look(&read.settings));
         if !options.offline {
             findings.extend(outside::look(read, options.ntp.as_deref()));
-            findings.extend(outside::running(place, &options.gateway, read));
+            let told = outside::running(place, &options.gateway, read);
+            let new: Vec<Finding> = told
+                .into_iter()
+                .filter(|one| !known(one, &findings))
+                .collect();
+            findings.extend(new);
         }
     }
     // The worst first; within it in the order of looking.
@@ -146,6 +160,27 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
     match blockers {
         0 => Ok(()),
         _ => Err(EXIT_FAILED),
+    }
+}
+
+/// True for what the running gateway says of files that were looked at here too.
+fn known(told: &Finding, seen: &[Finding]) -> bool {
+    let seen = |like: &dyn Fn(&Finding) -> bool| {
+        let mut seen = seen.iter().filter(|one| one.severity != Severity::Fine);
+        told.severity != Severity::Fine && seen.any(like)
+    };
+    match told.code.as_str() {
+        code @ ("development_certificate" | "no_sources") => seen(&|one| one.code == code),
+        "certificate" => seen(&|one| one.code == "certificate_expiry"),
+        "disk_low" => seen(&|one| one.code == "disk_space"),
+        // `shop` beside `shop keys[0]`.
+        "key_expiry" => seen(&|one| {
+            let source = one.subject.split(' ').next();
+            matches!(one.code.as_str(), "key_expiry" | "key_expired")
+                && source == Some(&told.subject)
+        }),
+        "rule_warning" => seen(&|one| told.detail.contains(&one.detail)),
+        _ => false,
     }
 }
 
@@ -168,12 +203,15 @@ fn print(findings: &[Finding]) {
             output::line(format_args!("         {}", view::visible(mend)));
         }
     }
-    let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
+    let count = |severity, one: &str, many: &str| {
+        let count = findings.iter().filter(|f| f.severity == severity).count();
+        format!("{count} {}", if count == 1 { one } else { many })
+    };
     output::remark(format_args!(
-        "{} blockers, {} warnings, {} fine",
-        count(Severity::Blocker),
-        count(Severity::Warning),
-        count(Severity::Fine)
+        "{}, {}, {}",
+        count(Severity::Blocker, "blocker", "blockers"),
+        count(Severity::Warning, "warning", "warnings"),
+        count(Severity::Fine, "fine", "fine")
     ));
 }
 

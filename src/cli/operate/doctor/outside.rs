@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use super::files::Read;
 use super::{Finding, told};
 use crate::cli::operate::Gateway;
 use crate::cli::operate::client::{AskError, Client};
-use crate::cli::operate::view::text;
-use crate::cli::{Place, output, reach};
+use crate::cli::operate::view::{list, text};
+use crate::cli::{Place, reach};
 use crate::clock::{Clock, SystemClock};
-use crate::connect;
+use crate::connect::{self, ConnectError, Tls};
 use crate::rule::Address;
 
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -34,27 +37,29 @@ pub fn look(read: &Read, ntp: Option<&str>) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     if let Some(prepared) = &read.prepared {
-        // Several sources may go to one place.
-        let mut places: BTreeMap<String, (Address, Vec<String>)> = BTreeMap::new();
-        for rule in &prepared.loaded.rules.rules {
-            for to in rule.relay.destinations() {
-                let at = match &to.forward.socket {
-                    Some(socket) => socket.display().to_string(),
-                    None => format!("{}:{}", to.forward.host, to.forward.port),
-                };
-                let place = places
-                    .entry(at)
-                    .or_insert_with(|| (to.forward.clone(), Vec::new()));
-                place.1.push(rule.name.to_string());
-            }
+        // Several sources may go to one place, with trust and certificate of their own or without.
+        let mut places: BTreeMap<(String, Option<String>), Destination> = BTreeMap::new();
+        for route in &prepared.routes {
+            let forward = &route.to.forward;
+            let at = match &forward.socket {
+                Some(socket) => socket.display().to_string(),
+                None => format!("{}:{}", forward.host, forward.port),
+            };
+            let own = route.tls.as_ref().map(|_| route.rule.name.to_string());
+            let place = places.entry((at, own)).or_insert_with(|| Destination {
+                address: forward.clone(),
+                tls: route.tls.clone(),
+                sources: Vec::new(),
+            });
+            place.sources.push(route.rule.name.to_string());
         }
         findings.extend(runtime.block_on(async {
+            let native = Arc::new(Tls::native());
             let tries: Vec<_> = places
                 .into_iter()
-                .map(|(at, (address, sources))| {
-                    tokio::spawn(
-                        async move { destination(&at, &address, &sources.join(", ")).await },
-                    )
+                .map(|((at, _), place)| {
+                    let native = native.clone();
+                    tokio::spawn(async move { destination(&at, place, native).await })
                 })
                 .collect();
             let mut found = Vec::new();
@@ -74,12 +79,31 @@ pub fn look(read: &Read, ntp: Option<&str>) -> Vec<Finding> {
     findings
 }
 
-async fn destination(at: &str, address: &Address, sources: &str) -> Finding {
-    let tried = match &address.socket {
-        Some(socket) => connect::socket(socket, PATIENCE).await.map(drop),
-        None => connect::tcp(&address.host, address.port, PATIENCE)
+/// A place that events are delivered to.
+struct Destination {
+    address: Address,
+    /// Trust and certificate of its own; without it those of the machine.
+    tls: Option<Arc<Tls>>,
+    sources: Vec<String>,
+}
+
+async fn destination(at: &str, place: Destination, native: Arc<Tls>) -> Finding {
+    let mut sources = place.sources;
+    sources.dedup();
+    let sources = sources.join(", ");
+    let address = &place.address;
+    let tried = match (&address.socket, address.https) {
+        (Some(socket), _) => connect::socket(socket, PATIENCE).await.map(drop),
+        (None, false) => connect::tcp(&address.host, address.port, PATIENCE)
             .await
             .map(drop),
+        (None, true) => {
+            let tls = place.tls.unwrap_or(native);
+            match tokio::time::timeout(2 * PATIENCE, handshake(address, &tls)).await {
+                Ok(tried) => tried,
+                Err(_) => Err(ConnectError::Timeout),
+            }
+        }
     };
     match tried {
         Ok(()) => Finding::fine(
@@ -88,24 +112,38 @@ async fn destination(at: &str, address: &Address, sources: &str) -> Finding {
             format!("takes connections (for {sources})"),
         ),
         Err(error) => {
-            let why = match error {
-                connect::ConnectError::Dns => "its name gives no address".to_owned(),
-                connect::ConnectError::Refused => "nobody listens there".to_owned(),
-                connect::ConnectError::Failed(kind) => kind.to_string(),
-                connect::ConnectError::Timeout => "no connection in time".to_owned(),
-                connect::ConnectError::Tls => "its TLS fails".to_owned(),
+            let start = "start the application, or mend `forward`";
+            let (why, mend) = match error {
+                ConnectError::Dns => ("its name gives no address".to_owned(), start),
+                ConnectError::Refused => ("nobody listens there".to_owned(), start),
+                ConnectError::Failed(kind) => (kind.to_string(), start),
+                ConnectError::Timeout => ("no connection in time".to_owned(), start),
+                ConnectError::Tls => (
+                    "its certificate is not trusted or not its own, or it speaks no TLS".to_owned(),
+                    "renew the certificate, or name its authority: `ca` under [relay.tls]",
+                ),
             };
-            Finding::blocker("destination_unreachable", at, format!("{why} (for {sources})"))
-                .mend("start the application, or mend `forward`; what is accepted meanwhile is kept and retried")
+            let detail = format!("{why} (for {sources})");
+            Finding::blocker("destination_unreachable", at, detail).mend(format!(
+                "{mend}; what is accepted meanwhile is kept and retried"
+            ))
         }
     }
+}
+
+/// As for a delivery, of which nothing is sent.
+async fn handshake(address: &Address, tls: &Tls) -> Result<(), ConnectError> {
+    let stream = connect::tcp(&address.host, address.port, PATIENCE).await?;
+    let host = address.host.trim_matches(['[', ']']);
+    connect::tls(tls, host, stream).await.map(drop)
 }
 
 /// The clock's distance from a time server's (RFC 5905, section 8).
 async fn measured(host: &str) -> Finding {
     match tokio::time::timeout(PATIENCE, offset(host)).await {
         Ok(Ok(offset)) => {
-            let detail = format!("{offset} ms from that of {host}");
+            let way = if offset < 0 { "behind" } else { "ahead of" };
+            let detail = format!("{} ms {way} that of {host}", offset.unsigned_abs());
             match offset.unsigned_abs() {
                 CLOCK_BLOCKER.. => Finding::blocker("clock_offset", "clock", detail)
                     .mend("set it: callbacks signed now are rejected as stale or from the future"),
@@ -186,12 +224,15 @@ fn of_ntp(ntp: u64) -> u64 {
 
 /// What the running gateway says of itself, and whether it has the rules that the files have.
 pub fn running(place: &Place, gateway: &Gateway, read: &Read) -> Vec<Finding> {
-    let Ok(client) = Client::new(place, gateway) else {
-        return vec![Finding::warning(
-            "gateway",
-            "gateway",
-            "could not be asked: see above",
-        )];
+    let client = match Client::new(place, gateway) {
+        Ok(client) => client,
+        Err(error) => {
+            let finding = Finding::warning("gateway", "gateway", format!("not asked: {error}"));
+            return vec![match error.hint() {
+                Some(hint) => finding.mend(hint),
+                None => finding,
+            }];
+        }
     };
     let answer = match client.get("/v1/doctor") {
         Ok(answer) => answer,
@@ -207,6 +248,7 @@ pub fn running(place: &Place, gateway: &Gateway, read: &Read) -> Vec<Finding> {
     let mut findings = told(&answer);
     match client.get("/v1/overview") {
         Ok(overview) => {
+            findings.extend(version(&overview));
             let has = text(&overview, "/rules_digest");
             let files = read
                 .prepared
@@ -228,14 +270,69 @@ pub fn running(place: &Place, gateway: &Gateway, read: &Read) -> Vec<Finding> {
                 );
             }
         }
-        Err(error) => output::remark(format_args!("warning: {error}")),
+        Err(error) => findings.push(unasked(&error)),
+    }
+    match client.get("/v1/sources") {
+        Ok(sources) => findings.extend(silent(list(&sources, "/sources"))),
+        Err(error) => findings.push(unasked(&error)),
     }
     findings
+}
+
+fn unasked(error: &AskError) -> Finding {
+    Finding::warning("gateway", "gateway", format!("not asked: {error}"))
+}
+
+/// Sources that nobody has ever called, as far as events are kept. Those that have become quiet,
+/// the gateway knows by their usual rhythm.
+fn silent(sources: &[Value]) -> Vec<Finding> {
+    let heard = |source: &Value| !text(source, "/last_accepted_at").is_empty();
+    let mut found: Vec<Finding> = sources
+        .iter()
+        .filter(|source| !heard(source))
+        .map(|source| {
+            let detail = format!(
+                "no traffic: nothing was ever accepted at {}, as far as events are kept",
+                text(source, "/path")
+            );
+            let mend = "is the address known to the provider? Send a test event from its pages; \
+                        `callseal refusals --groups` tells what came and was not accepted";
+            Finding::warning("no_traffic", text(source, "/name"), detail).mend(mend)
+        })
+        .collect();
+    if found.is_empty() && !sources.is_empty() {
+        let detail = format!("each of {} has had traffic", sources.len());
+        found.push(Finding::fine("traffic", "sources", detail));
+    }
+    found
+}
+
+/// This command line was made with the gateway that it asks, or one of them is older.
+fn version(overview: &Value) -> Option<Finding> {
+    let (theirs, ours) = (text(overview, "/version"), env!("CARGO_PKG_VERSION"));
+    let detail = format!("the running gateway is {theirs}, this command line {ours}");
+    let finding = Finding::warning("version_differs", "gateway", detail);
+    (theirs != ours).then(|| finding.mend("restart the gateway after an upgrade"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_source_that_nobody_calls_and_another_version_are_told() {
+        let sources = serde_json::json!([
+            { "name": "a", "path": "/a", "last_accepted_at": "2026-11-22T09:30:00.000Z" },
+            { "name": "b", "path": "/b", "last_accepted_at": null },
+        ]);
+        let sources = sources.as_array().unwrap();
+        let found = silent(sources);
+        assert_eq!((found.len(), found[0].code.as_str()), (1, "no_traffic"));
+        assert_eq!(found[0].subject, "b");
+        assert_eq!(silent(&sources[..1])[0].code, "traffic");
+        let of = |is: &str| version(&serde_json::json!({ "version": is })).is_some();
+        assert!(of("0.0.1") && !of(env!("CARGO_PKG_VERSION")));
+    }
 
     #[test]
     fn ntp_times_are_those_of_1970_plus_seventy_years() {
