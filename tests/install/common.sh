@@ -38,3 +38,17 @@ within() {
     sleep 0.2
   done
 }
+
+# contained SECONDS COMMAND...: in name spaces of its own for mounts and processes, with a folder named by
+# CALLSEAL_INSIDE. Whatever it starts ends with it, and so do its mounts. Ends this script.
+contained() {
+  local seconds="$1" code=0
+  shift
+  CALLSEAL_INSIDE="$(mktemp -d)"
+  export CALLSEAL_INSIDE
+  timeout --kill-after=10 "$seconds" \
+    unshare --mount --propagation private --pid --fork --kill-child --mount-proc "$@" || code=$?
+  rm -rf --one-file-system "$CALLSEAL_INSIDE" || true
+  if [ "$code" = 124 ]; then echo "FAULT: not done after $seconds s"; fi
+  exit "$code"
+}

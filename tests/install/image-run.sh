@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The second half of image.sh: the image is there, and so is a network without a way out.
 set -euo pipefail
-trap 'rm -rf --one-file-system "$work" 2>/dev/null || true' EXIT
+: "${work:?}" "${clone:?}" "${repository:?}" "${CONTAINERS_CONF:?}"
 ip link set lo up
 cd "$clone"
 taken() { cat "$work"/taken* 2>/dev/null | wc -l; }

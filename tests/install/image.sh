@@ -18,13 +18,10 @@ if [ -z "${CALLSEAL_INSIDE:-}" ]; then
     command -v "$tool" >/dev/null || missing "$tool, for containers"
   done
   unshare --mount --net --pid --fork true 2>/dev/null || missing "name spaces"
-  # Whatever is started ends with this, and mounts with it.
-  CALLSEAL_INSIDE=yes exec timeout --kill-after=10 1800 \
-    unshare --mount --propagation private --pid --fork --kill-child --mount-proc "$0" ${binary:+"$binary"}
+  contained 1500 "$0" ${binary:+"$binary"}
 fi
 
-work="$(mktemp -d)"
-trap 'rm -rf --one-file-system "$work" 2>/dev/null || true' EXIT
+work="$CALLSEAL_INSIDE"
 # Nothing of what Podman remembers stays on this machine.
 for directory in /var/lib/cni /run/containers /run/netns /run/crun; do
   mkdir -p "$directory"
@@ -65,35 +62,31 @@ forward  = "http://host.containers.internal:3000/webhooks/stripe"
 RULE
 export STRIPE_SECRET=whsec_0123456789abcdef0123
 
-build() {
-  say "a stand-in for the base image"
-  [ -L /bin ] && [ -L /lib ] && [ -d /etc/alternatives ] || missing "a Debian, whose files stand in for the base image"
-  command -v cc >/dev/null && command -v cargo >/dev/null || missing "a compiler"
-  local sysroot home base="$work/base"
-  sysroot="$(rustc --print sysroot)"
-  home="${CARGO_HOME:-$HOME/.cargo}"
-  mkdir -p "$base"/root/{usr,etc/ssl,etc/alternatives,toolchain,cargo/registry,tmp,proc,sys,dev} "$home/registry" "$repository/target/image"
-  for link in bin lib lib64 sbin; do
-    if [ -L "/$link" ]; then cp -P "/$link" "$base/root/$link"; fi
-  done
-  for config in config.toml config; do
-    if [ -f "$home/$config" ]; then cp "$home/$config" "$base/root/cargo/"; fi
-  done
-  cat > "$base/Dockerfile" <<'BASE'
+say "a stand-in for the base image"
+if ! { [ -L /bin ] && [ -L /lib ] && [ -d /etc/alternatives ]; }; then missing "a Debian, whose files stand in for the base image"; fi
+base="$work/base"
+mkdir -p "$base"/root/{usr,etc/ssl,etc/alternatives,toolchain,cargo/registry,tmp,proc,sys,dev}
+for link in bin lib lib64 sbin; do
+  if [ -L "/$link" ]; then cp -P "/$link" "$base/root/$link"; fi
+done
+home="${CARGO_HOME:-$HOME/.cargo}"
+for config in config.toml config; do
+  if [ -f "$home/$config" ]; then cp "$home/$config" "$base/root/cargo/"; fi
+done
+cat > "$base/Dockerfile" <<'BASE'
 FROM scratch
 COPY root /
 ENV PATH=/toolchain/bin:/usr/bin:/bin CARGO_HOME=/cargo
 ENV CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=64 CARGO_PROFILE_RELEASE_DEBUG=false
 BASE
-  pod build --quiet --tag docker.io/library/rust:1-bookworm "$base" >/dev/null
-  stand_in=(--volume /usr:/usr:ro --volume /etc/ssl:/etc/ssl:ro --volume /etc/alternatives:/etc/alternatives:ro
-    --volume "$sysroot:/toolchain:ro" --volume "$home/registry:/cargo/registry" --volume "$repository/target/image:/build/target")
-  say "the image, by the Dockerfile"
-  (cd "$clone" && . <(block '### Container' 1 | grep '^docker build')) || fault "the image cannot be built"
-}
+pod build --quiet --isolation chroot --tag docker.io/library/rust:1-bookworm "$base" >/dev/null || missing "Podman cannot build here"
+stand_in=(--volume /usr:/usr:ro)
+# Whether containers run here at all is not for our image to say.
+unshare --net sh -c 'ip link set lo up && exec "$@"' - podman --log-level fatal --root "$work/storage" --runroot "$work/run" --storage-driver "$storage" \
+  run --rm --read-only --cap-drop ALL --publish 8443:8443 "${stand_in[@]}" docker.io/library/rust:1-bookworm /usr/bin/true \
+  || missing "Podman cannot run a container here"
 
 # What docs/operations.md calls docker.
-stand_in=()
 docker() {
   case "$1" in
     build) shift; pod build --format docker --pull-never --isolation chroot "${stand_in[@]}" "$@" ;;
@@ -112,7 +105,14 @@ docker() {
 }
 
 if [ -z "$binary" ]; then
-  build
+  for tool in cc cargo rustc; do
+    command -v "$tool" >/dev/null || missing "$tool"
+  done
+  mkdir -p "$home/registry" "$repository/target/image"
+  stand_in+=(--volume /etc/ssl:/etc/ssl:ro --volume /etc/alternatives:/etc/alternatives:ro --volume "$(rustc --print sysroot):/toolchain:ro"
+    --volume "$home/registry:/cargo/registry" --volume "$repository/target/image:/build/target")
+  say "the image, by the Dockerfile"
+  (cd "$clone" && eval "$(block '### Container' 1 | grep '^docker build')") || fault "the image cannot be built"
 else
   say "the image, of $binary"
   mkdir "$work/final"
@@ -120,6 +120,6 @@ else
   sed -n '/^FROM scratch/,$p' "$clone/Dockerfile" | sed 's/--from=build //; s#^\(COPY .*\) /image /$#\1 image /#' > "$work/final/Dockerfile"
   pod build --quiet --format docker --tag callseal "$work/final" >/dev/null
 fi
-export -f docker pod block say fault missing within
+export -f docker pod block say fault within
 export work clone repository storage
 exec unshare --net bash "$(dirname "$0")/image-run.sh"
