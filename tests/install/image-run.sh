@@ -71,11 +71,29 @@ began=$SECONDS
 docker stop callseal >/dev/null
 [ $((SECONDS - began)) -lt 45 ] || said "it took $((SECONDS - began)) s to stop"
 [ "$(docker inspect callseal --format '{{.State.ExitCode}}')" = 0 ] || said "it ended with an error"
-docker start callseal >/dev/null
+docker rm callseal >/dev/null
+eval "$start" >/dev/null
 within 30 "it is ready again" ready
 docker exec callseal /usr/bin/callseal send stripe --same-id || said "the duplicate is not acknowledged"
 docker exec callseal /usr/bin/callseal events list | grep -c delivered | grep -qx 2 || said "there are not two events"
 [ "$(taken)" = 2 ] || said "a duplicate was delivered"
+
+say "a rule that changes, and a reload"
+sed 's#/stripe"$#/second"#' rules/stripe.toml > rules/second.toml
+docker exec callseal /usr/bin/callseal reload || said "no reload"
+docker exec callseal /usr/bin/callseal sources | grep second >/dev/null || said "the rule is not taken"
+rm rules/second.toml
+
+say "backup of a container, and restore"
+eval "$(block '## Backup' 2)" >/dev/null
+within 30 "it is ready after the backup" ready
+docker rm --force callseal >/dev/null
+docker volume rm callseal-data >/dev/null
+eval "$(block '## Restore' 3)"
+eval "$start" >/dev/null
+within 30 "it is ready after the restore" ready
+docker exec callseal /usr/bin/callseal send stripe --same-id || said "the duplicate is not acknowledged"
+[ "$(docker exec callseal /usr/bin/callseal events list | grep -c delivered)" = 2 ] || said "there are not two events after the restore"
 docker rm --force callseal >/dev/null
 docker volume rm callseal-data >/dev/null
 

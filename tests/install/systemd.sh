@@ -134,6 +134,11 @@ inside kill -KILL "$main"
 other() { [ "$(inside systemctl show --property MainPID --value callseal)" != "$main" ] && ready; }
 within 20 "another process" other
 
+say "upgrade"
+main="$(inside systemctl show --property MainPID --value callseal)"
+run "$(block '## Upgrade' 1)"
+within 30 "another process is ready" other
+
 say "backup, and restore from both kinds"
 run "mkdir /backup"
 run "$(block '## Backup' 1)" /

@@ -177,7 +177,7 @@ fn file(subject: &str, path: &Path, now: Timestamp) -> Option<Finding> {
         let detail = format!("its file has not changed for {}", days(age));
         return Some(
             Finding::warning("key_age", subject, detail)
-                .mend("change it: docs/operations.md, \"Rotating a provider's key\""),
+                .mend("change it: docs/operations.md, \"Rotate a provider's key\""),
         );
     }
     None
