@@ -9,9 +9,10 @@ FROM rust:1-bookworm AS build
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY src src
-COPY rules rules
-# The test and bench targets must exist for the manifest to be read; they are not built.
-RUN mkdir -p tests/it benches && echo "fn main() {}" | tee tests/it/main.rs > benches/callbacks.rs \
+COPY rules/providers rules/providers
+# The test and bench targets must be there for the manifest to be read; they are not built.
+RUN mkdir -p tests/it tests/fuzz benches \
+ && touch tests/it/main.rs tests/fuzz/main.rs benches/callbacks.rs benches/verify.rs \
  && cargo build --release --locked --bin callseal
 COPY certs/image.sh certs/container.toml certs/
 RUN sh certs/image.sh target/release/callseal /image

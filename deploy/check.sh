@@ -87,10 +87,38 @@ else
 fi
 
 step "Kubernetes"
-if has kubeconform; then
-  kubeconform -strict -summary kubernetes/callseal.yaml
+# kubernetes-validate brings the schemas of Kubernetes along: the newest, and one that is long in use.
+venv="${CALLSEAL_KUBERNETES:-$PWD/../target/kubernetes}"
+package="kubernetes-validate==1.37.0"
+if has python3 && [ "$(cat "$venv/installed" 2>/dev/null)" != "$package" ]; then
+  if { python3 -m venv "$venv" && timeout 180 "$venv/bin/pip" install --quiet --disable-pip-version-check "$package"; } >/dev/null 2>&1; then
+    printf '%s' "$package" > "$venv/installed"
+  fi
+fi
+if [ "$(cat "$venv/installed" 2>/dev/null)" = "$package" ]; then
+  for version in 1.37 1.27; do
+    "$venv/bin/kubernetes-validate" --strict --quiet --kubernetes-version "$version" kubernetes/callseal.yaml
+  done
+  # What is wrong is found.
+  sed 's/readOnlyRootFilesystem/readonlyRootFilesystem/' kubernetes/callseal.yaml > "$work/wrong.yaml"
+  if "$venv/bin/kubernetes-validate" --strict --quiet "$work/wrong.yaml" >/dev/null 2>&1; then
+    echo "a field that is not there was not noticed"
+    failed=1
+  fi
+  echo "  fits"
 else
-  missing "kubeconform"
+  missing "kubernetes-validate (PyPI)"
+fi
+if has kubeconform; then kubeconform -strict -summary kubernetes/callseal.yaml; fi
+# The commands at the top of the manifest, as far as they ask no cluster.
+if has kubectl && has openssl; then
+  openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout "$work/server.key" -out "$work/server.pem" 2>/dev/null
+  sed -n 's/^# *\(kubectl create .*\)/\1/p' kubernetes/callseal.yaml > "$work/commands"
+  while read -r command; do
+    (cd "$work" && KUBECONFIG=/dev/null timeout 20 sh -ec "$command --dry-run=client --output=name") </dev/null
+  done < "$work/commands"
+else
+  missing "kubectl and openssl"
 fi
 if has python3 && python3 -c 'import yaml' 2>/dev/null; then
   python3 - kubernetes/callseal.yaml compose.yaml prometheus/*.yml <<'PY'
@@ -130,13 +158,24 @@ else
 fi
 
 step "Compose"
+compose=()
 if has docker && docker compose version >/dev/null 2>&1; then
-  STRIPE_SECRET=x docker compose -f compose.yaml config --quiet && echo "  fits"
+  compose=(docker compose)
+elif has docker-compose; then
+  compose=(docker-compose)
+fi
+if [ ${#compose[@]} -gt 0 ]; then
+  STRIPE_SECRET=x "${compose[@]}" -f compose.yaml config --quiet
+  if (unset STRIPE_SECRET; "${compose[@]}" -f compose.yaml config --quiet >/dev/null 2>&1); then
+    echo "a missing secret was not noticed"
+    failed=1
+  fi
+  echo "  fits"
 else
   missing "docker compose"
 fi
 
 step "shell"
-if has shellcheck; then shellcheck check.sh; else missing "shellcheck"; fi
+if has shellcheck; then (cd .. && shellcheck --severity=warning --external-sources deploy/check.sh certs/image.sh tests/*.sh tests/*/*.sh .ci/run); else missing "shellcheck"; fi
 
 exit "$failed"

@@ -131,6 +131,48 @@ fn every_alert_has_a_section_and_a_test() {
     }
 }
 
+/// What docs/operations.md says that it is tested by is there.
+#[test]
+fn every_test_that_the_page_names_is_there() {
+    let mut sources = String::new();
+    let mut folders = vec![path("tests"), path("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                sources.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let page = read("docs/operations.md");
+    let mut named = 0;
+    let mut untested = Vec::new();
+    for section in page.split("\n#").skip(1) {
+        let title = section.lines().next().unwrap().trim_matches(['#', ' ']);
+        let before = named;
+        for note in section.split("*(").skip(1) {
+            let words = note.split(")*").next().unwrap();
+            for word in words.split('`').skip(1).step_by(2) {
+                named += 1;
+                let there = match word.contains('/') {
+                    true => path(word).exists(),
+                    false => sources.contains(&format!("fn {word}()")),
+                };
+                assert!(there, "{title} names {word}");
+            }
+        }
+        if named == before {
+            untested.push(title.to_owned());
+        }
+    }
+    // Headings over others, and what to do when an alert fires: the alerts have tests of their own.
+    untested.retain(|title| !alerts().contains(&title.as_str()));
+    assert_eq!(untested, ["Install", "Alerts"]);
+    assert!(named > 20, "{named}");
+}
+
 /// Names of metrics in a text, with the suffixes that a histogram has.
 fn unknown(text: &str) -> Vec<String> {
     let all = Metrics::described();

@@ -123,6 +123,59 @@ fn an_export_is_a_backup() {
     assert_eq!(gateway.verdicts("stripe", "duplicate"), 1);
 }
 
+/// "Backup" and "Restore", as root, in the store of the user that the gateway runs as: it stays that user's.
+#[test]
+fn what_root_makes_in_a_store_is_its_owners() {
+    use std::os::unix::fs::{MetadataExt, lchown, symlink};
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("NOT AVAILABLE: root, who can give files away");
+        return;
+    }
+    let site = Site::new();
+    site.stripe("http://127.0.0.1:9/", "");
+    let gateway = site.start();
+    assert_eq!(post(&gateway, STRIPE_SECRET, "evt_kept"), 200);
+    assert_eq!(gateway.terminate().code(), Some(0));
+    fn all(directory: &Path, visit: &mut dyn FnMut(&Path)) {
+        visit(directory);
+        for entry in std::fs::read_dir(directory).unwrap().flatten() {
+            match entry.file_type().unwrap().is_dir() {
+                true => all(&entry.path(), visit),
+                false => visit(&entry.path()),
+            }
+        }
+    }
+    let other = 65_534;
+    all(&site.data(), &mut |path| {
+        lchown(path, Some(other), Some(other)).unwrap();
+    });
+    // What a link or a second name leads to is not in the store.
+    std::fs::write(site.path("linked"), "root's").unwrap();
+    std::fs::write(site.path("named"), "root's").unwrap();
+    symlink(site.path("linked"), site.data().join("link")).unwrap();
+    std::fs::hard_link(site.path("named"), site.data().join("name")).unwrap();
+    let file = site.path("callseal.export").display().to_string();
+    let commands: [&[&str]; 5] = [
+        &["store", "verify"],
+        &["store", "stats"],
+        &["store", "export", &file],
+        &["store", "repair"],
+        &["store", "import", &file],
+    ];
+    for command in commands {
+        let (code, _, said) = output(site.command(command));
+        assert_eq!(code, 0, "{command:?}: {said}");
+        all(&site.data(), &mut |path| {
+            let uid = std::fs::symlink_metadata(path).unwrap().uid();
+            let own = path.file_name().unwrap() != "link" && path.file_name().unwrap() != "name";
+            assert_eq!(uid == other, own, "{command:?}: {}", path.display());
+        });
+    }
+    for name in ["linked", "named"] {
+        assert_eq!(std::fs::metadata(site.path(name)).unwrap().uid(), 0);
+    }
+}
+
 /// "Upgrade": stop, exchange the binary, check, start. What was owed goes out.
 #[test]
 fn an_upgrade_keeps_what_is_owed() {

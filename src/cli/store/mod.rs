@@ -14,6 +14,7 @@ use crate::service::{self, Fault};
 use crate::telemetry::Metrics;
 
 mod carry;
+mod owner;
 mod repair;
 mod stats;
 mod verify;
@@ -59,6 +60,7 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
     if let Some(store) = &options.store {
         config.directory.clone_from(store);
     }
+    let _given = owner::Owner::of(&config.directory);
     match &options.command {
         Command::Verify => verify::run(&config, options.json),
         Command::Repair => repair::run(config, options.json),
