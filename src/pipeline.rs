@@ -28,6 +28,8 @@ use crate::telemetry::trace::TraceId;
 use crate::telemetry::{KeyLabel, Metrics, SourceLabel, SourceReason, SourceVerdict, field, unix};
 use crate::verify::{Rejection, Verdict, Verified, Verifier};
 
+#[cfg(test)]
+mod measure;
 mod spans;
 
 use spans::Marks;
