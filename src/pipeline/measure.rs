@@ -24,7 +24,7 @@ use crate::listener::address::AddressSet;
 use crate::listener::caps::ByteBudget;
 use crate::listener::{Body, Head};
 use crate::message::Headers;
-use crate::random::SeededRandom;
+use crate::random::SystemRandom;
 use crate::relay::Relay;
 use crate::rule::compile;
 use crate::rule::document::{RuleFile, RuleFiles};
@@ -52,7 +52,7 @@ fn rules() -> RuleSet {
 /// A gateway of its own for each round: its store has nothing in it.
 fn gateway(rules: &RuleSet) -> (Arc<Shared>, Rc<Pipeline>) {
     let metrics = Metrics::new();
-    let random = || Arc::new(SeededRandom::new(1));
+    let random = || Arc::new(SystemRandom);
     let store: Arc<dyn Store> = Arc::new(PlainStore::new());
     let clock = Arc::new(SystemClock);
     let relay = Relay::new(store.clone(), clock.clone(), random(), metrics.clone());

@@ -35,7 +35,6 @@ struct Shown {
     lanes: HashSet<DestinationLabel>,
     keys: HashSet<KeyLabel>,
     failing: HashSet<SourceLabel>,
-    sources: HashSet<SourceLabel>,
 }
 
 /// A key that ends.
@@ -94,11 +93,10 @@ impl Watch {
                 }
             }
             let Some(row) = found else { continue };
-            let source = rule.name.to_string();
-            let gauge = (self.shared.metrics.last_accepted)
-                .get_or_create(&SourceLabel { source })
-                .clone();
-            gauge.set(gauge.get().max(unix(row.received_at)));
+            // A reload may have taken it away meanwhile.
+            if let Some(figures) = self.shared.metrics.figures.of(&rule.name) {
+                figures.series().accepted_at(row.received_at);
+            }
         }
     }
 
@@ -206,15 +204,6 @@ impl Watch {
             metrics.fetched_keys_expiry.remove(gone);
         }
         shown.failing = failing;
-        let loaded = self.shared.loaded.load();
-        let sources = loaded.rules.rules.iter().map(|rule| SourceLabel {
-            source: rule.name.to_string(),
-        });
-        let sources: HashSet<SourceLabel> = sources.collect();
-        for gone in shown.sources.difference(&sources) {
-            metrics.last_accepted.remove(gone);
-        }
-        shown.sources = sources;
     }
 
     fn show_lanes(&self, lanes: &[LaneState], shown: &mut HashSet<DestinationLabel>) {
