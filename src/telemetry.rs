@@ -176,6 +176,11 @@ impl Metrics {
             (&metrics.key_fetches, "fetched"),
             (&metrics.reloads, "done"),
             (&metrics.reloads, "failed"),
+            (&metrics.spans, "exported"),
+            (&metrics.spans, "dropped"),
+            (&metrics.spans, "failed"),
+            (&metrics.alerts, "sent"),
+            (&metrics.alerts, "failed"),
         ] {
             drop(counters.get_or_create(&ResultLabel { result }));
         }
