@@ -356,7 +356,7 @@ fn at_risk(t: &Thresholds) -> String {
         "{BY_SOURCE} (callseal_callbacks_total{{source!=\"\",verdict=~\"{looked_at}\"}} offset 1h)"
     );
     format!(
-        "({} >= {least} and on (instance, source) (time() - {last} > 3600) or {} >= {least} and on (instance, source) ({before} > 0) unless on (instance, source) {last}) unless on (instance, source) ({} > 0)",
+        "({} >= {least} and on (instance, source) (time() - {last} > 3600)\n  or {} >= {least} and on (instance, source) ({before} > 0) unless on (instance, source) {last})\nunless on (instance, source) ({} > 0)",
         increase("rejected|refused|overloaded|unheard"),
         increase(looked_at),
         increase("accepted|duplicate|conflict|conflict_dropped|challenge"),
@@ -389,7 +389,7 @@ fn usually_busy(t: &Thresholds) -> String {
         silent(WEEK.as_secs()),
         usual("1w", "1w"),
     ));
-    each.join(" or ")
+    each.join("\nor ")
 }
 
 /// What holds now, by the condition's place in the table.
