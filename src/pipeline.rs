@@ -24,10 +24,12 @@ use crate::relay::Waker;
 use crate::rule::{AnswerMode, Rule, RuleSet};
 use crate::telemetry::figures::Count;
 use crate::telemetry::news::News;
-use crate::telemetry::trace::TraceId;
-use crate::telemetry::{KeyLabel, Metrics, SourceLabel, SourceReason, SourceVerdict, field, unix};
+use crate::telemetry::series::FETCHED;
+use crate::telemetry::{Metrics, field};
 use crate::verify::{Rejection, Verdict, Verified, Verifier};
 
+#[cfg(test)]
+mod measure;
 mod spans;
 
 use spans::Marks;
@@ -132,11 +134,14 @@ impl Pipeline {
         };
         seen.marks.verified();
         self.undecided(&verified);
-        self.count_key(&verified, verifier);
         let rule = verified.rule().clone();
+        let key = key(&verified, verifier);
         let figures = &self.shared.metrics.figures;
         figures.on(Some(&rule.name), |source| {
             source.sealed(verified.seal(), now);
+            if let Some(key) = key {
+                source.series().key_used(key);
+            }
         });
         match self.shared.inbox.accept(verified).await {
             Ok(accepted) => {
@@ -144,20 +149,6 @@ impl Pipeline {
                 self.answered(&rule, accepted, seen.began).await
             }
             Err(error) => Outcome::Overloaded(error),
-        }
-    }
-
-    /// Which key fitted. One that the provider sent has a name that is not ours to repeat.
-    fn count_key(&self, verified: &Verified, verifier: &Verifier) {
-        let (_, label) = verified.seal().split_once(' ').unwrap_or_default();
-        let known = verifier.keys().keys();
-        let known = known.iter().any(|key| key.label == label);
-        let key = if known { label } else { "fetched" };
-        if !verified.rule().keys.is_empty() || !label.is_empty() {
-            let source = verified.rule().name.to_string();
-            let key = key.to_owned();
-            let label = KeyLabel { source, key };
-            self.shared.metrics.key_uses.get_or_create(&label).inc();
         }
     }
 
@@ -190,13 +181,8 @@ impl Pipeline {
         let bound = verified.plan().destinations.iter();
         for (to, why) in bound.filter_map(|b| Some((&b.to, b.undecided.as_ref()?))) {
             let source = &verified.rule().name;
-            self.shared
-                .metrics
-                .undecided
-                .get_or_create(&SourceLabel {
-                    source: source.to_string(),
-                })
-                .inc();
+            let figures = &self.shared.metrics.figures;
+            figures.on(Some(source), |figures| figures.series().undecided());
             let now = self.shared.clock.now();
             if self.shared.told.may_tell(source, now) {
                 // It may quote the value that it choked on.
@@ -239,7 +225,6 @@ impl Pipeline {
             match accepted.acceptance() {
                 Acceptance::New(id) | Acceptance::Conflict { id, .. } => {
                     self.waker.wake(&rule.name);
-                    self.accepted_now(&rule.name);
                     let news = &self.shared.metrics.news;
                     news.tell(|| News::Accepted { id });
                 }
@@ -259,8 +244,17 @@ impl Pipeline {
         };
         let count = count(&outcome);
         let answer = answer(rule, outcome);
-        let trace = seen.marks.trace(accepted);
-        self.note(rule, (verdict, count), (reason, detail), seen, trace);
+        let took = seen.began.elapsed();
+        let noted = Noted {
+            verdict,
+            reason,
+            detail,
+            count,
+            took,
+            at: self.shared.clock.now(),
+            accepted,
+        };
+        self.note(rule, seen, noted);
         if let Some(rule) = rule {
             let end = spans::End {
                 rule,
@@ -268,70 +262,51 @@ impl Pipeline {
                 reason,
                 accepted,
                 status: answer.status,
+                took,
             };
             spans::add(&self.shared, seen, &end);
         }
-        log(rule, verdict, reason, event, Some(&answer), seen);
+        log(rule, (verdict, reason), event, Some(&answer), seen, took);
         answer
     }
 
-    fn accepted_now(&self, source: &SourceName) {
-        let source = source.to_string();
-        let gauge = &self.shared.metrics.last_accepted;
-        gauge
-            .get_or_create(&SourceLabel { source })
-            .set(unix(self.shared.clock.now()));
-    }
-
-    fn note(
-        &self,
-        rule: Option<&Arc<Rule>>,
-        (verdict, count): (&'static str, Option<Count>),
-        (reason, detail): (&'static str, String),
-        seen: &Seen,
-        trace: Option<TraceId>,
-    ) {
+    /// Into the figures, and, where it was not accepted, among the refusals.
+    fn note(&self, rule: Option<&Arc<Rule>>, seen: &Seen, noted: Noted) {
         let metrics = &self.shared.metrics;
-        let took = seen.began.elapsed();
+        let Noted {
+            verdict,
+            reason,
+            detail,
+            count,
+            took,
+            at,
+            accepted,
+        } = noted;
+        let trace = seen.marks.trace(accepted);
+        let trace = trace.and_then(|trace| metrics.exemplar(trace, at));
         metrics.figures.on(rule.map(|rule| &rule.name), |source| {
             if let Some(count) = count {
-                source.callback(count, took, self.shared.clock.now());
+                source.callback(count, took, at);
             }
             if verdict == "conflict" || reason.starts_with("conflict_") {
                 source.conflict();
             }
+            let series = source.series();
+            series.callback(verdict, took, trace);
+            if count == Some(Count::Accepted) {
+                series.accepted_at(at);
+            }
+            if !reason.is_empty() {
+                series.refused(reason);
+            }
         });
-        let source = rule.map_or(String::new(), |rule| rule.name.to_string());
-        metrics
-            .callbacks
-            .get_or_create(&SourceVerdict {
-                source: source.clone(),
-                verdict,
-            })
-            .inc();
-        metrics
-            .acknowledge
-            .get_or_create(&SourceLabel {
-                source: source.clone(),
-            })
-            .observe(
-                took,
-                trace.and_then(|trace| metrics.exemplar(trace, self.shared.clock.now())),
-            );
         if reason.is_empty() {
             return;
         }
-        metrics
-            .refusals
-            .get_or_create(&SourceReason {
-                source: source.clone(),
-                reason,
-            })
-            .inc();
         let number = self.shared.refusals.push(Refused {
             number: 0,
-            at: self.shared.clock.now(),
-            source,
+            at,
+            source: rule.map_or(String::new(), |rule| rule.name.to_string()),
             peer: seen.peer,
             method: seen.method.to_string(),
             path: seen.path.clone(),
@@ -341,6 +316,18 @@ impl Pipeline {
         });
         metrics.news.tell(|| News::Refused { number });
     }
+}
+
+/// What is said of a callback when it is over; the clocks are read once for all of it.
+struct Noted {
+    verdict: &'static str,
+    /// Empty where nothing was wrong.
+    reason: &'static str,
+    detail: String,
+    count: Option<Count>,
+    took: Duration,
+    at: Timestamp,
+    accepted: Option<Acceptance>,
 }
 
 impl Handler for Pipeline {
@@ -378,9 +365,19 @@ impl Handler for Pipeline {
             marks: Marks::begin(&self.shared),
         };
         let answer = Answer::empty(malformed_status(why));
-        let verdict = ("malformed", Some(Count::Refused));
-        self.note(None, verdict, (why.code(), String::new()), &seen, None);
-        log(None, "malformed", why.code(), None, Some(&answer), &seen);
+        let took = seen.began.elapsed();
+        let noted = Noted {
+            verdict: "malformed",
+            reason: why.code(),
+            detail: String::new(),
+            count: Some(Count::Refused),
+            took,
+            at: self.shared.clock.now(),
+            accepted: None,
+        };
+        let said = (noted.verdict, noted.reason);
+        self.note(None, &seen, noted);
+        log(None, said, None, Some(&answer), &seen, took);
         answer
     }
 }
@@ -400,17 +397,32 @@ impl Drop for Waiting<'_> {
         if self.answered {
             return;
         }
-        let (verdict, reason) = ("unheard", "connection_ended");
+        let took = self.seen.began.elapsed();
+        let noted = Noted {
+            verdict: "unheard",
+            reason: "connection_ended",
+            detail: String::new(),
+            count: None,
+            took,
+            at: self.pipeline.shared.clock.now(),
+            accepted: None,
+        };
+        let said = (noted.verdict, noted.reason);
         let rule = self.rule.as_ref();
-        self.pipeline.note(
-            rule,
-            (verdict, None),
-            (reason, String::new()),
-            &self.seen,
-            None,
-        );
-        log(rule, verdict, reason, None, None, &self.seen);
+        self.pipeline.note(rule, &self.seen, noted);
+        log(rule, said, None, None, &self.seen, took);
     }
+}
+
+/// Which key fitted: its label, where the source has keys.
+fn key<'v>(verified: &'v Verified, verifier: &Verifier) -> Option<&'v str> {
+    let (_, label) = verified.seal().split_once(' ').unwrap_or_default();
+    if verified.rule().keys.is_empty() && label.is_empty() {
+        return None;
+    }
+    let known = verifier.keys().keys();
+    let known = known.iter().any(|key| key.label == label);
+    Some(if known { label } else { FETCHED })
 }
 
 /// None: nothing was decided about a callback.
@@ -431,13 +443,13 @@ fn count(outcome: &Outcome) -> Option<Count> {
 
 fn log(
     rule: Option<&Arc<Rule>>,
-    verdict: &str,
-    reason: &str,
+    (verdict, reason): (&str, &str),
     event: Option<EventId>,
     answer: Option<&Answer>,
     seen: &Seen,
+    took: Duration,
 ) {
-    let took_us = u64::try_from(seen.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     let source = rule.map_or("", |rule| rule.name.as_str());
     let event = event.map(tracing::field::display);
     tracing::info!(

@@ -14,10 +14,12 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
 use crate::clock::Timestamp;
+use crate::message::SourceName;
 
 mod labels;
 mod log;
 mod register;
+pub mod series;
 pub mod trace;
 
 pub use labels::{
@@ -53,7 +55,7 @@ fn seconds() -> Histogram {
     ))
 }
 
-/// From 1 ms to some 6 days, each step four times the one before: a delivery may have to wait for an
+/// From 1 ms to some 3 days, each step four times the one before: a delivery may have to wait for an
 /// application that is down.
 fn long_seconds() -> Histogram {
     Histogram::new(prometheus_client::metrics::histogram::exponential_buckets(
@@ -75,9 +77,8 @@ impl Traced {
     pub fn observe(&self, took: Duration, seen: Option<(TraceId, Timestamp)>) {
         let (label, at) = seen
             .map(|(trace, at)| {
-                let trace_id = trace.to_string();
                 let at = UNIX_EPOCH + Duration::from_millis(at.as_millis());
-                (TraceLabel { trace_id }, at)
+                (TraceLabel { trace_id: trace }, at)
             })
             .unzip();
         self.0.observe(took.as_secs_f64(), label, at);
@@ -132,6 +133,8 @@ pub struct Metrics {
     pub handshake_failures: Counter,
     pub certificate_expiry: Family<PortLabel, Real>,
     pub reloads: Family<ResultLabel, Counter>,
+    /// 1 while the last reload went well, and before the first.
+    pub reloaded_well: Gauge,
     /// When the rules in force were loaded.
     pub rules_loaded: Real,
     pub started: Real,
@@ -164,7 +167,37 @@ impl Default for Metrics {
 
 impl Metrics {
     pub fn new() -> Self {
-        let mut metrics = Metrics {
+        let mut metrics = Metrics::unregistered();
+        let nobody = series::SourceSeries::new(&metrics, "");
+        metrics.figures = Arc::new(figures::Figures::new(nobody));
+        // A counter that is there from the start shows its first increase.
+        for (counters, result) in [
+            (&metrics.outbound_requests, "answered"),
+            (&metrics.key_fetches, "fetched"),
+            (&metrics.reloads, "done"),
+            (&metrics.reloads, "failed"),
+            (&metrics.spans, "exported"),
+            (&metrics.spans, "dropped"),
+            (&metrics.spans, "failed"),
+            (&metrics.alerts, "sent"),
+            (&metrics.alerts, "failed"),
+        ] {
+            drop(counters.get_or_create(&ResultLabel { result }));
+        }
+        metrics.reloaded_well.set(1);
+        metrics.registry = Arc::new(register::all(&metrics));
+        metrics
+    }
+
+    /// From now on these sources are watched, each with the labels of its keys. One that stays keeps
+    /// its figures and series; one that goes takes them along.
+    pub fn watch_over(&self, sources: impl IntoIterator<Item = (SourceName, Vec<String>)>) {
+        let begin = |name: &SourceName| series::SourceSeries::new(self, name.as_str());
+        self.figures.exchange(sources, begin);
+    }
+
+    fn unregistered() -> Self {
+        Metrics {
             callbacks: Family::default(),
             refusals: Family::default(),
             would_refuse: Family::default(),
@@ -192,6 +225,7 @@ impl Metrics {
             handshake_failures: Counter::default(),
             certificate_expiry: Family::default(),
             reloads: Family::default(),
+            reloaded_well: Gauge::default(),
             rules_loaded: Real::default(),
             started: Real::default(),
             outbound_requests: Family::default(),
@@ -205,18 +239,7 @@ impl Metrics {
             alerts: Family::default(),
             traces: Traces::default(),
             registry: Arc::new(Registry::default()),
-        };
-        // A counter that is there from the start shows its first increase.
-        for (counters, result) in [
-            (&metrics.outbound_requests, "answered"),
-            (&metrics.key_fetches, "fetched"),
-            (&metrics.reloads, "done"),
-            (&metrics.reloads, "failed"),
-        ] {
-            drop(counters.get_or_create(&ResultLabel { result }));
         }
-        metrics.registry = Arc::new(register::all(&metrics));
-        metrics
     }
 
     /// An observation names its trace if that can be found: it is kept, or, while none are kept, in

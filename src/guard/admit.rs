@@ -9,7 +9,7 @@ use crate::listener::caps::BudgetShare;
 use crate::listener::{Head, Incoming};
 use crate::message::RawRequest;
 use crate::rule::Rule;
-use crate::telemetry::{SourceReason, field};
+use crate::telemetry::field;
 
 /// A whole request that passed the guards of its source. Only [`Guards::admit`] makes one.
 #[derive(Debug)]
@@ -87,13 +87,12 @@ impl Guards {
         match found {
             Err(refusal) if gate.enforces() => Err(refusal),
             Err(refusal) => {
-                let source = gate.rule.name.to_string();
-                let label = SourceReason {
-                    source,
-                    reason: refusal.code(),
-                };
-                self.metrics.would_refuse.get_or_create(&label).inc();
-                tracing::info!({ field::SOURCE } = %gate.rule.name, { field::REASON } = refusal.code(), { field::PEER } = %peer, "would be refused (mode = \"log\")");
+                let code = refusal.code();
+                let figures = &self.metrics.figures;
+                figures.on(Some(&gate.rule.name), |source| {
+                    source.series().would_refuse(code);
+                });
+                tracing::info!({ field::SOURCE } = %gate.rule.name, { field::REASON } = code, { field::PEER } = %peer, "would be refused (mode = \"log\")");
                 Ok(())
             }
             Ok(()) => Ok(()),

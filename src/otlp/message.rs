@@ -133,6 +133,11 @@ fn one(span: &Span) -> OtlpSpan {
     let attributes = span.attributes.iter().map(|(key, value)| match value {
         Value::Text(value) => text(key, value),
         Value::Word(value) => text(key, value),
+        Value::Event(id) => text(key, &id.to_string()),
+        Value::Source(name) => text(key, name.as_str()),
+        Value::Destination(name) => text(key, name.as_str()),
+        Value::Method(method) => text(key, method.as_str()),
+        Value::Address(address) => text(key, &address.to_string()),
         Value::Number(number) => KeyValue {
             key: (*key).to_owned(),
             value: Some(AnyValue {

@@ -6,7 +6,7 @@
 //! a dozen crates. What is needed of the protocol is in `message.rs`; the tests decode it with the
 //! types that OpenTelemetry generates.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,6 +51,8 @@ pub struct Exporter {
     target: Target,
     headers: HeaderMap,
     service: String,
+    /// Taken from the queue, and not yet known to be with the collector.
+    under_way: Mutex<Vec<Span>>,
 }
 
 impl Exporter {
@@ -69,16 +71,33 @@ impl Exporter {
             target: Target::new(&to, None),
             headers,
             service,
+            under_way: Mutex::default(),
         }
     }
 
-    /// Sends until `stop` becomes true, and then what is left.
+    /// Sends until `stop` becomes true, and then what is left; what cannot be sent then is counted.
     pub async fn run(self, mut stop: Receiver<bool>) {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => {}
             () = self.work() => {}
         }
         let _ = timeout(LAST, self.flush()).await;
+        let (left, dropped) = self.metrics.traces.take(usize::MAX);
+        let under_way = std::mem::take(&mut *self.under_way());
+        let lost = (left.len() + under_way.len()) as u64 + dropped;
+        self.count("dropped", lost);
+        if lost > 0 {
+            tracing::warn!(
+                spans = lost,
+                "spans are lost: the collector took them too slowly"
+            );
+        }
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, Vec<Span>> {
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn work(&self) {
@@ -91,13 +110,23 @@ impl Exporter {
 
     async fn flush(&self) {
         loop {
-            let (spans, dropped) = self.metrics.traces.take(BATCH);
-            self.count("dropped", dropped);
-            if spans.is_empty() {
+            // A request that the end has interrupted is made again.
+            if self.under_way().is_empty() {
+                let (spans, dropped) = self.metrics.traces.take(BATCH);
+                self.count("dropped", dropped);
+                *self.under_way() = spans;
+            }
+            let (body, count) = {
+                let spans = self.under_way();
+                let body = message::request(&spans, &self.service).encode_to_vec();
+                (Bytes::from(body), spans.len() as u64)
+            };
+            if count == 0 {
                 return;
             }
-            let count = spans.len() as u64;
-            match self.export(&spans).await {
+            let sent = self.export(body).await;
+            self.under_way().clear();
+            match sent {
                 Ok(()) => self.count("exported", count),
                 Err(why) => {
                     self.count("failed", count);
@@ -120,8 +149,7 @@ impl Exporter {
         }
     }
 
-    async fn export(&self, spans: &[Span]) -> Result<(), &'static str> {
-        let body = Bytes::from(message::request(spans, &self.service).encode_to_vec());
+    async fn export(&self, body: Bytes) -> Result<(), &'static str> {
         let mut pause = PAUSE;
         for tried in 1..=TRIES {
             let request = self.request(body.clone()).ok_or("unsendable")?;

@@ -156,3 +156,60 @@ async fn a_collector_that_is_away_costs_spans_and_nothing_else() {
     running.await.unwrap();
     assert_eq!(count("exported"), QUEUE_MAX as u64 + 1);
 }
+
+fn stuck() -> Arc<Collector> {
+    Arc::new(Collector {
+        status: AtomicU16::new(503),
+        seen: Mutex::default(),
+    })
+}
+
+fn exporter(collector: &Arc<Collector>, metrics: &Metrics) -> Exporter {
+    let authorization = (
+        http::header::AUTHORIZATION,
+        HeaderValue::from_static("Bearer x"),
+    );
+    Exporter::new(
+        Arc::new(collector.clone()),
+        metrics.clone(),
+        value::address("http://127.0.0.1:4318/v1/traces").unwrap(),
+        [authorization].into_iter().collect(),
+        "callseal".to_owned(),
+    )
+}
+
+/// The end comes while a request is tried again and more spans wait: all of them are counted.
+#[tokio::test(start_paused = true)]
+async fn no_span_is_lost_uncounted_at_the_end() {
+    for back in [false, true] {
+        let collector = stuck();
+        let metrics = Metrics::new();
+        metrics.traces.begin(1.0);
+        let exporter = exporter(&collector, &metrics);
+        let (stop, stopped) = watch::channel(false);
+        let running = tokio::spawn(exporter.run(stopped));
+        metrics.traces.add(vec![span(1), span(2)], true);
+        sleep(Duration::from_secs(4)).await;
+        assert!(!collector.seen.lock().unwrap().is_empty());
+        metrics.traces.add(vec![span(3)], true);
+        for n in 0..=QUEUE_MAX as u64 {
+            metrics.traces.add(vec![span(n)], true);
+        }
+        if back {
+            collector.status.store(200, Ordering::SeqCst);
+        }
+        stop.send(true).unwrap();
+        running.await.unwrap();
+        let count = |result| {
+            let label = ResultLabel { result };
+            metrics.spans.get(&label).map_or(0, |c| c.get())
+        };
+        let all = QUEUE_MAX as u64 + 4;
+        assert_eq!(count("exported") + count("dropped") + count("failed"), all);
+        match back {
+            // What did not fit into the queue, and nothing else.
+            true => assert_eq!(count("dropped"), 2),
+            false => assert_eq!(count("exported"), 0),
+        }
+    }
+}

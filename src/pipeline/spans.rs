@@ -11,7 +11,7 @@ use super::{Seen, Shared};
 use crate::clock::Timestamp;
 use crate::inbox::store::Acceptance;
 use crate::message::{EventId, Headers};
-use crate::relay::trace::{Caller, caller};
+use crate::relay::trace::{caller, kept_state};
 use crate::rule::Rule;
 use crate::telemetry::trace::{Kind, Span, SpanId, TraceId, Value};
 
@@ -23,6 +23,13 @@ pub(super) struct Marks {
     admitted: Option<Instant>,
     verified: Option<Instant>,
     stored: Option<Instant>,
+}
+
+struct Caller {
+    trace: TraceId,
+    span: SpanId,
+    /// Only where traces are kept.
+    state: Option<String>,
 }
 
 impl Marks {
@@ -40,7 +47,11 @@ impl Marks {
     /// The guard let it in. The caller's trace is asked for also where none are kept: exemplars
     /// name it.
     pub fn admitted(&mut self, headers: &Headers) {
-        self.caller = caller(headers);
+        self.caller = caller(headers).map(|caller| Caller {
+            trace: caller.trace,
+            span: caller.span,
+            state: self.began.and_then(|_| kept_state(headers)),
+        });
         self.admitted = self.now();
     }
 
@@ -71,6 +82,7 @@ pub(super) struct End<'e> {
     pub reason: &'static str,
     pub accepted: Option<Acceptance>,
     pub status: StatusCode,
+    pub took: Duration,
 }
 
 /// Queues the spans of a callback, if its trace is kept. What the guard refused has none: it cost
@@ -80,15 +92,20 @@ pub(super) fn add(shared: &Shared, seen: &Seen, end: &End<'_>) {
     let (Some(start), Some(admitted)) = (seen.marks.began, seen.marks.admitted) else {
         return;
     };
-    let draw = || shared.random.next_u64();
+    // A new event has drawn its tag already.
+    let drawn = match end.accepted {
+        Some(Acceptance::New(id) | Acceptance::Conflict { id, .. }) => SpanId::of_acceptance(id),
+        Some(_) | None => SpanId::new(shared.random.next_u64()),
+    };
+    let half = |n| u128::from(u64::from_be_bytes(drawn.below(n).to_bytes()));
     let trace = seen.marks.trace(end.accepted).unwrap_or_else(|| {
         let caller = seen.marks.caller.as_ref().map(|caller| caller.trace);
-        caller.unwrap_or_else(|| TraceId((u128::from(draw()) << 64) | u128::from(draw().max(1))))
+        caller.unwrap_or_else(|| TraceId((half(8) << 64) | half(9)))
     });
     if !traces.keeps(trace) {
         return;
     }
-    let (id, parent) = root(seen, end, trace, draw);
+    let (id, parent) = (drawn, parent(seen, end, trace));
     let mut whole = Span {
         trace,
         id,
@@ -98,7 +115,7 @@ pub(super) fn add(shared: &Shared, seen: &Seen, end: &End<'_>) {
         kind: Kind::Server,
         start,
         from: Duration::ZERO,
-        took: seen.began.elapsed(),
+        took: end.took,
         // Below: the stages are made from this one, and have none.
         attributes: Vec::new(),
         error: (!end.reason.is_empty()).then_some(end.reason),
@@ -110,13 +127,13 @@ pub(super) fn add(shared: &Shared, seen: &Seen, end: &End<'_>) {
         ("accept", marks.verified, marks.stored),
         ("answer", marks.stored, Some(seen.began + whole.took)),
     ];
-    let mut spans = vec![];
-    for (name, from, to) in stages {
+    let mut spans = Vec::with_capacity(1 + stages.len());
+    for ((name, from, to), n) in stages.into_iter().zip(1..) {
         let Some(from) = from else { break };
         // The stage that it did not get through is the one with the fault.
         let error = whole.error.filter(|_| to.is_none());
         spans.push(Span {
-            id: SpanId::new(draw()),
+            id: id.below(n),
             parent: Some(id),
             name,
             kind: Kind::Internal,
@@ -129,30 +146,22 @@ pub(super) fn add(shared: &Shared, seen: &Seen, end: &End<'_>) {
         });
     }
     whole.attributes = attributes(seen, end);
-    spans.insert(0, whole);
+    spans.push(whole);
     traces.add(spans, end.accepted.is_some());
 }
 
-/// The span of the whole, and its parent. An event's own is named by the event, so that its attempts
-/// find it; a duplicate is a part of what the first one began.
-fn root(
-    seen: &Seen,
-    end: &End<'_>,
-    trace: TraceId,
-    draw: impl Fn() -> u64,
-) -> (SpanId, Option<SpanId>) {
+/// Whose part the whole is: the caller's. An event's own span is named by the event, so that its
+/// attempts find it; a duplicate is a part of what the first one began.
+fn parent(seen: &Seen, end: &End<'_>, trace: TraceId) -> Option<SpanId> {
     let caller = seen.marks.caller.as_ref().map(|caller| caller.span);
     let below = |id: EventId| (trace == TraceId::of_event(id)).then(|| SpanId::of_acceptance(id));
     match end.accepted {
-        Some(Acceptance::New(id) | Acceptance::Conflict { id, .. }) => {
-            (SpanId::of_acceptance(id), caller)
-        }
         Some(
             Acceptance::Duplicate(id)
             | Acceptance::Dropped { of: id }
             | Acceptance::Refused { of: id },
-        ) => (SpanId::new(draw()), caller.or(below(id))),
-        None => (SpanId::new(draw()), caller),
+        ) => caller.or(below(id)),
+        Some(Acceptance::New(_) | Acceptance::Conflict { .. }) | None => caller,
     }
 }
 
@@ -160,10 +169,10 @@ fn root(
 fn attributes(seen: &Seen, end: &End<'_>) -> Vec<(&'static str, Value)> {
     let text = |text: &str| Value::Text(text.to_owned());
     let mut all = vec![
-        ("callseal.source", text(end.rule.name.as_str())),
+        ("callseal.source", Value::Source(end.rule.name.clone())),
         ("callseal.provider", text(&end.rule.provider.name)),
         ("callseal.verdict", Value::Word(end.verdict)),
-        ("http.request.method", text(seen.method.as_str())),
+        ("http.request.method", Value::Method(seen.method.clone())),
         ("http.route", text(&end.rule.path)),
         (
             "http.response.status_code",
@@ -173,11 +182,10 @@ fn attributes(seen: &Seen, end: &End<'_>) -> Vec<(&'static str, Value)> {
             "http.request.body.size",
             Value::Number(i64::try_from(seen.body_bytes).unwrap_or(i64::MAX)),
         ),
-        ("client.address", text(&seen.peer.to_string())),
+        ("client.address", Value::Address(seen.peer)),
     ];
     if let Some(accepted) = end.accepted {
-        let id = accepted.id().event().to_string();
-        all.push(("callseal.event", Value::Text(id)));
+        all.push(("callseal.event", Value::Event(accepted.id().event())));
     }
     all
 }

@@ -19,9 +19,9 @@ use crate::relay::retry::{self, Outcome};
 use crate::relay::{Active, Relay, Unwritten, request, trace};
 use crate::rule::AnswerMode;
 use crate::rule::relay::Overtaken;
+use crate::telemetry::field;
 use crate::telemetry::news::News;
-use crate::telemetry::trace::{Kind, Span, SpanId, TraceId, Value};
-use crate::telemetry::{DestinationLabel, DestinationReason, DestinationVerdict, field};
+use crate::telemetry::trace::{Kind, Span, SpanId, Value};
 
 /// How much longer than its attempt a lease lasts: time to read the event and to write down what
 /// came of it, also when the store is slow.
@@ -61,9 +61,8 @@ struct Tried {
     result: Result<Answered, AttemptError>,
     /// None when the event could not be read.
     received_at: Option<Timestamp>,
-    /// What the application was told it belongs to.
-    trace: TraceId,
-    traced: Option<trace::Traced>,
+    /// What the application was told it belongs to; none when it was told nothing.
+    context: Option<trace::Context>,
 }
 
 impl Delivery {
@@ -101,8 +100,7 @@ impl Delivery {
                 took: Duration::ZERO,
                 result: Err(error),
                 received_at: None,
-                trace: TraceId::of_event(self.lease.id.event()),
-                traced: None,
+                context: None,
             },
             Err(ReadError::Store) => return None,
         };
@@ -245,7 +243,7 @@ impl Delivery {
         let sign_with = route.sign_with.as_ref();
         let (id, random) = (self.lease.id.event(), &*self.relay.random);
         let traces = &self.relay.metrics.traces;
-        let traced = trace::Traced::begin(traces, &event.headers, id, random);
+        let context = trace::Context::begin(traces, &event.headers, id, random);
         let request = request::build(
             &event,
             &self.lease,
@@ -253,16 +251,12 @@ impl Delivery {
             &to.address,
             sign_with,
             started_at,
-            random,
+            &context,
         );
         let received_at = event.received_at;
-        let caller = trace::caller(&event.headers).map(|caller| caller.trace);
         drop(event);
         let result = match request {
-            Ok(mut request) => {
-                if let Some(traced) = &traced {
-                    traced.tell(request.headers_mut());
-                }
+            Ok(request) => {
                 let within = route.to.timeout;
                 self.permit.begin();
                 let sent = timeout(within, self.transport.send(to, request, within)).await;
@@ -275,8 +269,7 @@ impl Delivery {
             took: begun.elapsed(),
             result,
             received_at: Some(received_at),
-            trace: caller.unwrap_or(TraceId::of_event(id)),
-            traced,
+            context: Some(context),
         }
     }
 
@@ -329,38 +322,23 @@ impl Delivery {
         );
     }
 
-    fn measure(&self, tried: &Tried, reason: &'static str, next: &Next) {
-        let (metrics, to) = (&self.relay.metrics, &self.active.route.to.name);
-        let now = self.relay.clock.now();
-        let label = DestinationLabel::new(self.source(), to);
-        let attempt = metrics.attempt.get_or_create(&label);
-        attempt.observe(tried.took, metrics.exemplar(tried.trace, now));
-        if let (Next::Delivered, Some(received_at)) = (next, tried.received_at) {
-            let took = now.since(received_at).as_secs_f64();
-            metrics.delivery.get_or_create(&label).observe(took);
-        }
-        if !reason.is_empty() {
-            let failed = DestinationReason {
-                source: label.source,
-                destination: to.to_string(),
-                reason,
-            };
-            metrics.attempt_failures.get_or_create(&failed).inc();
-        }
-    }
-
     /// The attempt as a part of its callback's trace.
     fn span(&self, tried: &Tried, reason: &'static str, verdict: &'static str) {
-        let Some(traced) = &tried.traced else { return };
+        let Some(context) = &tried.context else {
+            return;
+        };
+        let Some(id) = context.span else { return };
         let (route, event) = (&self.active.route, self.lease.id.event());
-        let text = |text: String| Value::Text(text);
         let mut attributes = vec![
-            ("callseal.event", text(event.to_string())),
-            ("callseal.source", text(self.source().to_string())),
-            ("callseal.destination", text(route.to.name.to_string())),
+            ("callseal.event", Value::Event(event)),
+            ("callseal.source", Value::Source(self.source().clone())),
+            (
+                "callseal.destination",
+                Value::Destination(route.to.name.clone()),
+            ),
             ("callseal.attempt", Value::Number(self.lease.attempt.into())),
             ("callseal.result", Value::Word(verdict)),
-            ("server.address", text(route.to.forward.host.clone())),
+            ("server.address", Value::Text(route.to.forward.host.clone())),
             ("server.port", Value::Number(route.to.forward.port.into())),
         ];
         if let Some(status) = status(&tried.result) {
@@ -368,10 +346,10 @@ impl Delivery {
             attributes.push(("http.response.status_code", status));
         }
         let span = Span {
-            trace: traced.trace,
-            id: traced.span,
+            trace: context.trace,
+            id,
             parent: Some(SpanId::of_acceptance(event)),
-            state: traced.state.clone(),
+            state: context.kept_state(),
             name: "attempt",
             kind: Kind::Client,
             start: tried.started_at,
@@ -384,28 +362,26 @@ impl Delivery {
     }
 
     fn observe(&self, tried: &Tried, outcome: Outcome, next: &Next) {
-        let label = DestinationLabel::new(self.source(), &self.active.route.to.name);
         let verdict = match next {
             Next::Delivered => "delivered",
             Next::Retry { .. } => "retry",
             Next::Dead { .. } => "dead",
         };
         let metrics = &self.relay.metrics;
-        let error = code(outcome);
+        let (error, now) = (code(outcome), self.relay.clock.now());
         metrics.figures.on(Some(self.source()), |source| {
             source.attempt(error.is_empty(), tried.took);
         });
-        self.active.lane.ended(error, self.relay.clock.now());
-        self.measure(tried, error, next);
+        let lane = &self.active.lane;
+        lane.ended(error, now);
+        let trace = tried.context.as_ref().map(|context| context.trace);
+        let series = lane.series();
+        let seen = trace.and_then(|trace| metrics.exemplar(trace, now));
+        series.attempt(verdict, error, tried.took, seen);
+        if let (Next::Delivered, Some(received_at)) = (next, tried.received_at) {
+            series.delivered(now.since(received_at));
+        }
         self.span(tried, error, verdict);
-        metrics
-            .attempts
-            .get_or_create(&DestinationVerdict {
-                source: label.source,
-                destination: label.destination,
-                verdict,
-            })
-            .inc();
         let said: &dyn Display = match &outcome {
             Outcome::Taken => &"taken",
             Outcome::Failed { error, .. } => error,

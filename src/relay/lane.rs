@@ -6,10 +6,11 @@
 //! for, whoever goes without is told until when.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use prometheus_client::metrics::gauge::Gauge;
+use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -21,7 +22,13 @@ use crate::relay::breaker::Change;
 use crate::relay::health::Health;
 use crate::relay::throttle::{Grant, Report, Throttle, Which};
 use crate::rule::Destination;
+use crate::telemetry::series::LaneSeries;
 use crate::telemetry::{DestinationLabel, Metrics, field};
+
+fn series(name: &LaneName, metrics: &Metrics) -> LaneSeries {
+    let label = DestinationLabel::new(&name.source, &name.destination);
+    LaneSeries::new(metrics, label)
+}
 
 /// One source and one destination, over all cores and over reloads.
 #[derive(Debug)]
@@ -29,8 +36,9 @@ pub struct Lane {
     name: LaneName,
     gate: Mutex<Gate>,
     last: Mutex<Last>,
-    limit: Gauge,
-    breaker: Gauge,
+    /// No rule names it at present.
+    hidden: AtomicBool,
+    series: ArcSwap<LaneSeries>,
 }
 
 #[derive(Debug, Default)]
@@ -75,19 +83,22 @@ pub struct Taken {
 
 impl Lane {
     pub fn new(name: LaneName, metrics: &Metrics) -> Self {
-        let label = DestinationLabel::new(&name.source, &name.destination);
+        let series = ArcSwap::from_pointee(series(&name, metrics));
         Lane {
             name,
             gate: Mutex::default(),
             last: Mutex::default(),
-            limit: metrics.destination_limit.get_or_create(&label).clone(),
-            breaker: metrics.destination_breaker.get_or_create(&label).clone(),
+            hidden: AtomicBool::new(false),
+            series,
         }
     }
 
     /// What the rule says from now on. A lower limit than what is under way takes effect as
     /// attempts end.
-    pub fn set(&self, to: &Destination, wall: Timestamp) {
+    pub fn set(&self, to: &Destination, wall: Timestamp, metrics: &Metrics) {
+        if self.hidden.swap(false, Ordering::Relaxed) {
+            self.series.store(Arc::new(series(&self.name, metrics)));
+        }
         let mut gate = self.gate();
         gate.throttle.set(to, wall);
         self.show(&gate.throttle);
@@ -159,18 +170,25 @@ impl Lane {
         self.gate().throttle.breaker().held(since, now)
     }
 
-    /// Takes its series out of the metrics: the rules have no such destination any more.
+    /// Takes its series out of the metrics: the rules have no such destination any more. What is
+    /// still under way there is counted for nobody.
     pub fn hide(&self, metrics: &Metrics) {
-        let label = DestinationLabel::new(&self.name.source, &self.name.destination);
-        metrics.destination_limit.remove(&label);
-        metrics.destination_breaker.remove(&label);
+        if !self.hidden.swap(true, Ordering::Relaxed) {
+            self.series.load().end(metrics);
+        }
+    }
+
+    /// What is counted of its attempts.
+    pub fn series(&self) -> Arc<LaneSeries> {
+        self.series.load_full()
     }
 
     /// For the metrics, while nobody else changes it.
     fn show(&self, throttle: &Throttle) {
-        self.limit
-            .set(i64::try_from(throttle.limit()).unwrap_or(i64::MAX));
-        self.breaker.set(throttle.breaker().gauge());
+        let series = self.series.load();
+        let limit = i64::try_from(throttle.limit()).unwrap_or(i64::MAX);
+        series.limit.set(limit);
+        series.breaker.set(throttle.breaker().gauge());
     }
 
     fn say(&self, change: Change) {
@@ -358,7 +376,7 @@ mod tests {
     fn lane(limit: usize) -> (Arc<Lane>, Arc<Signals>) {
         let name = LaneName::main(&SourceName::new("shop"));
         let lane = Lane::new(name, &Metrics::new());
-        lane.set(&limited(limit), Timestamp::default());
+        lane.set(&limited(limit), Timestamp::default(), &Metrics::new());
         (Arc::new(lane), Arc::new(Signals::default()))
     }
 
@@ -369,9 +387,9 @@ mod tests {
         let rest = lane.take(9, &signals).permits;
         assert_eq!((first.len(), rest.len()), (2, 1));
         drop(rest);
-        lane.set(&limited(1), Timestamp::default());
+        lane.set(&limited(1), Timestamp::default(), &Metrics::new());
         assert_eq!(lane.take(9, &signals).permits.len(), 0);
-        lane.set(&limited(5), Timestamp::default());
+        lane.set(&limited(5), Timestamp::default(), &Metrics::new());
         let more = lane.take(9, &signals).permits;
         assert_eq!((more.len(), lane.used()), (3, 5));
         drop((first, more));

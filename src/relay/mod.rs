@@ -209,11 +209,11 @@ impl Relay {
         }
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         lanes.retain(|name, lane| {
-            let stays = lane.in_use() || routes.iter().any(|route| route.lane() == *name);
-            if !stays {
+            let named = routes.iter().any(|route| route.lane() == *name);
+            if !named {
                 lane.hide(&self.metrics);
             }
-            stays
+            named || lane.in_use()
         });
         let mut table = Table::new();
         for route in routes {
@@ -221,7 +221,7 @@ impl Relay {
             let lane = lanes
                 .entry(name.clone())
                 .or_insert_with(|| Arc::new(Lane::new(name.clone(), &self.metrics)));
-            lane.set(&route.to, self.clock.now());
+            lane.set(&route.to, self.clock.now(), &self.metrics);
             table.insert(
                 name,
                 Arc::new(Active {

@@ -10,7 +10,6 @@ use http_body_util::Full;
 use crate::clock::Timestamp;
 use crate::inbox::store::{Lease, StoredEvent};
 use crate::message::EventId;
-use crate::random::Random;
 use crate::relay::error::AttemptError;
 use crate::relay::{fields, sign, trace};
 use crate::rule::Address;
@@ -44,7 +43,7 @@ pub fn build(
     destination: &Address,
     sign_with: Option<&Secret>,
     now: Timestamp,
-    random: &dyn Random,
+    context: &trace::Context,
 ) -> Result<Outgoing, AttemptError> {
     let mut fields = Fields(HeaderMap::with_capacity(event.headers.len() + 16));
     fields.add("host", destination.authority.as_bytes())?;
@@ -59,9 +58,8 @@ pub fn build(
         fields.add(name::SUPERSEDED_BY, by.to_string().as_bytes())?;
     }
     let id = lease.id.event();
-    let trace = trace::context(&event.headers, id, random);
-    fields.add(name::TRACE_PARENT, trace.parent.as_bytes())?;
-    if let Some(state) = trace.state {
+    fields.add(name::TRACE_PARENT, context.parent.as_bytes())?;
+    if let Some(state) = &context.state {
         fields.add(name::TRACE_STATE, state.as_bytes())?;
     }
     if let Some(key) = sign_with {

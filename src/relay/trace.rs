@@ -1,130 +1,110 @@
 //! W3C trace context: the provider's is passed on if it is well-formed, else a new one begins.
 //!
 //! A new trace takes its id from the event's id, so that all attempts on one event are one trace.
-
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+//! Whether the provider's side records its trace decides nothing here: that is a stranger's word.
 
 use crate::message::{EventId, Headers};
 use crate::random::Random;
 use crate::telemetry::trace::{SpanId, TraceId, Traces};
 
-const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+/// The trace that a request says it belongs to, and the span of whoever sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller<'h> {
+    pub trace: TraceId,
+    pub span: SpanId,
+    /// As it was said.
+    parent: &'h str,
+}
 
-/// What the application is told of the trace.
+/// None when nothing well-formed is said.
+pub fn caller(headers: &Headers) -> Option<Caller<'_>> {
+    well_formed(headers.only("traceparent")?)
+}
+
+/// So much should be carried on (https://www.w3.org/TR/trace-context/#tracestate-limits); more of a
+/// stranger's would only fill the queue.
+const STATE_KEPT: usize = 512;
+
+/// The caller's `tracestate` as a span has it.
+pub fn kept_state(headers: &Headers) -> Option<String> {
+    state(headers).filter(|state| state.len() <= STATE_KEPT)
+}
+
+/// What one attempt on an event says of its trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TraceContext {
+pub struct Context {
+    pub trace: TraceId,
+    /// Of the attempt; none when its trace is not kept.
+    pub span: Option<SpanId>,
+    /// What the application is told.
     pub parent: String,
     pub state: Option<String>,
 }
 
-/// The trace that a request says it belongs to, and the span of whoever sent it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
-    pub trace: TraceId,
-    pub span: SpanId,
-    pub state: Option<String>,
-}
-
-/// None when nothing well-formed is said.
-pub fn caller(headers: &Headers) -> Option<Caller> {
-    let mut parts = headers
-        .only("traceparent")
-        .and_then(well_formed)?
-        .split('-')
-        .skip(1);
-    let trace = u128::from_str_radix(parts.next()?, 16).ok()?;
-    let span = u64::from_str_radix(parts.next()?, 16).ok()?;
-    Some(Caller {
-        trace: TraceId(trace),
-        span: SpanId::new(span),
-        // So much should be carried on (https://www.w3.org/TR/trace-context/#tracestate-limits); more
-        // of a stranger's would only fill the queue.
-        state: state(headers).filter(|state| state.len() <= 512),
-    })
-}
-
-/// An attempt that is a span of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Traced {
-    pub trace: TraceId,
-    pub span: SpanId,
-    pub state: Option<String>,
-}
-
-impl Traced {
-    /// None when its trace is not kept.
-    pub fn begin(
-        traces: &Traces,
-        headers: &Headers,
-        event: EventId,
-        random: &dyn Random,
-    ) -> Option<Self> {
-        if !traces.is_on() {
-            return None;
-        }
+impl Context {
+    /// Where the trace is kept, the application goes on below this attempt. Else it goes on where the
+    /// caller said, or, when nobody said anything, in a trace of its own: marked as not recorded where
+    /// that was decided, so that an application that heeds it leaves no piece without its beginning.
+    pub fn begin(traces: &Traces, headers: &Headers, event: EventId, random: &dyn Random) -> Self {
         let caller = caller(headers);
-        let trace = caller
-            .as_ref()
-            .map_or(TraceId::of_event(event), |caller| caller.trace);
-        traces.keeps(trace).then(|| Traced {
+        let trace = caller.map_or(TraceId::of_event(event), |caller| caller.trace);
+        let state = caller.and_then(|_| state(headers));
+        let draw = || SpanId::new(random.next_u64());
+        let span = traces.keeps(trace).then(draw);
+        let parent = match (span, caller) {
+            (Some(span), _) => format!("00-{trace}-{span}-01"),
+            (None, Some(caller)) => caller.parent.to_owned(),
+            (None, None) if traces.is_on() => format!("00-{trace}-{}-00", draw()),
+            (None, None) => format!("00-{trace}-{}-01", draw()),
+        };
+        Context {
             trace,
-            span: SpanId::new(random.next_u64()),
-            state: caller.and_then(|caller| caller.state),
-        })
-    }
-
-    /// What the application is told instead of the caller's span: it goes on below this attempt.
-    /// The caller's `tracestate` stays as it is.
-    pub fn tell(&self, headers: &mut HeaderMap) {
-        let parent = format!("00-{}-{}-01", self.trace, self.span);
-        if let Ok(value) = HeaderValue::try_from(parent) {
-            headers.insert(TRACE_PARENT, value);
+            span,
+            parent,
+            state,
         }
     }
-}
 
-/// The context for one attempt on `event` that is no span.
-pub fn context(headers: &Headers, event: EventId, random: &dyn Random) -> TraceContext {
-    match headers.only("traceparent").and_then(well_formed) {
-        Some(parent) => TraceContext {
-            parent: parent.to_owned(),
-            state: state(headers),
-        },
-        None => TraceContext {
-            parent: begin(event, random),
-            state: None,
-        },
+    /// As a span has it.
+    pub fn kept_state(&self) -> Option<String> {
+        let state = self.state.as_ref();
+        state.filter(|state| state.len() <= STATE_KEPT).cloned()
     }
-}
-
-fn begin(event: EventId, random: &dyn Random) -> String {
-    // All zeros is not allowed for a span.
-    let span = random.next_u64().max(1);
-    format!(
-        "00-{:08x}{:08x}{:016x}-{span:016x}-01",
-        event.segment, event.offset, event.tag
-    )
 }
 
 /// `version-trace-parent-flags` in lower-case hex; a later version than 00 may go on after that.
-fn well_formed(value: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(value).ok()?;
-    let mut parts = text.split('-');
-    let version = hex(parts.next()?, 2)?;
-    let trace = hex(parts.next()?, 32)?;
-    let parent = hex(parts.next()?, 16)?;
-    hex(parts.next()?, 2)?;
-    let more = parts.next().is_some();
-    let zero = |text: &str| text.bytes().all(|b| b == b'0');
-    let printable = text.bytes().all(|b| b.is_ascii_graphic());
-    let good =
-        version != "ff" && !zero(trace) && !zero(parent) && printable && !(more && version == "00");
-    good.then_some(text)
+/// Read for every callback: in one pass over the bytes.
+fn well_formed(value: &[u8]) -> Option<Caller<'_>> {
+    let (known, more) = value.split_at_checked(55)?;
+    let version = hex(known.get(0..2)?)?;
+    let trace = hex(known.get(3..35)?)?;
+    let span = hex(known.get(36..52)?)?;
+    hex(known.get(53..55)?)?;
+    let dashes = [2, 35, 52].iter().all(|at| known.get(*at) == Some(&b'-'));
+    let ends = more.is_empty() || version != 0 && more.first() == Some(&b'-');
+    if !dashes || !ends || version == 0xff || trace == 0 || span == 0 {
+        return None;
+    }
+    let parent = std::str::from_utf8(value).ok()?;
+    parent
+        .bytes()
+        .all(|b| b.is_ascii_graphic())
+        .then_some(Caller {
+            trace: TraceId(trace),
+            span: SpanId::new(u64::try_from(span).ok()?),
+            parent,
+        })
 }
 
-fn hex(text: &str, digits: usize) -> Option<&str> {
-    let good = text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    good.then_some(text)
+fn hex(digits: &[u8]) -> Option<u128> {
+    digits.iter().try_fold(0, |value, digit| {
+        let digit = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(value << 4 | u128::from(digit))
+    })
 }
 
 /// The vendors' list, if each member has the form `key=value`; several fields are one list.
@@ -161,20 +141,15 @@ mod tests {
     };
     const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-    fn of(fields: &[(&'static str, &'static str)]) -> TraceContext {
+    fn of(fields: &[(&'static str, &'static str)]) -> Context {
         let headers: Headers = fields.iter().copied().collect();
-        context(&headers, EVENT, &SeededRandom::new(1))
+        Context::begin(&Traces::default(), &headers, EVENT, &SeededRandom::new(1))
     }
 
     #[test]
     fn a_well_formed_trace_is_passed_on() {
-        assert_eq!(
-            of(&[("traceparent", GOOD)]),
-            TraceContext {
-                parent: GOOD.into(),
-                state: None
-            }
-        );
+        let plain = of(&[("traceparent", GOOD)]);
+        assert_eq!((plain.parent.as_str(), plain.state), (GOOD, None));
         let with_state = of(&[
             ("traceparent", GOOD),
             ("tracestate", "a=1"),
@@ -192,23 +167,47 @@ mod tests {
             .into_iter()
             .collect();
         let random = SeededRandom::new(1);
-        let begin = |headers: &Headers| Traced::begin(&traces, headers, EVENT, &random);
-        assert_eq!(begin(&headers), None);
+        let begin = |headers: &Headers| Context::begin(&traces, headers, EVENT, &random);
+        assert_eq!(begin(&headers).span, None);
         traces.begin(1.0);
-        let traced = begin(&headers).unwrap();
-        let mut told = HeaderMap::new();
-        traced.tell(&mut told);
-        let expected = format!("00-0af7651916cd43dd8448eb211c80319c-{}-01", traced.span);
-        assert_eq!(told["traceparent"], expected);
+        let traced = begin(&headers);
+        let span = traced.span.unwrap();
+        let expected = format!("00-0af7651916cd43dd8448eb211c80319c-{span}-01");
+        assert_eq!(traced.parent, expected);
         assert_eq!(traced.state.as_deref(), Some("a=1"));
         let caller = caller(&headers).unwrap();
         assert_eq!(caller.span.to_string(), "b7ad6b7169203331");
-        assert_ne!(caller.span, traced.span);
+        assert_ne!(caller.span, span);
         // Without a caller, the trace that a later process derives from the event again.
-        let own = begin(&Headers::default()).unwrap();
+        let own = begin(&Headers::default());
         assert_eq!(own.trace.to_string(), "00000001000000020000000000000003");
-        own.tell(&mut told);
-        assert!(well_formed(told["traceparent"].as_bytes()).is_some());
+        assert!(well_formed(own.parent.as_bytes()).is_some());
+        // Long enough to be passed on, and too long for the queue.
+        let long: &'static str = Box::leak(format!("a={}", "x".repeat(600)).into_boxed_str());
+        let headers: Headers = [("traceparent", GOOD), ("tracestate", long)]
+            .into_iter()
+            .collect();
+        let traced = begin(&headers);
+        assert_eq!(traced.state.as_deref(), Some(long));
+        assert_eq!((traced.kept_state(), kept_state(&headers)), (None, None));
+    }
+
+    #[test]
+    fn a_trace_that_is_not_kept_is_not_said_to_be() {
+        let traces = Traces::default();
+        // None but the first few of all traces.
+        traces.begin(1e-15);
+        let random = SeededRandom::new(1);
+        let headers: Headers = [("traceparent", GOOD)].into_iter().collect();
+        let begin = |headers: &Headers, event| Context::begin(&traces, headers, event, &random);
+        // The caller records it, or does not: that is passed on as it was said.
+        assert_eq!(begin(&headers, EVENT).parent, GOOD);
+        let far = EventId {
+            tag: u64::MAX,
+            ..EVENT
+        };
+        let own = begin(&Headers::default(), far);
+        assert!(own.span.is_none() && own.parent.ends_with("-00"), "{own:?}");
     }
 
     #[test]
@@ -221,6 +220,13 @@ mod tests {
             "00-00000000000000000000000000000000-b7ad6b7169203331-01",
             "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0",
+            "00-0af7651916cd43dd8448eb211c80319c_b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319g-b7ad6b7169203331-01",
+            "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01x",
+            "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-\u{7f}",
+            "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-é",
         ] {
             let made = of(&[("traceparent", bad), ("tracestate", "a=1")]);
             assert!(
@@ -230,7 +236,7 @@ mod tests {
             );
             assert_eq!(made.state, None);
             assert_eq!(
-                well_formed(made.parent.as_bytes()),
+                well_formed(made.parent.as_bytes()).map(|caller| caller.parent),
                 Some(made.parent.as_str())
             );
         }

@@ -172,7 +172,7 @@ impl Gateway {
                 warnings: prepared.warnings.iter().map(ToString::to_string).collect(),
             }),
         });
-        reload::watch_over(&metrics, &shared.loaded.load().rules);
+        reload::watch_over(&metrics, &shared.loaded.load());
 
         let watch = Watch::new(
             shared.clone(),

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::admin::auth::Door;
 use crate::clock::Clock;
 use crate::listener::tls::{CertificatePaths, CurrentIdentity, Identity};
-use crate::pipeline::{self, Reloaded};
+use crate::pipeline::{self, Loaded, Reloaded};
 use crate::relay::Relay;
-use crate::rule::RuleSet;
+use crate::rule::Rule;
 use crate::rule::diagnostic::Diagnostic;
 use crate::service::{Entry, Fault, prepare};
 use crate::settings::{Admin, Settings};
@@ -61,7 +61,9 @@ impl Reloader {
             },
         };
         self.shared.reloaded.store(Arc::new(reloaded));
-        self.shared.metrics.reloads.get_or_create(&label).inc();
+        let metrics = &self.shared.metrics;
+        metrics.reloads.get_or_create(&label).inc();
+        metrics.reloaded_well.set(i64::from(result.is_ok()));
         drop(missed);
         result
     }
@@ -108,7 +110,7 @@ impl Reloader {
             current.replace(material);
         }
         self.relay.set_routes(prepared.routes);
-        watch_over(&self.shared.metrics, &prepared.loaded.rules);
+        watch_over(&self.shared.metrics, &prepared.loaded);
         self.shared.loaded.store(Arc::new(prepared.loaded));
         let loaded_at = unix(self.clock.now());
         self.shared.metrics.rules_loaded.set(loaded_at);
@@ -140,10 +142,13 @@ pub fn said(faults: &[Fault]) -> String {
 }
 
 /// From now on figures are kept of these sources.
-pub fn watch_over(metrics: &Metrics, rules: &RuleSet) {
-    let labels = |rule: &crate::rule::Rule| rule.keys.iter().map(|k| k.label.clone()).collect();
-    let sources = rules.rules.iter();
-    metrics
-        .figures
-        .set(sources.map(|rule| (rule.name.clone(), labels(rule))));
+pub fn watch_over(metrics: &Metrics, loaded: &Loaded) {
+    let labels = |rule: &Rule| {
+        let named = rule.keys.iter().map(|key| key.label.clone());
+        let verifier = loaded.verifiers.get(&rule.name);
+        let held = verifier.into_iter().flat_map(|v| v.keys().keys());
+        named.chain(held.map(|key| key.label.clone())).collect()
+    };
+    let rules = loaded.rules.rules.iter();
+    metrics.watch_over(rules.map(|rule| (rule.name.clone(), labels(rule))));
 }

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 
 use crate::clock::Timestamp;
 use crate::message::SourceName;
+use crate::telemetry::series::SourceSeries;
 
 /// What became of a callback or of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,6 +219,7 @@ struct KeyUse {
 pub struct SourceFigures {
     cells: Arc<Cells>,
     keys: Vec<KeyUse>,
+    series: Arc<SourceSeries>,
 }
 
 fn moment(cell: &AtomicU64) -> Option<Timestamp> {
@@ -228,6 +230,11 @@ fn moment(cell: &AtomicU64) -> Option<Timestamp> {
 }
 
 impl SourceFigures {
+    /// What Prometheus sees of the same source.
+    pub fn series(&self) -> &SourceSeries {
+        &self.series
+    }
+
     fn count(&self, what: Count) {
         if let Some(cell) = self.cells.values.get(what as usize) {
             cell.fetch_add(1, Relaxed);
@@ -341,12 +348,37 @@ pub struct Figures {
 }
 
 impl Figures {
+    /// With the series of what belongs to no source.
+    pub fn new(nobody: SourceSeries) -> Self {
+        Figures {
+            sources: ArcSwap::default(),
+            nobody: SourceFigures {
+                series: Arc::new(nobody),
+                ..SourceFigures::default()
+            },
+        }
+    }
+
+    /// As [`crate::telemetry::Metrics::watch_over`], with series that are shown nowhere.
+    #[cfg(test)]
+    pub fn set(&self, sources: impl IntoIterator<Item = (SourceName, Vec<String>)>) {
+        self.exchange(sources, |_| SourceSeries::default());
+    }
+
     /// The sources in force from now on, each with the labels of its keys. One that stays keeps its
     /// figures.
-    pub fn set(&self, sources: impl IntoIterator<Item = (SourceName, Vec<String>)>) {
+    pub(super) fn exchange(
+        &self,
+        sources: impl IntoIterator<Item = (SourceName, Vec<String>)>,
+        begin: impl Fn(&SourceName) -> SourceSeries,
+    ) {
         let before = self.sources.load();
         let kept = sources.into_iter().map(|(name, labels)| {
-            let old = before.get(&name).cloned().unwrap_or_default();
+            let old = before.get(&name).cloned().unwrap_or_else(|| SourceFigures {
+                series: Arc::new(begin(&name)),
+                ..SourceFigures::default()
+            });
+            old.series.keys(&labels);
             let key = |label: String| {
                 let known = old.keys.iter().find(|key| key.label == label);
                 known.cloned().unwrap_or_else(|| KeyUse {
@@ -356,11 +388,14 @@ impl Figures {
             };
             let figures = SourceFigures {
                 keys: labels.into_iter().map(key).collect(),
-                cells: old.cells.clone(),
+                cells: old.cells,
+                series: old.series,
             };
             (name, figures)
         });
         let kept: HashMap<SourceName, SourceFigures> = kept.collect();
+        let gone = before.iter().filter(|(name, _)| !kept.contains_key(*name));
+        gone.for_each(|(_, figures)| figures.series.end());
         self.sources.store(Arc::new(kept));
     }
 

@@ -1,8 +1,11 @@
 //! The label sets of the metrics. Values come only from configuration and from our own enums.
 
-use prometheus_client::encoding::EncodeLabelSet;
+use std::fmt::{self, Write};
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 
 use crate::message::{DestinationName, SourceName};
+use crate::telemetry::trace::TraceId;
 
 /// A source, and what became of a callback.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -86,5 +89,12 @@ pub struct VersionLabel {
 /// The label of an exemplar.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct TraceLabel {
-    pub trace_id: String,
+    pub trace_id: TraceId,
+}
+
+/// Written when somebody reads it, and not when it is noted.
+impl EncodeLabelValue for TraceId {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        write!(encoder, "{self}")
+    }
 }

@@ -167,6 +167,11 @@ impl Names {
             "Reloads of rules and certificates by result",
             &m.reloads,
         );
+        self.plain(
+            "last_reload_successful",
+            "1 while the last reload of rules, keys and certificates went well, 0 while it failed",
+            &m.reloaded_well,
+        );
         self.seconds(
             "rules_loaded_timestamp",
             "When the rules in force were loaded",

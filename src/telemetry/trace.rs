@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
-use crate::message::EventId;
+use crate::message::{DestinationName, EventId, SourceName};
 
 /// Spans that wait to be sent. A callback makes five, an attempt one.
 pub const QUEUE_MAX: usize = 8192;
@@ -52,6 +53,15 @@ impl SpanId {
         SpanId::new(event.tag)
     }
 
+    /// The `n`-th below this one, other than those of any other number: where chance was asked once,
+    /// it need not be asked again (splitmix64).
+    pub fn below(self, n: u64) -> Self {
+        let mut z = self.0.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        SpanId::new(z ^ (z >> 31))
+    }
+
     pub fn to_bytes(self) -> [u8; 8] {
         self.0.to_be_bytes()
     }
@@ -74,12 +84,18 @@ pub enum Kind {
     Client,
 }
 
-/// Something that is said of a span. Never a part of a payload.
+/// Something that is said of a span. Never a part of a payload. It becomes text when it is sent:
+/// nobody who waits for an answer waits for that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     Text(String),
     Word(&'static str),
     Number(i64),
+    Event(EventId),
+    Source(SourceName),
+    Destination(DestinationName),
+    Method(http::Method),
+    Address(IpAddr),
 }
 
 /// A part of a trace that has ended.
@@ -109,9 +125,16 @@ pub struct Traces(Arc<Inner>);
 struct Inner {
     /// Traces whose low 63 bits lie below are kept; 0: off.
     below: AtomicU64,
-    queue: Mutex<VecDeque<Span>>,
+    queue: Mutex<Queue>,
     dropped: AtomicU64,
     filled: Notify,
+}
+
+/// Spans as they came, in pieces: whoever adds some moves nothing but a handle while others wait.
+#[derive(Debug, Default)]
+struct Queue {
+    pieces: VecDeque<Vec<Span>>,
+    spans: usize,
 }
 
 /// A share of one: every trace. Of the low half of a trace id, less its lowest bit.
@@ -139,23 +162,35 @@ impl Traces {
     /// must not fill the queue.
     pub fn add(&self, spans: Vec<Span>, vouched: bool) {
         let room = if vouched { QUEUE_MAX } else { QUEUE_MAX / 2 };
+        let count = spans.len();
         let mut queue = self.queue();
-        if queue.len() + spans.len() > room {
-            let lost = spans.len() as u64;
-            self.0.dropped.fetch_add(lost, Ordering::Relaxed);
+        if queue.spans + count > room {
+            drop(queue);
+            self.0.dropped.fetch_add(count as u64, Ordering::Relaxed);
             return;
         }
-        queue.extend(spans);
+        queue.pieces.push_back(spans);
+        queue.spans += count;
         drop(queue);
         self.0.filled.notify_one();
     }
 
-    /// Up to `most` spans, oldest first, and how many were dropped since the last call.
+    /// Oldest first, of as many callbacks and attempts as have `most` spans at most, but of one at
+    /// least; and how many spans were dropped since the last call.
     pub fn take(&self, most: usize) -> (Vec<Span>, u64) {
+        let mut pieces = Vec::new();
+        let mut count = 0;
         let mut queue = self.queue();
-        let count = queue.len().min(most);
-        let spans = queue.drain(..count).collect();
-        (spans, self.0.dropped.swap(0, Ordering::Relaxed))
+        while let Some(next) = queue.pieces.front().map(Vec::len)
+            && (count == 0 || count + next <= most)
+        {
+            count += next;
+            pieces.extend(queue.pieces.pop_front());
+        }
+        queue.spans -= count;
+        drop(queue);
+        let dropped = self.0.dropped.swap(0, Ordering::Relaxed);
+        (pieces.into_iter().flatten().collect(), dropped)
     }
 
     /// Returns when spans were added since the last call.
@@ -163,7 +198,7 @@ impl Traces {
         self.0.filled.notified().await;
     }
 
-    fn queue(&self) -> MutexGuard<'_, VecDeque<Span>> {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
         self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -218,7 +253,10 @@ mod tests {
         for n in 0..QUEUE_MAX {
             traces.add(vec![span(n as u128 + 1)], false);
         }
-        assert_eq!(traces.take(0), (Vec::new(), QUEUE_MAX as u64 / 2));
+        let (spans, dropped) = traces.take(0);
+        assert_eq!((spans.len(), dropped), (1, QUEUE_MAX as u64 / 2));
+        traces.take(usize::MAX);
+        traces.add(vec![span(1); QUEUE_MAX / 2], false);
         for n in 0..QUEUE_MAX {
             traces.add(vec![span(n as u128 + 1)], true);
         }

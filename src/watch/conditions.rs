@@ -5,11 +5,11 @@
 use std::time::Duration;
 
 use crate::settings::Thresholds;
-use crate::watch::snapshot::{History, Snapshot};
+use crate::watch::snapshot::{History, Snapshot, Source};
 
 mod view;
 
-use view::{View, gateway, quiet, silence};
+use view::{A_WEEK, SILENCES, View, WEEK, gateway, quiet};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -89,21 +89,33 @@ pub const CONDITIONS: [Condition; 13] = [
         severity: Severity::Critical,
         hold: Duration::ZERO,
         summary: "For an hour no callback of this source heard success: the provider may disable the endpoint",
-        expr: |t| {
-            format!(
-                "{BY_SOURCE} (increase(callseal_callbacks_total{{source!=\"\",verdict=~\"rejected|refused|overloaded|unheard\"}}[1h])) >= {} and on (instance, source) (time() - max by (instance, source) (callseal_last_accepted_timestamp_seconds) > 3600) unless on (instance, source) ({BY_SOURCE} (increase(callseal_callbacks_total{{verdict=~\"accepted|duplicate|conflict|conflict_dropped|challenge\"}}[1h])) > 0)",
-                t.at_risk
-            )
-        },
+        expr: at_risk,
         judge: |view| {
-            view.each_source(|before, now| {
-                let failed = now.failed.saturating_sub(before.failed);
-                let heard = now.events + now.challenges > before.events + before.challenges;
-                let quiet = silence(view.now.at, now)? > HOUR;
-                (failed >= view.t.at_risk && !heard && quiet).then(|| {
-                    format!("{failed} callbacks within an hour heard no success, and none did: the provider may disable the endpoint")
-                })
-            }, HOUR)
+            view.each_source(
+                |before, now| {
+                    let heard = now.events + now.challenges > before.events + before.challenges;
+                    let looked_at = |s: &Source| s.rejected + s.overloaded;
+                    let (failed, since) = match now.last_accepted {
+                        Some(last) => (
+                            now.failed.saturating_sub(before.failed),
+                            view.now.at.since(last) > HOUR,
+                        ),
+                        // Strangers who find nothing but a guard are no callbacks that fail.
+                        None => (
+                            looked_at(now).saturating_sub(looked_at(before)),
+                            looked_at(before) > 0,
+                        ),
+                    };
+                    (failed >= view.t.at_risk && !heard && since).then(|| {
+                        let ever = match now.last_accepted {
+                            Some(_) => "none did",
+                            None => "none ever did",
+                        };
+                        format!("{failed} callbacks within an hour heard no success, and {ever}: the provider may disable the endpoint")
+                    })
+                },
+                HOUR,
+            )
         },
     },
     Condition {
@@ -111,17 +123,8 @@ pub const CONDITIONS: [Condition; 13] = [
         alert: "CallsealProviderQuiet",
         severity: Severity::Warning,
         hold: Duration::ZERO,
-        summary: "Nothing came for an hour in which this source is usually busy",
-        expr: |t| {
-            let usual = |ago| format!("{BY_SOURCE} (increase({EVENTS}[1h] offset {ago}))");
-            format!(
-                "time() - max by (instance, source) (callseal_last_accepted_timestamp_seconds) > 3600 and on (instance, source) ({} >= {}) unless on (instance, source) ({} < {})",
-                usual("1d"),
-                t.quiet,
-                usual("1w"),
-                t.quiet
-            )
-        },
+        summary: "Nothing came for longer than this source is usually silent",
+        expr: usually_busy,
         judge: quiet,
     },
     Condition {
@@ -328,31 +331,66 @@ pub const CONDITIONS: [Condition; 13] = [
         severity: Severity::Warning,
         hold: Duration::ZERO,
         summary: "Rules, keys or certificates could not be reloaded: the old ones are in force",
-        expr: |_| {
-            let reloads =
-                |result| format!("increase(callseal_reloads_total{{result=\"{result}\"}}[15m])");
-            format!(
-                "sum by (instance) ({}) > 0 unless on (instance) (sum by (instance) ({}) > 0)",
-                reloads("failed"),
-                reloads("done")
-            )
-        },
-        judge: |view| {
-            let Some(before) = view.history.before(view.now.at, QUARTER) else {
-                return Vec::new();
-            };
-            let failed = view.now.reloads_failed > before.reloads_failed;
-            let done = view.now.reloads_done > before.reloads_done;
-            match failed && !done {
-                true => vec![gateway(
-                    "a reload failed: the rules, keys and certificates from before are in force"
-                        .to_owned(),
-                )],
-                false => Vec::new(),
-            }
+        expr: |_| "callseal_last_reload_successful == 0".to_owned(),
+        judge: |view| match view.now.reload_failed {
+            true => vec![gateway(format!(
+                "the last reload failed: the rules, keys and certificates in force are those of {}",
+                view.now.rules_loaded
+            ))],
+            false => Vec::new(),
         },
     },
 ];
+
+/// Where something was accepted before: nothing but failures for an hour. Where nothing ever was,
+/// only what the verifier looked at counts, and there must have been some an hour ago already.
+fn at_risk(t: &Thresholds) -> String {
+    let increase = |verdicts: &str| {
+        format!(
+            "{BY_SOURCE} (increase(callseal_callbacks_total{{source!=\"\",verdict=~\"{verdicts}\"}}[1h]))"
+        )
+    };
+    let last = "max by (instance, source) (callseal_last_accepted_timestamp_seconds)";
+    let looked_at = "rejected|overloaded";
+    let before = format!(
+        "{BY_SOURCE} (callseal_callbacks_total{{source!=\"\",verdict=~\"{looked_at}\"}} offset 1h)"
+    );
+    format!(
+        "({} >= {least} and on (instance, source) (time() - {last} > 3600)\n  or {} >= {least} and on (instance, source) ({before} > 0) unless on (instance, source) {last})\nunless on (instance, source) ({} > 0)",
+        increase("rejected|refused|overloaded|unheard"),
+        increase(looked_at),
+        increase("accepted|duplicate|conflict|conflict_dropped|challenge"),
+        least = t.at_risk
+    )
+}
+
+fn usually_busy(t: &Thresholds) -> String {
+    let silent = |secs: u64| {
+        format!(
+            "time() - max by (instance, source) (callseal_last_accepted_timestamp_seconds) > {secs}"
+        )
+    };
+    let usual =
+        |within: &str, ago| format!("{BY_SOURCE} (increase({EVENTS}[{within}] offset {ago}))");
+    let mut each: Vec<String> = SILENCES
+        .iter()
+        .map(|(silence, within, _)| {
+            format!(
+                "{} and on (instance, source) ({} >= {quiet}) unless on (instance, source) ({} < {quiet})",
+                silent(silence.as_secs()),
+                usual(within, "1d"),
+                usual(within, "1w"),
+                quiet = t.quiet
+            )
+        })
+        .collect();
+    each.push(format!(
+        "{} and on (instance, source) ({} >= {A_WEEK})",
+        silent(WEEK.as_secs()),
+        usual("1w", "1w"),
+    ));
+    each.join("\nor ")
+}
 
 /// What holds now, by the condition's place in the table.
 pub fn judge(t: &Thresholds, now: &Snapshot, history: &History) -> Vec<(usize, Finding)> {

@@ -39,7 +39,6 @@ struct Shown {
     lanes: HashSet<DestinationLabel>,
     keys: HashSet<KeyLabel>,
     failing: HashSet<SourceLabel>,
-    sources: HashSet<SourceLabel>,
 }
 
 /// A key that ends.
@@ -101,11 +100,10 @@ impl Watch {
                 figures.accepted_at(row.received_at);
             }
             let Some(newest) = rows.last() else { continue };
-            let source = name.to_string();
-            let gauge = (self.shared.metrics.last_accepted)
-                .get_or_create(&SourceLabel { source })
-                .clone();
-            gauge.set(gauge.get().max(unix(newest.received_at)));
+            // A reload may have taken it away meanwhile.
+            if let Some(figures) = self.shared.metrics.figures.of(&name) {
+                figures.series().accepted_at(newest.received_at);
+            }
             if let Ok(Some(event)) = self.store.read(newest.id).await {
                 figures.sealed(&event.verified, newest.received_at);
             }
@@ -216,15 +214,6 @@ impl Watch {
             metrics.fetched_keys_expiry.remove(gone);
         }
         shown.failing = failing;
-        let loaded = self.shared.loaded.load();
-        let sources = loaded.rules.rules.iter().map(|rule| SourceLabel {
-            source: rule.name.to_string(),
-        });
-        let sources: HashSet<SourceLabel> = sources.collect();
-        for gone in shown.sources.difference(&sources) {
-            metrics.last_accepted.remove(gone);
-        }
-        shown.sources = sources;
     }
 
     fn show_lanes(&self, lanes: &[LaneState], shown: &mut HashSet<DestinationLabel>) {

@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::telemetry::{
-    DestinationVerdict, Metrics, ResultLabel, SourceLabel, SourceReason, SourceVerdict,
-};
+use crate::telemetry::{DestinationVerdict, Metrics, SourceLabel, SourceReason, SourceVerdict};
 use crate::watch::{LaneState, Watch};
 
 /// The gateway at one moment. Counts are since its start.
@@ -18,8 +16,8 @@ pub struct Snapshot {
     /// None: cannot be asked.
     pub disk_free: Option<u64>,
     pub rules_loaded: Timestamp,
-    pub reloads_done: u64,
-    pub reloads_failed: u64,
+    /// The last reload failed.
+    pub reload_failed: bool,
     pub sources: BTreeMap<String, Source>,
     /// By source and destination.
     pub lanes: BTreeMap<(String, String), Lane>,
@@ -34,6 +32,8 @@ pub struct Source {
     pub events: u64,
     pub challenges: u64,
     pub rejected: u64,
+    /// Verified, and not stored.
+    pub overloaded: u64,
     /// Rejected, refused, overloaded and unheard: the provider heard no success.
     pub failed: u64,
     /// Signatures that do not fit, or name a key that is not known or has ended.
@@ -74,12 +74,6 @@ impl Watch {
             };
             ((source, to), lane)
         });
-        let reloads = |result| {
-            metrics
-                .reloads
-                .get(&ResultLabel { result })
-                .map_or(0, |c| c.get())
-        };
         let ports = ["public", "admin"].into_iter();
         let certificates = ports.filter_map(|port| {
             let ends = metrics
@@ -93,8 +87,7 @@ impl Watch {
             accepting: self.store.stats().accepting,
             disk_free: self.disk_free(),
             rules_loaded: moment(metrics.rules_loaded.get()),
-            reloads_done: reloads("done"),
-            reloads_failed: reloads("failed"),
+            reload_failed: self.shared.reloaded.load().error.is_some(),
             sources: sources.collect(),
             lanes: lanes.collect(),
             certificates: certificates.collect(),
@@ -121,7 +114,7 @@ fn source(metrics: &Metrics, name: &str) -> Source {
     });
     let source = name.to_owned();
     let last = metrics.last_accepted.get(&SourceLabel { source });
-    let rejected = counted("rejected");
+    let (rejected, overloaded) = (counted("rejected"), counted("overloaded"));
     Source {
         events: counted("accepted")
             + counted("duplicate")
@@ -129,7 +122,8 @@ fn source(metrics: &Metrics, name: &str) -> Source {
             + counted("conflict_dropped"),
         challenges: counted("challenge"),
         rejected,
-        failed: rejected + counted("refused") + counted("overloaded") + counted("unheard"),
+        overloaded,
+        failed: rejected + overloaded + counted("refused") + counted("unheard"),
         mismatches: mismatches.sum(),
         last_accepted: last.map(|gauge| moment(gauge.get())),
     }
@@ -148,25 +142,84 @@ fn moment(unix: f64) -> Timestamp {
     Timestamp::from_millis((unix * 1000.0).round() as u64)
 }
 
-/// Snapshots of the last hour, and how much each source brought in the last week.
+/// Snapshots of the last hour, and how much each source brought in the last two weeks.
 #[derive(Debug, Default)]
 pub struct History {
     minutes: VecDeque<Snapshot>,
-    /// Moments ten minutes apart, and the events of each source until then.
-    rhythm: VecDeque<(Timestamp, BTreeMap<String, u64>)>,
+    rhythm: Rhythm,
+}
+
+/// What each source brought from one moment to the next, ten minutes apart.
+#[derive(Debug, Default)]
+struct Rhythm {
+    until: VecDeque<Timestamp>,
+    sources: BTreeMap<String, Brought>,
+}
+
+#[derive(Debug, Default)]
+struct Brought {
+    /// Counted until the last of the moments.
+    counted: u64,
+    /// As many as there are moments; a source that is new brought nothing before.
+    each: VecDeque<u32>,
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const STEP: Duration = Duration::from_secs(600);
-const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A week, and the week before it.
+const KEPT: Duration = Duration::from_secs(2 * 7 * 24 * 3600);
+
+impl Rhythm {
+    fn add(&mut self, now: &Snapshot) {
+        let last = self.until.back().copied();
+        if last.is_some_and(|last| now.at >= last && now.at.since(last) < STEP) {
+            return;
+        }
+        self.sources
+            .retain(|name, _| now.sources.contains_key(name));
+        for (name, source) in &now.sources {
+            let new = !self.sources.contains_key(name);
+            let brought = self.sources.entry(name.clone()).or_default();
+            if new {
+                brought.each.resize(self.until.len(), 0);
+                brought.counted = source.events;
+            }
+            // One that went and came back counts from zero.
+            let before = match source.events < brought.counted {
+                true => 0,
+                false => brought.counted,
+            };
+            let more = u32::try_from(source.events - before).unwrap_or(u32::MAX);
+            brought.each.push_back(more);
+            brought.counted = source.events;
+        }
+        self.until.push_back(now.at);
+        // Enough to sum up from the moment before the oldest hour on.
+        while (self.until.get(1)).is_some_and(|at| now.at.since(*at) >= KEPT + STEP) {
+            self.until.pop_front();
+            for brought in self.sources.values_mut() {
+                brought.each.pop_front();
+            }
+        }
+    }
+
+    fn brought(&self, source: &str, from: Timestamp, until: Timestamp) -> Option<u64> {
+        // What the first moment brought came before it, nobody knows from when on.
+        if self.until.front().is_none_or(|first| *first > from) {
+            return None;
+        }
+        let each = &self.sources.get(source)?.each;
+        let within = self.until.iter().zip(each);
+        let within = within.filter(|(at, _)| **at > from && **at <= until);
+        Some(within.map(|(_, n)| u64::from(*n)).sum())
+    }
+}
 
 impl History {
     pub fn add(&mut self, now: &Snapshot) {
-        let due = |last: Option<Timestamp>, step: Duration| {
-            last.is_none_or(|last| now.at.since(last) >= step || now.at < last)
-        };
-        if due(self.minutes.back().map(|s| s.at), MINUTE) {
+        let last = self.minutes.back().map(|s| s.at);
+        if last.is_none_or(|last| now.at.since(last) >= MINUTE || now.at < last) {
             self.minutes.push_back(now.clone());
             // One that is at least an hour old stays.
             while self
@@ -177,19 +230,7 @@ impl History {
                 self.minutes.pop_front();
             }
         }
-        if due(self.rhythm.back().map(|(at, _)| *at), STEP) {
-            let events = now.sources.iter();
-            let events = events.map(|(name, source)| (name.clone(), source.events));
-            self.rhythm.push_back((now.at, events.collect()));
-            let oldest = WEEK + HOUR;
-            while self
-                .rhythm
-                .get(1)
-                .is_some_and(|(at, _)| now.at.since(*at) >= oldest)
-            {
-                self.rhythm.pop_front();
-            }
-        }
+        self.rhythm.add(now);
     }
 
     /// How things stood so long ago; as far back as is known, for a gateway that is younger.
@@ -199,13 +240,15 @@ impl History {
         past.or(self.minutes.front())
     }
 
-    /// Events of a source in the hour that ended so long ago; none when that is not known.
-    pub fn usual(&self, source: &str, now: Timestamp, ago: Duration) -> Option<u64> {
-        let at = |moment: Timestamp| {
-            let (_, events) = self.rhythm.iter().rev().find(|(at, _)| *at <= moment)?;
-            Some(events.get(source).copied().unwrap_or(0))
-        };
-        let until = at(now.minus(ago))?;
-        Some(until.saturating_sub(at(now.minus(ago + HOUR))?))
+    /// Events of a source in the time that ended so long ago; none when that is not known.
+    pub fn usual(
+        &self,
+        source: &str,
+        now: Timestamp,
+        within: Duration,
+        ago: Duration,
+    ) -> Option<u64> {
+        let until = now.minus(ago);
+        self.rhythm.brought(source, until.minus(within), until)
     }
 }

@@ -64,6 +64,7 @@ fn rules() -> String {
     );
     let mut rule = |alert: &str, expr: &str, hold: u64, severity: &str, summary: &str| {
         writeln!(out, "      - alert: {alert}").unwrap();
+        let expr = expr.replace('\n', "\n          ");
         writeln!(out, "        expr: |-\n          {expr}").unwrap();
         if hold > 0 {
             writeln!(out, "        for: {hold}s").unwrap();
@@ -125,9 +126,15 @@ fn every_alert_has_a_section_and_a_test() {
     }
     let tests = read("deploy/prometheus/alerts.test.yml");
     for alert in alerts() {
-        // Once where it fires, and once where it does not.
-        let named = tests.matches(&format!("alertname: {alert}\n")).count();
-        assert!(named >= 2, "{alert} is tested {named} times");
+        // Before it fires, while it does, and after it has ended.
+        let evals: Vec<&str> = tests.split("- eval_time: ").skip(1).collect();
+        let of = format!("alertname: {alert}\n");
+        let evals: Vec<&&str> = evals.iter().filter(|e| e.contains(&of)).collect();
+        let silent = evals
+            .iter()
+            .filter(|e| e.contains("exp_alerts: []"))
+            .count();
+        assert!(silent >= 2 && evals.len() > silent, "{alert}: {evals:?}");
     }
 }
 

@@ -305,10 +305,31 @@ fn figures_say_what_happened() {
     gateway.signal(rustix::process::Signal::HUP);
     eventually("the series to go", || {
         let page = String::from_utf8(gateway.ask("GET", "/metrics").body).unwrap();
-        (page.contains("callseal_owed{source=\"other\"")
-            && !page.contains("callseal_owed{source=\"stripe\""))
-        .then_some(())
+        (page.contains("callseal_owed{source=\"other\"") && !page.contains("source=\"stripe\""))
+            .then_some(())
     });
     let page = gateway.ask("GET", "/metrics").body;
     assert!(page.ends_with(b"# EOF\n"));
+    // What a stranger sends makes none.
+    for n in 0..20 {
+        let path = format!("/stranger-{n}");
+        gateway.client().post(&path, &[], b"x");
+    }
+    let page = String::from_utf8(gateway.ask("GET", "/metrics").body).unwrap();
+    assert!(!page.contains("stranger"), "{page}");
+    // A reload that fails is seen until one goes well.
+    let reload = "callseal_last_reload_successful";
+    assert_eq!(gateway.metric(reload), 1.0);
+    let file = site.rules().join("other.toml");
+    let good = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, "provider = ").unwrap();
+    gateway.signal(rustix::process::Signal::HUP);
+    eventually("the failed reload", || {
+        (gateway.metric(reload) == 0.0).then_some(())
+    });
+    std::fs::write(&file, good).unwrap();
+    gateway.signal(rustix::process::Signal::HUP);
+    eventually("the good one", || {
+        (gateway.metric(reload) == 1.0).then_some(())
+    });
 }

@@ -15,7 +15,9 @@ use crate::message::{EventId, Headers};
 use crate::random::SeededRandom;
 use crate::relay::request::{self, Outgoing};
 use crate::relay::tests::stage::{START, destination, event};
+use crate::relay::trace;
 use crate::secret::Secret;
+use crate::telemetry::trace::Traces;
 
 const ID: EventId = EventId {
     segment: 7,
@@ -85,6 +87,11 @@ fn variables(head: &str) -> BTreeMap<String, Vec<String>> {
     variables
 }
 
+fn context(event: &StoredEvent) -> trace::Context {
+    let (off, random) = (Traces::default(), SeededRandom::new(1));
+    trace::Context::begin(&off, &event.headers, lease().id.event(), &random)
+}
+
 fn check(headers: &[(String, Vec<u8>)], body: &[u8], signing: bool) {
     let headers: Headers = headers
         .iter()
@@ -106,7 +113,7 @@ fn check(headers: &[(String, Vec<u8>)], body: &[u8], signing: bool) {
         &to,
         signing.then_some(&key),
         START,
-        &SeededRandom::new(1),
+        &context(&stored),
     )
     .unwrap();
     let bytes = on_the_wire(outgoing);
@@ -290,7 +297,7 @@ fn what_cannot_be_written_as_a_request_is_not_sent() {
             &destination(1),
             None,
             START,
-            &SeededRandom::new(1),
+            &context(&event),
         );
         assert!(
             matches!(built, Err(crate::relay::AttemptError::Unsendable)),
@@ -308,7 +315,7 @@ fn what_cannot_be_written_as_a_request_is_not_sent() {
         &destination(1),
         None,
         START,
-        &SeededRandom::new(1),
+        &context(&odd),
     )
     .unwrap();
     assert_eq!(built.headers()["callseal-verified"], "keys[a??b: c]");

@@ -323,3 +323,25 @@ async fn a_destination_that_is_gone_leaves_no_series() {
     assert_eq!(shown(&stage, "breaker"), "0");
     assert_eq!(stage.clock.now(), START);
 }
+
+/// Its lane is kept, since an attempt is under way there; its series are not, also when that ends.
+#[tokio::test(start_paused = true)]
+async fn a_destination_that_is_gone_while_it_answers_leaves_no_series() {
+    let stage = Stage::new(vec![rule("shop")]);
+    stage.scripted.always("shop", Reply::Slow(secs(5), 503));
+    stage.accept_and_wake("shop").await;
+    sleep(secs(1)).await;
+    let mine = || stage.metrics.encode().contains("source=\"shop\"");
+    assert!(mine());
+    stage.relay.set_routes(vec![]);
+    assert!(!mine());
+    sleep(secs(60)).await;
+    assert!(!mine(), "{}", stage.metrics.encode());
+    stage.relay.set_routes(vec![route(rule("shop"))]);
+    assert_eq!(shown(&stage, "limit"), "16");
+    sleep(secs(60)).await;
+    let text = stage.metrics.encode();
+    let line = "callseal_attempts_total{source=\"shop\",destination=\"main\",verdict=\"retry\"} ";
+    let counted = text.lines().find_map(|l| l.strip_prefix(line)).unwrap();
+    assert_ne!(counted, "0");
+}

@@ -75,11 +75,7 @@ fn each_condition_is_found_and_no_other() {
     assert_eq!(found(&[calm(at(0)), calm(at(60))]), [""; 0]);
     assert_eq!(after(60, |s| s.accepting = false), ["not_accepting"]);
     assert_eq!(after(60, |s| s.disk_free = Some(1 << 29)), ["disk_low"]);
-    assert_eq!(after(60, |s| s.reloads_failed = 1), ["reload_failed"]);
-    assert_eq!(
-        after(60, |s| (s.reloads_failed, s.reloads_done) = (1, 1)),
-        [""; 0]
-    );
+    assert_eq!(after(60, |s| s.reload_failed = true), ["reload_failed"]);
     let soon = |s: &Snapshot| s.at.plus(Duration::from_secs(13 * 24 * 3600));
     assert_eq!(
         after(60, |s| s.certificates = vec![("public", soon(s))]),
@@ -160,6 +156,124 @@ fn an_endpoint_is_at_risk_when_nothing_is_heard_for_an_hour() {
     assert_eq!(minutes(70, &one_duplicate), [""; 0]);
 }
 
+/// A reload that failed is told of until one goes well, be it days later.
+#[test]
+fn a_failed_reload_lasts_until_it_is_mended() {
+    let settings = settings();
+    let mut board = Board::default();
+    let mut said = Vec::new();
+    for quarter in 0..(3 * 240) {
+        let mut now = calm(at(quarter * 15));
+        now.reload_failed = (600..2 * 3600).contains(&(quarter * 15));
+        board.look(&settings, &now);
+        if let Some(message) = board.message(&settings, now.at) {
+            let count = |list: &str| message.body["data"][list].as_array().unwrap().len();
+            said.push((quarter * 15, count("begun"), count("ended")));
+            board.told(message);
+        }
+    }
+    let ended = 2 * 3600 - 15 + END_AFTER.as_secs() + 15;
+    assert_eq!(said, [(600, 1, 0), (ended, 0, 1)]);
+}
+
+/// Nothing was ever accepted: what the verifier rejects is a callback that fails, if it goes on for
+/// an hour; what a guard refuses is anybody's.
+#[test]
+fn a_source_that_never_accepted_anything_is_at_risk() {
+    let minutes = |last: u64, change: &dyn Fn(u64, &mut Source)| {
+        let each = (0..=last).map(|m| {
+            let mut now = calm(at(m * 60));
+            change(m, shop(&mut now));
+            now
+        });
+        found(&each.collect::<Vec<_>>())
+    };
+    let rejected = |m: u64, s: &mut Source| (s.rejected, s.failed) = (m / 4, m / 4);
+    assert_eq!(minutes(70, &rejected), ["endpoint_at_risk"]);
+    assert_eq!(minutes(50, &rejected), [""; 0], "too early");
+    let refused = |m: u64, s: &mut Source| s.failed = m;
+    assert_eq!(minutes(70, &refused), [""; 0], "a scanner at the guard");
+    let few = |m: u64, s: &mut Source| (s.rejected, s.failed) = (m / 8, m / 8);
+    assert_eq!(minutes(70, &few), [""; 0], "too few");
+    // Ten trials while it is set up, and then it works.
+    let set_up = |m: u64, s: &mut Source| {
+        (s.rejected, s.failed) = (m.min(10), m.min(10));
+        s.events = m.saturating_sub(20);
+        s.last_accepted = (m > 20).then(|| at(m * 60));
+    };
+    assert_eq!(minutes(15, &set_up), [""; 0]);
+    assert_eq!(minutes(70, &set_up), [""; 0]);
+}
+
+/// Day by day, in steps of ten minutes: whether a source that stops at some moment is missed, and
+/// how long after it.
+fn missed(comes: impl Fn(u64) -> u64, stops: u64, until: u64) -> Option<u64> {
+    let mut history = History::default();
+    let (mut events, mut last) = (0, None);
+    for secs in (0..until).step_by(600) {
+        let came = if secs < stops { comes(secs) } else { 0 };
+        events += came;
+        if came > 0 {
+            last = Some(at(secs));
+        }
+        let mut now = calm(at(secs));
+        *shop(&mut now) = Source {
+            events,
+            last_accepted: last,
+            ..Source::default()
+        };
+        history.add(&now);
+        if !conditions::judge(&Thresholds::default(), &now, &history).is_empty() {
+            return Some(secs.saturating_sub(stops));
+        }
+    }
+    None
+}
+
+#[test]
+fn who_seldom_calls_is_missed_later() {
+    let (hour, day) = (3600, 24 * 3600);
+    let never = u64::MAX;
+    let many = |days: u64| days * day;
+    // Three an hour.
+    let often = |secs: u64| u64::from(secs % 1200 == 0);
+    assert_eq!(missed(often, never, many(20)), None);
+    let after = missed(often, many(10), many(20)).unwrap();
+    assert!((5 * hour..7 * hour).contains(&after), "{after}");
+    // One an hour from Monday to Friday.
+    let weekdays = |secs: u64| u64::from(secs % hour == 0 && secs / day % 7 < 5);
+    assert_eq!(missed(weekdays, never, many(30)), None);
+    let after = missed(weekdays, many(16), many(30)).unwrap();
+    assert!((day..day + 2 * hour).contains(&after), "{after}");
+    // One a day.
+    let daily = |secs: u64| u64::from(secs % day == 9 * hour);
+    assert_eq!(missed(daily, never, many(40)), None);
+    let after = missed(daily, many(20), many(40)).unwrap();
+    assert!((many(6)..many(7)).contains(&after), "{after}");
+    // One a week, and one that came once: nobody can say.
+    let weekly = |secs: u64| u64::from(secs % many(7) == hour);
+    assert_eq!(missed(weekly, many(20), many(40)), None);
+    assert_eq!(
+        missed(|secs| u64::from(secs == hour), never, many(20)),
+        None
+    );
+}
+
+/// A source that a reload took away and brought back counts from zero.
+#[test]
+fn a_source_that_comes_back_is_judged_by_what_it_does_now() {
+    let mut before = calm(at(0));
+    *shop(&mut before) = Source {
+        events: 500,
+        failed: 300,
+        rejected: 300,
+        ..Source::default()
+    };
+    let mut now = calm(at(240));
+    shop(&mut now).rejected = 51;
+    assert_eq!(found(&[before, now]), ["rejection_burst"]);
+}
+
 /// A provider that calls every five minutes by day and never at night.
 #[test]
 fn quiet_is_measured_against_yesterday_and_last_week() {
@@ -234,9 +348,7 @@ fn what_comes_and_goes_is_told_once() {
     for quarter in 0..240 {
         let mut now = calm(at(quarter * 15));
         // One minute so, one minute not: of a condition that counts at once.
-        if quarter / 4 % 2 == 1 {
-            now.reloads_failed = quarter;
-        }
+        now.reload_failed = quarter / 4 % 2 == 1;
         main_lane(&mut now).dead = quarter / 4 % 2;
         board.look(&settings, &now);
         if let Some(message) = board.message(&settings, now.at) {

@@ -25,31 +25,40 @@ pub(super) fn gateway(detail: String) -> Finding {
     }
 }
 
-pub(super) fn silence(now: Timestamp, source: &Source) -> Option<Duration> {
-    Some(now.since(source.last_accepted?))
-}
+/// A source that is busy is missed sooner than one that is not: silent for so long, where the same
+/// time a day before and a week before brought at least `quiet`.
+pub(super) const SILENCES: [(Duration, &str, &str); 3] = [
+    (HOUR, "1h", "an hour"),
+    (Duration::from_secs(6 * 3600), "6h", "six hours"),
+    (DAY, "1d", "a day"),
+];
+
+/// One that brings fewer a day is missed after a week, when the week before brought at least so many.
+pub(super) const A_WEEK: u64 = 5;
+pub(super) const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
 pub(super) fn quiet(view: &View<'_>) -> Vec<Finding> {
-    let mut found = Vec::new();
-    for (name, source) in &view.now.sources {
-        let at = view.now.at;
-        let usual = |ago| view.history.usual(name, at, ago);
-        let busy = usual(DAY).is_some_and(|n| n >= view.t.quiet)
-            && usual(7 * DAY).is_none_or(|n| n >= view.t.quiet);
-        if let Some(last) = source.last_accepted
-            && at.since(last) > HOUR
-            && busy
-        {
-            let then = usual(DAY).unwrap_or_default();
-            found.push(Finding {
-                source: Some(name.clone()),
-                ..gateway(format!(
-                    "nothing was accepted since {last}; the same hour yesterday brought {then}"
-                ))
-            });
-        }
-    }
-    found
+    let each = view.now.sources.iter().filter_map(|(name, source)| {
+        let last = source.last_accepted?;
+        let silence = view.now.at.since(last);
+        let usual = |within, ago| view.history.usual(name, view.now.at, within, ago);
+        let missed = SILENCES.iter().find_map(|(within, _, said)| {
+            let then = usual(*within, DAY)?;
+            let busy =
+                then >= view.t.quiet && usual(*within, WEEK).is_none_or(|n| n >= view.t.quiet);
+            (silence > *within && busy)
+                .then(|| format!("for {said}; the same time a day before brought {then}"))
+        });
+        let missed = missed.or_else(|| {
+            let before = usual(WEEK, WEEK).filter(|n| *n >= A_WEEK && silence > WEEK)?;
+            Some(format!("for a week; the week before brought {before}"))
+        })?;
+        Some(Finding {
+            source: Some(name.clone()),
+            ..gateway(format!("nothing was accepted since {last}, {missed}"))
+        })
+    });
+    each.collect()
 }
 
 impl View<'_> {
@@ -65,6 +74,9 @@ impl View<'_> {
         let before = self.history.before(self.now.at, window);
         let each = self.now.sources.iter().filter_map(|(name, now)| {
             let before = before.and_then(|before| before.sources.get(name));
+            // One that a reload took away and brought back counts from zero.
+            let before =
+                before.filter(|before| before.events <= now.events && before.failed <= now.failed);
             let detail = judge(&before.copied().unwrap_or_default(), now)?;
             Some(Finding {
                 source: Some(name.clone()),
@@ -86,6 +98,8 @@ impl View<'_> {
         let before = self.history.before(self.now.at, window);
         let each = self.now.lanes.iter().filter_map(|(name, now)| {
             let before = before.and_then(|before| before.lanes.get(name));
+            let before = before
+                .filter(|before| before.delivered <= now.delivered && before.failed <= now.failed);
             let detail = judge(&before.copied().unwrap_or_default(), now)?;
             Some(Finding {
                 source: Some(name.0.clone()),
