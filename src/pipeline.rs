@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -31,8 +31,10 @@ use crate::verify::{Rejection, Verdict, Verified, Verifier};
 #[cfg(test)]
 mod measure;
 mod spans;
+mod told;
 
 use spans::Marks;
+pub use told::Told;
 
 /// Everything that a reload exchanges, exchanged at once: no request sees half of it.
 pub struct Loaded {
@@ -62,23 +64,6 @@ pub struct Reloaded {
     pub error: Option<String>,
     /// What was remarked on the rules in force.
     pub warnings: Vec<String>,
-}
-
-/// Which sources something was said of lately that is said once a minute.
-#[derive(Default)]
-pub struct Told(Mutex<HashMap<SourceName, Timestamp>>);
-
-impl Told {
-    fn may_tell(&self, source: &SourceName, now: Timestamp) -> bool {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let recently = told
-            .get(source)
-            .is_some_and(|at| now >= *at && now.since(*at) < Duration::from_secs(60));
-        if !recently {
-            told.insert(source.clone(), now);
-        }
-        !recently
-    }
 }
 
 /// The pipeline of one core.
@@ -266,7 +251,7 @@ impl Pipeline {
             };
             spans::add(&self.shared, seen, &end);
         }
-        log(rule, (verdict, reason), event, Some(&answer), seen, took);
+        self.log(rule, (verdict, reason), event, Some(&answer), seen, took);
         answer
     }
 
@@ -315,6 +300,42 @@ impl Pipeline {
             detail,
         });
         metrics.news.tell(|| News::Refused { number });
+    }
+
+    /// One line; of what is no event, of which anybody can send as much as he likes, so many a
+    /// second at most.
+    fn log(
+        &self,
+        rule: Option<&Arc<Rule>>,
+        (verdict, reason): (&str, &str),
+        event: Option<EventId>,
+        answer: Option<&Answer>,
+        seen: &Seen,
+        took: Duration,
+    ) {
+        let name = rule.map(|rule| &rule.name);
+        let unsaid = match event {
+            Some(_) => 0,
+            None => match self.shared.told.may_log(name, self.shared.clock.now()) {
+                Some(unsaid) => unsaid,
+                None => return,
+            },
+        };
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let source = name.map_or("", SourceName::as_str);
+        let event = event.map(tracing::field::display);
+        tracing::info!(
+            { field::SOURCE } = source,
+            { field::VERDICT } = verdict,
+            { field::REASON } = reason,
+            { field::EVENT } = event,
+            { field::PEER } = %seen.peer,
+            { field::STATUS } = answer.map(|answer| answer.status.as_u16()),
+            { field::BODY_BYTES } = seen.body_bytes,
+            { field::TOOK_US } = took_us,
+            { field::UNSAID } = (unsaid > 0).then_some(unsaid),
+            "callback"
+        );
     }
 }
 
@@ -377,7 +398,7 @@ impl Handler for Pipeline {
         };
         let said = (noted.verdict, noted.reason);
         self.note(None, &seen, noted);
-        log(None, said, None, Some(&answer), &seen, took);
+        self.log(None, said, None, Some(&answer), &seen, took);
         answer
     }
 }
@@ -410,7 +431,7 @@ impl Drop for Waiting<'_> {
         let said = (noted.verdict, noted.reason);
         let rule = self.rule.as_ref();
         self.pipeline.note(rule, &self.seen, noted);
-        log(rule, said, None, None, &self.seen, took);
+        self.pipeline.log(rule, said, None, None, &self.seen, took);
     }
 }
 
@@ -439,30 +460,6 @@ fn count(outcome: &Outcome) -> Option<Count> {
         Outcome::Refused(_) | Outcome::Overloaded(_) => Some(Count::Refused),
         Outcome::Rejected(_) => Some(Count::Rejected),
     }
-}
-
-fn log(
-    rule: Option<&Arc<Rule>>,
-    (verdict, reason): (&str, &str),
-    event: Option<EventId>,
-    answer: Option<&Answer>,
-    seen: &Seen,
-    took: Duration,
-) {
-    let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    let source = rule.map_or("", |rule| rule.name.as_str());
-    let event = event.map(tracing::field::display);
-    tracing::info!(
-        { field::SOURCE } = source,
-        { field::VERDICT } = verdict,
-        { field::REASON } = reason,
-        { field::EVENT } = event,
-        { field::PEER } = %seen.peer,
-        { field::STATUS } = answer.map(|answer| answer.status.as_u16()),
-        { field::BODY_BYTES } = seen.body_bytes,
-        { field::TOOK_US } = took_us,
-        "callback"
-    );
 }
 
 /// What the sender hears. Every rejection of a source gets the same bytes.

@@ -46,6 +46,8 @@ pub mod field {
     pub const TOOK_US: &str = "took_us";
     pub const BODY_BYTES: &str = "body_bytes";
     pub const ATTEMPT: &str = "attempt";
+    /// Lines of the same kind that were left out before this one.
+    pub const UNSAID: &str = "unsaid";
 }
 
 /// From 50 µs to some 26 s, each step twice the one before.
