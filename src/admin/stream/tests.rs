@@ -170,6 +170,24 @@ async fn said(body: &mut Channel<Bytes, Infallible>) -> Option<Bytes> {
     body.frame().await.map(|f| f.unwrap().into_data().unwrap())
 }
 
+/// It was being opened while its token was taken away.
+#[test]
+fn a_session_does_not_outlive_its_token_however_late_it_was_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = Settings::default();
+    let random = Arc::new(SeededRandom::new(7));
+    let (admin, first) = (&settings.admin, tokens(&directory, "1"));
+    let holder = first.caller("1".repeat(16).as_bytes()).unwrap();
+    let door = Door::new(admin, &admin.address, first, None, random.clone());
+    let (early, _) = door.sessions.open(holder.clone(), NOW, &*random);
+    assert!(door.session(&early, NOW).is_some());
+    door.replace_tokens(tokens(&directory, "2"));
+    let (late, _) = door.sessions.open(holder, NOW, &*random);
+    assert!(door.session(&early, NOW).is_none());
+    assert!(door.session(&late, NOW).is_none());
+    assert!(door.sessions.find(&late, NOW).is_none(), "it has ended");
+}
+
 /// By the token itself and by a session that it opened: neither outlives it, nor a session itself.
 #[tokio::test(start_paused = true)]
 async fn who_is_no_longer_let_in_hears_nothing_more() {
