@@ -80,6 +80,17 @@ impl Door {
         self.sessions.keep(&self.tokens.load());
     }
 
+    /// The session with this id, if its token is still in force. One may have been opened while its
+    /// token was taken away.
+    pub fn session(&self, id: &str, now: Timestamp) -> Option<Found> {
+        let found = self.sessions.find(id, now)?;
+        if self.tokens.load().holds(&found.caller, &found.token) {
+            return Some(found);
+        }
+        self.sessions.close(id);
+        None
+    }
+
     /// True while a request that was let in would be let in again: for answers that do not end.
     pub fn holds(&self, pass: &Pass, now: Timestamp) -> bool {
         let tokens = self.tokens.load();
@@ -273,7 +284,7 @@ fn identify(
         return Err(Problem::new(StatusCode::FORBIDDEN, "csrf", detail).into());
     }
     // 256 random bits are not guessed, so these need no slower rate than requests have.
-    match state.door.sessions.find(id, state.shared.clock.now()) {
+    match state.door.session(id, state.shared.clock.now()) {
         Some(found) => Ok((Pass::of_session(id, &found), Some(found))),
         None => Err(No::Unknown("this session has ended: sign in again")),
     }

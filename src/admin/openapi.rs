@@ -178,10 +178,7 @@ fn problems(route: &Route) -> Vec<(&'static str, u16)> {
         codes.extend(["too_large", "timeout"]);
     }
     if matches!(route.access, Access::Viewer | Access::Operator) {
-        codes.push("unauthorized");
-        if route.method != "GET" {
-            codes.push("csrf");
-        }
+        codes.extend(["unauthorized", "csrf"]);
     }
     if route.access == Access::Operator {
         codes.push("operator_only");

@@ -3,9 +3,8 @@
 //! picks what it was asked for. Nobody waits for a reader: what a slow one misses is counted to it.
 //! Whoever is no longer let in hears nothing more.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -27,15 +26,15 @@ use crate::admin::parameter::{self, Asked};
 use crate::admin::payload::hushed;
 use crate::admin::problem::Problem;
 use crate::admin::refusals::RefusalJson;
-use crate::admin::token::Digest;
 use crate::message::{DELIVERIES, EventId};
 use crate::telemetry::news::News;
 
+mod readers;
+
+use readers::Readers;
+
 /// Streams at once.
 const STREAMS: usize = 32;
-/// Of them by one token, and by one session: nobody alone takes the place of everybody else.
-const OF_TOKEN: usize = 16;
-const OF_SESSION: usize = 8;
 /// Messages that wait for one reader; older ones are lost to it.
 const WAITING: usize = 256;
 /// Of these, those that are on their way to it.
@@ -67,58 +66,6 @@ struct Message {
 pub struct Stream {
     sender: broadcast::Sender<Message>,
     readers: Arc<Readers>,
-}
-
-/// How many streams each token and each session has, by its digest.
-#[derive(Debug, Default)]
-struct Readers(Mutex<HashMap<Digest, usize>>);
-
-impl Readers {
-    fn table(&self) -> MutexGuard<'_, HashMap<Digest, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// One more of this one; none above `most`.
-    fn enter(self: &Arc<Self>, who: Digest, most: usize) -> Option<Reader> {
-        let mut table = self.table();
-        let count = table.entry(who).or_default();
-        if *count >= most {
-            return None;
-        }
-        *count += 1;
-        Some(Reader(self.clone(), who))
-    }
-}
-
-/// The place of one stream among those of its token or session.
-#[derive(Debug)]
-struct Reader(Arc<Readers>, Digest);
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        let mut table = self.0.table();
-        let left = table
-            .get(&self.1)
-            .map_or(0, |count| count.saturating_sub(1));
-        match left {
-            0 => drop(table.remove(&self.1)),
-            left => drop(table.insert(self.1, left)),
-        }
-    }
-}
-
-impl Stream {
-    /// The places of one more stream of this caller.
-    fn enter(&self, pass: &Pass) -> Result<(Reader, Option<Reader>), Problem> {
-        let most = |most: usize, of: &str| too_many(format!("at most {most} streams of one {of}"));
-        let by_token = self.readers.enter(*pass.token(), OF_TOKEN);
-        let by_token = by_token.ok_or_else(|| most(OF_TOKEN, "token"))?;
-        let by_session = pass.session().map(|session| {
-            let place = self.readers.enter(*session, OF_SESSION);
-            place.ok_or_else(|| most(OF_SESSION, "session"))
-        });
-        Ok((by_token, by_session.transpose()?))
-    }
 }
 
 impl Default for Stream {
@@ -348,7 +295,7 @@ pub async fn stream(
 ) -> Result<Response, Problem> {
     let picked = Picked::of(parameter::query(asked)?)?;
     let news = &state.shared.metrics.news;
-    let places = state.stream.enter(&pass)?;
+    let places = state.stream.readers.places(&pass).map_err(too_many)?;
     let watching = news.watch(STREAMS);
     let watching =
         watching.ok_or_else(|| too_many(format!("at most {STREAMS} streams at once")))?;

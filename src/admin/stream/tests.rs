@@ -1,7 +1,7 @@
 //! What a stream picks, and when it ends.
 
+use super::readers::{OF_SESSION, OF_TOKEN};
 use super::*;
-use std::sync::Arc;
 
 use http_body_util::BodyExt;
 
@@ -93,7 +93,7 @@ async fn a_reader_that_takes_nothing_has_its_stream_ended() {
 /// One token, by itself or by its sessions, leaves places for others; each is given back.
 #[test]
 fn a_token_and_a_session_have_a_share_of_the_streams() {
-    let stream = Stream::default();
+    let readers = Arc::new(Readers::default());
     let pass = |token: u8, session: Option<&str>| {
         let caller = Caller {
             role: Role::Viewer,
@@ -114,24 +114,25 @@ fn a_token_and_a_session_have_a_share_of_the_streams() {
     };
     let first = pass(1, Some("a"));
     let by_first: Vec<_> = (0..OF_SESSION)
-        .map(|_| stream.enter(&first).unwrap())
+        .map(|_| readers.places(&first).unwrap())
         .collect();
-    assert_eq!(stream.enter(&first).unwrap_err().code, "too_many_streams");
+    let no = readers.places(&first).unwrap_err();
+    assert_eq!(no, "at most 8 streams of one session");
     // Another session of the same token, and the token itself.
     let rest: Vec<_> = (OF_SESSION..OF_TOKEN)
         .map(|n| {
             let pass = pass(1, (n % 2 == 0).then_some("b"));
-            stream.enter(&pass).unwrap()
+            readers.places(&pass).unwrap()
         })
         .collect();
-    assert!(stream.enter(&pass(1, Some("c"))).is_err());
-    assert!(stream.enter(&pass(1, None)).is_err());
-    assert!(stream.enter(&pass(2, None)).is_ok());
+    assert!(readers.places(&pass(1, Some("c"))).is_err());
+    assert!(readers.places(&pass(1, None)).is_err());
+    assert!(readers.places(&pass(2, None)).is_ok());
     const { assert!(OF_TOKEN < STREAMS) };
     drop(by_first);
-    assert!(stream.enter(&first).is_ok());
+    assert!(readers.places(&first).is_ok());
     drop(rest);
-    assert!(stream.readers.table().is_empty(), "nothing is kept");
+    assert!(readers.table().is_empty(), "nothing is kept");
 }
 
 const NOW: Timestamp = Timestamp::from_secs(1_790_000_000);
@@ -168,6 +169,24 @@ fn watched(
 
 async fn said(body: &mut Channel<Bytes, Infallible>) -> Option<Bytes> {
     body.frame().await.map(|f| f.unwrap().into_data().unwrap())
+}
+
+/// It was being opened while its token was taken away.
+#[test]
+fn a_session_does_not_outlive_its_token_however_late_it_was_opened() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = Settings::default();
+    let random = Arc::new(SeededRandom::new(7));
+    let (admin, first) = (&settings.admin, tokens(&directory, "1"));
+    let holder = first.caller("1".repeat(16).as_bytes()).unwrap();
+    let door = Door::new(admin, &admin.address, first, None, random.clone());
+    let (early, _) = door.sessions.open(holder.clone(), NOW, &*random);
+    assert!(door.session(&early, NOW).is_some());
+    door.replace_tokens(tokens(&directory, "2"));
+    let (late, _) = door.sessions.open(holder, NOW, &*random);
+    assert!(door.session(&early, NOW).is_none());
+    assert!(door.session(&late, NOW).is_none());
+    assert!(door.sessions.find(&late, NOW).is_none(), "it has ended");
 }
 
 /// By the token itself and by a session that it opened: neither outlives it, nor a session itself.
