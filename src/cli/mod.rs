@@ -14,6 +14,7 @@ pub mod health;
 pub mod http;
 pub mod init;
 pub mod manual;
+pub mod notify;
 pub mod operate;
 pub mod output;
 pub mod providers;

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cli::watch::{Fingerprint, LOOK_EVERY};
-use crate::cli::{EXIT_CONFIG, EXIT_DISK, EXIT_FAILED, Place, output};
+use crate::cli::{EXIT_CONFIG, EXIT_DISK, EXIT_FAILED, Place, notify, output};
 use crate::clock::{Clock, SystemClock};
 use crate::random::SystemRandom;
 use crate::service::{Fault, Gateway, Surroundings};
@@ -49,8 +49,10 @@ pub fn run(place: &Place) -> Result<(), u8> {
     })?;
     output::diagnostics(&warnings);
     banner(&gateway);
+    notify::tell(notify::READY);
     let mut broken = gateway.broken();
     runtime.block_on(live(&gateway, &mut signals, &mut broken));
+    notify::tell(notify::STOPPING);
     tracing::info!("stopping: finishing what is under way");
     runtime.spawn(async move {
         signals.stop().await;

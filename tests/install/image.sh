@@ -69,7 +69,7 @@ mkdir -p "$base"/root/{usr,etc/ssl,etc/alternatives,toolchain,cargo/registry,tmp
 for link in bin lib lib64 sbin; do
   if [ -L "/$link" ]; then cp -P "/$link" "$base/root/$link"; fi
 done
-home="${CARGO_HOME:-$HOME/.cargo}"
+home="${CARGO_HOME:-${HOME:-/root}/.cargo}"
 for config in config.toml config; do
   if [ -f "$home/$config" ]; then cp "$home/$config" "$base/root/cargo/"; fi
 done

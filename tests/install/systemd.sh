@@ -84,7 +84,7 @@ sends() { run "callseal send stripe $*" /etc/callseal; }
 say "docs/operations.md, install: the binary, the unit"
 run "$(block '### Binary' 1 | grep '^install')"
 run "$(block '### systemd' 1)"
-within 30 "it is ready" ready
+ready >/dev/null || failed "it was said to be started, and is not ready"
 [ "$(inside systemctl is-enabled callseal)" = enabled ] || failed "it is not enabled"
 
 say "a source, its key, a reload, a callback"
@@ -156,6 +156,9 @@ within 30 "it is ready after the import" ready
 sends
 own_store
 
+say "the doctor finds no fault with an installation by this page"
+run "callseal reload; callseal doctor | tee /root/doctor; ! grep -E 'BLOCKER|mode' /root/doctor | grep -v '^fine'" /etc/callseal
+
 say "rotate certificates"
 run "openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout server.key -out server.pem 2>/dev/null" /root
 run "$(block '## Rotate certificates' 1)" /root
@@ -191,6 +194,12 @@ run "systemctl stop callseal"
 [ $((SECONDS - began)) -lt 45 ] || failed "it took $((SECONDS - began)) s"
 [ "$(inside systemctl show --property Result --property ExecMainStatus --value callseal | sort | tr '\n' ' ')" = "0 success " ] || failed "it did not end well"
 if log | grep -iE 'permission denied|not permitted|read-only'; then failed "something was forbidden to it"; fi
+
+say "a port that is taken: it does not start"
+inside python3 -c 'import socket, time; s = socket.create_server(("127.0.0.1", 8444)); time.sleep(60)' &
+within 10 "somebody else listens" inside python3 -c 'import socket; socket.create_connection(("127.0.0.1", 8444))'
+run "! systemctl start callseal"
+run "systemctl stop callseal"
 
 say "wrong settings: it does not start, and says why"
 run "echo 'wrong = 1' >> callseal.toml; ! systemctl start callseal" /etc/callseal
