@@ -124,7 +124,7 @@ export default ({ base, gateway, attach, token, viewer, streams }) => {
       // The limit is the browser's own clock: it is made short here.
       await page.evaluate(() => {
         const timeout = AbortSignal.timeout.bind(AbortSignal);
-        AbortSignal.timeout = (ms) => timeout(ms / 50);
+        AbortSignal.timeout = (ms) => timeout(ms / 20);
       });
       await page.evaluate(() => { location.hash = "#/rules"; });
       await page.getByText("takes too long to answer").waitFor();
