@@ -159,6 +159,17 @@ export default ({ base, gateway, attach, token, viewer, streams }) => {
       await page.locator("dialog[open]", { hasText: "(none)" }).waitFor();
     }),
 
+    "a plan that must wait for others is asked again by itself": visit("#/dead?source=shop", async (page) => {
+      let turned = 0;
+      await page.route("**/v1/redrive", (route) => {
+        turned += 1;
+        return turned > 1 ? route.fallback() : route.fulfill({ status: 429, contentType: "application/problem+json", headers: { "retry-after": "1" }, body: '{"code":"too_many_requests"}' });
+      });
+      await page.getByRole("button", { name: "Redrive all of these…" }).click();
+      await page.locator("dialog[open] .plan-count").waitFor();
+      same(turned, 2, "plans");
+    }),
+
     "a job that ends with the gateway is not said to run": visit("#/dead?source=shop", async (page) => {
       gateway.pace = 60000;
       await page.getByRole("button", { name: "Redrive all of these…" }).click();
