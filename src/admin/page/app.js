@@ -222,6 +222,12 @@ function listen() {
       // Another person begins with an empty page.
       if (!same) return location.reload();
       pulse();
+      // What was asked under the lock was not answered: where a view still waits for it, it is drawn anew.
+      setTimeout(() => {
+        if (!document.querySelector("main .loading") || document.querySelector("dialog[open]")) return;
+        drawn = null;
+        show();
+      }, 4000);
       return show();
     });
   });

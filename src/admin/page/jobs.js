@@ -75,7 +75,10 @@ export function many(what, filter) {
         replace(plan, h("p", { class: "plan-count" }, text), said.count > 0 && h("p", { class: "faint" }, parts("plan.time", { time: duration(said.seconds) })));
         go.disabled = said.count === 0;
       } catch (error) {
-        if (mine === turn) replace(plan, trouble(error, ask));
+        if (mine !== turn) return;
+        replace(plan, trouble(error, ask));
+        // Others are being counted for.
+        if (error.status === 429 && error.wait !== null) setTimeout(() => mine === turn && plan.isConnected && ask(), error.wait * 1000);
       }
     }
     const go = button(t(`${what}.start`), async () => {

@@ -158,20 +158,22 @@ export default ({ base, gateway, attach, token, viewer }) => {
           await settled(page);
           await checked(page, `${view} on a small screen`);
         }
-        // With names and texts that are longer than their places.
-        const long = "long ".repeat(300);
-        const one = gateway.world.events.find((e) => e.state === "dead");
-        Object.assign(one, { type: long, key: long, reason: long, payment: { order: long, amount: "1", currency: "USD", status: long, transaction: long } });
-        for (const view of ["dead", `events/${one.id}`]) {
-          await page.goto(`${base}/#/${view}`);
-          await settled(page);
-          await page.waitForFunction(() => document.querySelector("main [tabindex='0']:is(h1, .cell)"));
-          await checked(page, `${view} with long texts`);
+        if (colorScheme === "light" && locale === "en-GB") {
+          // With names and texts that are longer than their places.
+          const long = "long ".repeat(300);
+          const one = gateway.world.events.find((e) => e.state === "dead");
+          Object.assign(one, { type: long, key: long, reason: long, payment: { order: long, amount: "1", currency: "USD", status: long, transaction: long } });
+          for (const view of ["dead", `events/${one.id}`]) {
+            await page.goto(`${base}/#/${view}`);
+            await settled(page);
+            await page.waitForFunction(() => document.querySelector("main [tabindex='0']:is(h1, .cell)"));
+            await checked(page, `${view} with long texts`);
+          }
+          gateway.sessions.clear();
+          await page.evaluate(() => { location.hash = "#/audit"; });
+          await page.locator("dialog.lock").waitFor();
+          await checked(page, "the lock");
         }
-        gateway.sessions.clear();
-        await page.locator("main a[data-row]").first().click();
-        await page.locator("dialog.lock").waitFor();
-        await checked(page, "the lock");
         await context.close();
       };
     }
