@@ -1,3 +1,5 @@
+//! Addresses of the admin port in each of their forms.
+
 use super::*;
 
 #[test]

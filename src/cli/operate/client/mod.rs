@@ -107,6 +107,9 @@ impl AskError {
                 "operator_only" => {
                     Some("this token may only look: --token names that of an operator")
                 }
+                "client_certificate" => {
+                    Some("--client-cert and --client-key name a certificate of your own")
+                }
                 "host" => {
                     Some("`hosts` under [admin] lists the names by which the port may be asked")
                 }

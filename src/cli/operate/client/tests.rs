@@ -1,3 +1,5 @@
+//! Queries, and what comes back in place of an answer.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Layout and cutting, without a terminal.
+
 use super::*;
 
 fn example(sources: usize, attention: usize) -> (Value, Value) {
