@@ -239,6 +239,9 @@ fn many_are_redriven_by_plan_and_discarded_with_a_reason() {
     }
     let jobs = text(&site, &gateway, &["jobs"]);
     assert!(jobs.contains("done"), "{jobs}");
+    let stopped = said(&site, &gateway, &["jobs", "1", "--stop"]);
+    let stopped = String::from_utf8(stopped.stderr).unwrap();
+    assert!(stopped.contains("job 1 has ended (done)"), "{stopped}");
     let output = said(
         &site,
         &gateway,

@@ -346,9 +346,20 @@ pub fn jobs(place: &Place, options: &JobsOptions) -> Result<(), u8> {
         return Ok(());
     };
     if options.stop {
-        let stopped = client
-            .post(&format!("/v1/jobs/{id}/stop"), None)
-            .map_err(|e| failed(&e))?;
+        let stopped = match client.post(&format!("/v1/jobs/{id}/stop"), None) {
+            Ok(stopped) => stopped,
+            Err(error) => {
+                // One that has ended is still listed, and stops no more.
+                return match client.get(&format!("/v1/jobs/{id}")) {
+                    Ok(job) if text(&job, "/outcome") != "running" => {
+                        let outcome = text(&job, "/outcome");
+                        output::remark(format_args!("error: job {id} has ended ({outcome})"));
+                        Err(EXIT_FAILED)
+                    }
+                    Ok(_) | Err(_) => Err(failed(&error)),
+                };
+            }
+        };
         match as_json {
             true => json(&stopped),
             false => output::line(format_args!("job {id} stops; what it did stays done")),

@@ -152,8 +152,11 @@ fn over_tls_a_certificate_comes_before_the_token() {
     let (status, _, error) = asked(&["--client-cert", "alice.pem", "--client-key", "alice.key"]);
     assert_eq!(status, 0, "{error}");
     let (status, _, error) = asked(&[]);
-    assert_eq!(status, 1, "{error}");
-    assert!(error.contains("client_certificate"), "{error}");
+    assert_eq!(status, 77, "{error}");
+    assert!(
+        error.contains("client_certificate") && error.contains("--client-cert"),
+        "{error}"
+    );
     let (status, _, error) = asked(&["--client-cert", "alice.pem"]);
     assert_eq!(status, 2, "{error}");
     // A certificate alone opens nothing.

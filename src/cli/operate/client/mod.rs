@@ -1,8 +1,8 @@
 //! Requests to the admin port, with the token, as JSON.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,18 +11,24 @@ use http_body_util::BodyExt;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use crate::admin::token::token_file;
 use crate::cli::http::{self as wire, AskError as WireError, Target, TargetError};
 use crate::cli::operate::{Gateway, view};
 use crate::cli::{EXIT_DENIED, EXIT_FAILED, EXIT_UNAVAILABLE, Place};
+use crate::connect::ConnectError;
 use crate::rule::diagnostic::Diagnostic;
-use crate::secret::{Secret, SecretError, SecretRef};
-use crate::settings::Settings;
+use crate::secret::Secret;
+
+mod sse;
+mod token;
+
+pub use sse::Message;
+use sse::Parser;
+use token::{NoToken, token};
 
 /// For an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// For a plan over millions of deliveries.
-pub const LONG_PATIENCE: Duration = Duration::from_secs(120);
+const LONG_PATIENCE: Duration = Duration::from_secs(120);
 /// Nothing at all for so long, not even a comment, and a stream is taken for broken.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -85,6 +91,12 @@ impl AskError {
 
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            AskError::Wire {
+                error: WireError::Connect(ConnectError::Failed(ErrorKind::PermissionDenied)),
+                ..
+            } => Some(
+                "the group of a Unix socket may connect, and the user that the gateway runs as",
+            ),
             AskError::Wire { .. } => {
                 Some("is the gateway running? --admin names another address, --config its settings")
             }
@@ -94,6 +106,9 @@ impl AskError {
                 ),
                 "operator_only" => {
                     Some("this token may only look: --token names that of an operator")
+                }
+                "client_certificate" => {
+                    Some("--client-cert and --client-key name a certificate of your own")
                 }
                 "host" => {
                     Some("`hosts` under [admin] lists the names by which the port may be asked")
@@ -154,13 +169,6 @@ impl Query {
 /// A part of a path.
 pub fn segment(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
-}
-
-/// One message of a stream.
-#[derive(Debug)]
-pub struct Message {
-    pub kind: String,
-    pub data: Value,
 }
 
 /// What is heard from a stream.
@@ -407,166 +415,5 @@ fn answered(status: StatusCode, bytes: Bytes) -> Result<Bytes, AskError> {
     }
 }
 
-/// Server-sent events, as far as the gateway uses them
-/// (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
-#[derive(Debug, Default)]
-struct Parser {
-    line: Vec<u8>,
-    kind: String,
-    data: String,
-}
-
-impl Parser {
-    fn read(&mut self, bytes: &[u8]) -> Vec<Message> {
-        let mut messages = Vec::new();
-        for byte in bytes {
-            if *byte != b'\n' {
-                self.line.push(*byte);
-                continue;
-            }
-            let line = std::mem::take(&mut self.line);
-            let line = String::from_utf8_lossy(&line);
-            let line = line.trim_end_matches('\r');
-            if line.is_empty() {
-                let (kind, data) = (
-                    std::mem::take(&mut self.kind),
-                    std::mem::take(&mut self.data),
-                );
-                if let Ok(data) = serde_json::from_str(&data) {
-                    messages.push(Message { kind, data });
-                }
-            } else if let Some((name, value)) = line.split_once(':') {
-                let value = value.strip_prefix(' ').unwrap_or(value);
-                match name {
-                    "event" => value.clone_into(&mut self.kind),
-                    "data" if self.data.is_empty() => value.clone_into(&mut self.data),
-                    "data" => {
-                        self.data.push('\n');
-                        self.data.push_str(value);
-                    }
-                    _ => {}
-                }
-            }
-        }
-        messages
-    }
-}
-
-/// Why there is no token to ask with.
-#[derive(Debug)]
-pub enum NoToken {
-    Unreadable(SecretError),
-    /// A line end in its midst, for one.
-    Unfit(SecretRef),
-    NotMade {
-        file: PathBuf,
-    },
-    /// It may be there: this user cannot look.
-    Hidden {
-        file: PathBuf,
-        cause: std::io::ErrorKind,
-    },
-    NoPlace,
-}
-
-impl fmt::Display for NoToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NoToken::Unreadable(error) => error.fmt(f),
-            NoToken::Unfit(place) => {
-                write!(f, "{place} holds more than the one line that a token is")
-            }
-            NoToken::NotMade { file } => write!(
-                f,
-                "the settings name none, and {} is not there. Has this gateway ever been \
-                 started from here? --config FILE names its settings, --token a token",
-                file.display()
-            ),
-            NoToken::Hidden { file, cause } => write!(
-                f,
-                "{}: {cause}. It is of the user that the gateway runs as: ask as that user, or \
-                 name a token of your own with --token",
-                file.display()
-            ),
-            NoToken::NoPlace => f.write_str("--token env:NAME or file:PATH"),
-        }
-    }
-}
-
-/// That of the arguments; else the first operator's of the settings, or a viewer's; else the one
-/// that the gateway made.
-fn token(gateway: &Gateway, settings: Option<&Settings>) -> Result<Secret, NoToken> {
-    let read = |place: &SecretRef| {
-        let secret = place.load().map_err(NoToken::Unreadable)?;
-        let text = std::str::from_utf8(secret.expose()).ok();
-        // What a header field can hold.
-        match text.is_some_and(|text| !text.contains(char::is_control)) {
-            true => Ok(secret),
-            false => Err(NoToken::Unfit(place.clone())),
-        }
-    };
-    if let Some(place) = &gateway.token {
-        return read(place);
-    }
-    let settings = settings.ok_or(NoToken::NoPlace)?;
-    let admin = &settings.admin;
-    let named = admin.operator.iter().chain(&admin.viewer);
-    let named: Vec<&SecretRef> = named.map(|token| &token.from).collect();
-    if let Some(first) = named.first() {
-        // Whoever holds a viewer's only may have no access to the operator's.
-        let readable = named.iter().find_map(|place| read(place).ok());
-        return readable.map_or_else(|| read(first), Ok);
-    }
-    let file = token_file(&settings.inbox.store);
-    match std::fs::File::open(&file) {
-        Ok(_) => read(&SecretRef::File(file)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(NoToken::NotMade { file })
-        }
-        Err(error) => {
-            let cause = error.kind();
-            Err(NoToken::Hidden { file, cause })
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_query_is_encoded() {
-        let query = Query::new()
-            .with("source", "a&b")
-            .may("type", None::<&str>)
-            .with("n", 3);
-        assert_eq!(query.on("/v1/events"), "/v1/events?source=a%26b&n=3");
-        assert_eq!(Query::new().on("/v1/events"), "/v1/events");
-        assert_eq!(segment("a/../b"), "a%2F%2E%2E%2Fb");
-    }
-
-    #[test]
-    fn a_stream_is_read_whatever_pieces_it_comes_in() {
-        let text = ": hello\n\nevent: accepted\ndata: {\"a\":1}\n\nevent: lagged\r\ndata:{\"missed\":\r\ndata: 2}\r\n\r\n";
-        for step in 1..text.len() {
-            let mut parser = Parser::default();
-            let messages: Vec<Message> = text
-                .as_bytes()
-                .chunks(step)
-                .flat_map(|chunk| parser.read(chunk))
-                .collect();
-            let kinds: Vec<&str> = messages.iter().map(|m| m.kind.as_str()).collect();
-            assert_eq!(kinds, ["accepted", "lagged"], "{step}");
-            assert_eq!(messages[1].data["missed"], 2, "{step}");
-        }
-    }
-
-    #[test]
-    fn a_problem_is_told_in_the_gateway_s_words() {
-        let problem = br#"{"status":404,"code":"no_such_event","detail":"there is none\u001b[2J"}"#;
-        let error = answered(StatusCode::NOT_FOUND, Bytes::from_static(problem)).unwrap_err();
-        assert_eq!(error.to_string(), "there is none\\u{1b}[2J [no_such_event]");
-        let error = answered(StatusCode::BAD_GATEWAY, Bytes::from_static(b"<html>")).unwrap_err();
-        assert!(matches!(error, AskError::Strange { status: 502 }));
-    }
-}
+mod tests;
