@@ -277,7 +277,8 @@ impl Pipeline {
                 source.conflict();
             }
             let series = source.series();
-            series.callback(verdict, took, trace);
+            let taken = matches!(count, Some(Count::Accepted | Count::Duplicate));
+            series.callback(verdict, taken, took, trace);
             if count == Some(Count::Accepted) {
                 series.accepted_at(at);
             }

@@ -102,7 +102,7 @@ pub struct Metrics {
     pub refusals: Family<SourceReason, Counter>,
     /// What a guard in mode `log` would have refused.
     pub would_refuse: Family<SourceReason, Counter>,
-    /// From the head of the request to its answer, by source.
+    /// From the head of a request that was taken to its answer, by source.
     pub acknowledge: TracedSeconds,
     pub last_accepted: Family<SourceLabel, Real>,
     /// Conditions (`when`) that gave no answer, by source.

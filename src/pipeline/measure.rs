@@ -119,6 +119,7 @@ fn callback(n: usize, now: Timestamp, key: &str) -> (Head, String) {
 }
 
 /// What one callback took on the average.
+#[expect(clippy::disallowed_methods, reason = "real time is what is measured")]
 async fn round(rules: &RuleSet, mode: &str) -> Duration {
     let (shared, pipeline) = gateway(rules);
     let key = if mode == "forged" { "another" } else { KEY };
@@ -145,7 +146,6 @@ async fn round(rules: &RuleSet, mode: &str) -> Duration {
 
 #[tokio::test]
 #[ignore = "says how long things take"]
-#[expect(clippy::disallowed_methods, reason = "real time is what is measured")]
 async fn measure_watching() {
     let rules = rules();
     if let Ok(mode) = std::env::var("CALLSEAL_MEASURE") {

@@ -54,7 +54,7 @@ impl Names {
         );
         self.seconds(
             "acknowledge",
-            "Time from the head of a callback to its answer",
+            "Time from the head of a callback that was taken to its answer",
             &m.acknowledge,
         );
         self.seconds(

@@ -120,7 +120,8 @@ pub struct SourceSeries {
     would_refuse: Own<SourceReason>,
     undecided: Own<SourceLabel>,
     key_uses: Own<KeyLabel>,
-    acknowledge: Traced,
+    /// None for what belongs to no source: nothing of it is taken.
+    acknowledge: Option<Traced>,
     /// There is none before the first event: how long that is ago would be nonsense.
     last_accepted: OnceLock<Real>,
     all: Families,
@@ -162,7 +163,8 @@ impl SourceSeries {
             would_refuse: Own::new(&all.would_refuse),
             undecided: Own::new(&all.undecided),
             key_uses: Own::new(&all.key_uses),
-            acknowledge: all.acknowledge.get_or_create_owned(&SourceLabel { source }),
+            acknowledge: (!name.is_empty())
+                .then(|| all.acknowledge.get_or_create_owned(&SourceLabel { source })),
             last_accepted: OnceLock::new(),
             all,
         };
@@ -191,15 +193,19 @@ impl SourceSeries {
         SourceReason { source, reason }
     }
 
-    /// A callback was answered, or nobody was there any more to hear it.
+    /// A callback was answered, or nobody was there any more to hear it. How long it took counts where
+    /// it was taken: what is refused is quick, and a scanner would make the rest look so.
     pub fn callback(
         &self,
         verdict: &'static str,
+        taken: bool,
         took: Duration,
         seen: Option<(TraceId, Timestamp)>,
     ) {
         self.callbacks.inc(verdict, || self.verdict(verdict));
-        self.acknowledge.observe(took, seen);
+        if let Some(acknowledge) = self.acknowledge.as_ref().filter(|_| taken) {
+            acknowledge.observe(took, seen);
+        }
     }
 
     pub fn refused(&self, reason: &'static str) {
@@ -208,6 +214,11 @@ impl SourceSeries {
 
     pub fn would_refuse(&self, reason: &'static str) {
         self.would_refuse.inc(reason, || self.reason(reason));
+    }
+
+    /// So is what was under way when its source went.
+    fn is_nobodys(&self) -> bool {
+        self.name.is_empty()
     }
 
     /// A condition gave no answer.
@@ -219,6 +230,9 @@ impl SourceSeries {
 
     /// `key` is a label of the rule, or `fetched`.
     pub fn key_used(&self, key: &str) {
+        if self.is_nobodys() {
+            return;
+        }
         self.key_uses.inc(key, || KeyLabel {
             source: self.name.clone(),
             key: key.to_owned(),
@@ -227,6 +241,9 @@ impl SourceSeries {
 
     /// An event came in at this moment; an earlier one than is known changes nothing.
     pub fn accepted_at(&self, at: Timestamp) {
+        if self.is_nobodys() {
+            return;
+        }
         let gauge = self.last_accepted.get_or_init(|| {
             let source = self.name.clone();
             let all = &self.all.last_accepted;
@@ -379,7 +396,7 @@ mod tests {
             assert!(text.contains(line), "{line}: {text}");
         }
         assert!(!text.contains("last_accepted_timestamp_seconds{source=\"shop\"}"));
-        shop.callback("rejected", Duration::from_millis(1), None);
+        shop.callback("rejected", false, Duration::from_millis(1), None);
         shop.refused("stale");
         shop.accepted_at(Timestamp::from_secs(9));
         shop.accepted_at(Timestamp::from_secs(8));
@@ -389,6 +406,7 @@ mod tests {
         for line in [
             "callseal_callbacks_total{source=\"shop\",verdict=\"rejected\"} 1",
             "callseal_refusals_total{source=\"shop\",reason=\"stale\"} 1",
+            "callseal_acknowledge_seconds_count{source=\"shop\"} 0",
             "callseal_last_accepted_timestamp_seconds{source=\"shop\"} 9.0",
             "callseal_attempts_total{source=\"shop\",destination=\"main\",verdict=\"dead\"} 1",
             "callseal_attempt_failures_total{source=\"shop\",destination=\"main\",reason=\"gone\"} 1",
@@ -407,7 +425,7 @@ mod tests {
         let kept = metrics.figures.of(&shop).unwrap();
         let count = |kept: &crate::telemetry::figures::SourceFigures| {
             let series = kept.series();
-            series.callback("accepted", Duration::ZERO, None);
+            series.callback("accepted", true, Duration::ZERO, None);
             series.refused("stale");
             series.would_refuse("rate_total");
             series.undecided();
@@ -426,7 +444,10 @@ mod tests {
         assert_eq!(of(&metrics.encode(), "shop"), [""; 0]);
         // A callback that was under way meanwhile.
         count(&kept);
-        assert_eq!(of(&metrics.encode(), "shop"), [""; 0]);
+        metrics.figures.on(Some(&shop), count);
+        let text = metrics.encode();
+        assert_eq!(of(&text, "shop"), [""; 0]);
+        assert!(!text.contains("last_accepted_timestamp_seconds{") && !text.contains("key="));
         // It comes back, and counts anew.
         metrics.watch_over([(shop.clone(), keys(&[]))]);
         metrics.figures.on(Some(&shop), count);

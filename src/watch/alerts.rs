@@ -104,6 +104,8 @@ impl Board {
         // One that was told of ends later than one that never counted.
         let told = &self.told;
         self.holding.retain(|about, holding| {
+            // A clock that goes back keeps nothing open until it is there again.
+            holding.seen = holding.seen.min(now.at);
             let patience = match told.contains_key(about) {
                 true => END_AFTER,
                 false => Duration::ZERO,

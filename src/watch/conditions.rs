@@ -402,3 +402,6 @@ pub fn judge(t: &Thresholds, now: &Snapshot, history: &History) -> Vec<(usize, F
     })
     .collect()
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -42,15 +42,16 @@ pub(super) fn quiet(view: &View<'_>) -> Vec<Finding> {
         let last = source.last_accepted?;
         let silence = view.now.at.since(last);
         let usual = |within, ago| view.history.usual(name, view.now.at, within, ago);
-        let missed = SILENCES.iter().find_map(|(within, _, said)| {
-            let then = usual(*within, DAY)?;
-            let busy =
-                then >= view.t.quiet && usual(*within, WEEK).is_none_or(|n| n >= view.t.quiet);
-            (silence > *within && busy)
-                .then(|| format!("for {said}; the same time a day before brought {then}"))
+        let silences = SILENCES.iter().filter(|(within, _, _)| silence > *within);
+        let mut silences = silences.map(|(within, _, said)| (*within, *said));
+        let missed = silences.find_map(|(within, said)| {
+            let then = usual(within, DAY).filter(|n| *n >= view.t.quiet)?;
+            let busy = usual(within, WEEK).is_none_or(|n| n >= view.t.quiet);
+            busy.then(|| format!("for {said}; the same time a day before brought {then}"))
         });
         let missed = missed.or_else(|| {
-            let before = usual(WEEK, WEEK).filter(|n| *n >= A_WEEK && silence > WEEK)?;
+            let before = (silence > WEEK).then(|| usual(WEEK, WEEK)).flatten();
+            let before = before.filter(|n| *n >= A_WEEK)?;
             Some(format!("for a week; the week before brought {before}"))
         })?;
         Some(Finding {
