@@ -1,3 +1,5 @@
+//! The breaker, state by state.
+
 use super::*;
 use crate::random::SeededRandom;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! The catalogue: what is in the binary, and what of a user comes before it.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Values of rule files: what is taken, and what is said of the rest.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Conditions: what they see, what they may cost, and where a mistake is.
+
 use super::*;
 
 fn facts(body: Option<Value>) -> Facts {

@@ -1,3 +1,5 @@
+//! JSON: values as they are written, and what is refused.
+
 use proptest::prelude::*;
 
 use super::*;

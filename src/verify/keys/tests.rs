@@ -1,3 +1,5 @@
+//! Keys: their clothes, their ends, and which are refused.
+
 use std::path::Path;
 
 use super::*;

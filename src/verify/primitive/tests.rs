@@ -1,3 +1,5 @@
+//! The primitives, by published known answers and by what must not pass.
+
 use super::*;
 
 fn verifies(algorithm: Algorithm, key: &[u8], message: &[&[u8]], signature: &[u8]) -> bool {

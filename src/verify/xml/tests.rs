@@ -1,3 +1,5 @@
+//! XML: flat and nested documents, and what is refused.
+
 use super::*;
 
 /// The example of WeChat Pay v2's page on payment notices, shortened.

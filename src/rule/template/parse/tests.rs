@@ -1,3 +1,5 @@
+//! Templates: what can be written, and where a mistake is.
+
 use proptest::prelude::*;
 
 use super::*;
