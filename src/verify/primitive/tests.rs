@@ -1,4 +1,4 @@
-//! The primitives, by published known answers and by what must not pass.
+//! The primitives: what verifies, and what must not.
 
 use super::*;
 
