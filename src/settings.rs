@@ -29,6 +29,8 @@ pub struct Settings {
     pub folder: PathBuf,
     /// Directory of the rule files.
     pub rules: PathBuf,
+    /// Somebody named it: it must be there.
+    pub rules_named: bool,
     pub listen: Listen,
     pub admin: Admin,
     pub inbox: InboxSettings,
@@ -65,6 +67,8 @@ pub struct TlsFiles {
 pub struct InboxSettings {
     /// Directory of journal, index, admin token and development certificate.
     pub store: PathBuf,
+    /// Somebody named it.
+    pub store_named: bool,
     /// Size of a journal segment in bytes.
     pub segment: u64,
     /// Held back for the day when the disk is full, in bytes.
@@ -125,6 +129,7 @@ impl Default for Settings {
         Settings {
             folder: PathBuf::new(),
             rules: PathBuf::from(RULES),
+            rules_named: false,
             listen: Listen {
                 address: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8443),
                 tls: None,
@@ -142,6 +147,7 @@ impl Default for Settings {
             },
             inbox: InboxSettings {
                 store: PathBuf::from(STORE),
+                store_named: false,
                 segment: 64 << 20,
                 ballast: 16 << 20,
                 low_water: 256 << 20,
@@ -200,9 +206,39 @@ impl Settings {
         }
     }
 
-    /// True where the directory of rules is the default one, which may be missing.
-    pub fn rules_are_default(&self) -> bool {
-        self.rules == self.folder.join(RULES)
+    /// A store or rules in the working directory, where they were looked for before they lay beside
+    /// the settings: to begin anew elsewhere would forget what is owed.
+    pub fn left_behind(&self, file: &Path) -> Vec<Diagnostic> {
+        let mut found = Vec::new();
+        let mut look = |named: bool, now: &Path, name: &str, key: &str, is: fn(&Path) -> bool| {
+            if !named && is(Path::new(name)) && !is(now) {
+                let here = std::path::absolute(name).unwrap_or_else(|_| name.into());
+                found.push(Diagnostic {
+                    file: file.display().to_string(),
+                    text: "".into(),
+                    span: 0..0,
+                    code: "left_behind",
+                    severity: Severity::Error,
+                    message: format!(
+                        "with no word on it here {} would be used, where there is nothing; but {} is there",
+                        now.display(),
+                        here.display()
+                    ),
+                    hint: Some(format!("`{key} = \"{}\"`, or move it", here.display())),
+                });
+            }
+        };
+        let is_store = |path: &Path| path.join("journal").is_dir();
+        let inbox = &self.inbox;
+        look(
+            inbox.store_named,
+            &inbox.store,
+            STORE,
+            "[inbox] store",
+            is_store,
+        );
+        look(self.rules_named, &self.rules, RULES, "rules", has_sources);
+        found
     }
 
     /// Reads the text of a settings file.
@@ -226,6 +262,12 @@ impl Settings {
     }
 }
 
+fn has_sources(directory: &Path) -> bool {
+    let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut paths = files.map(|file| file.path());
+    paths.any(|path| path.extension().is_some_and(|end| end == "toml"))
+}
+
 /// Reads tables into settings; what is not there keeps its default.
 struct Reader<'f> {
     folder: &'f Path,
@@ -239,6 +281,7 @@ fn set<T>(place: &mut T, value: Option<T>) {
 
 impl Reader<'_> {
     fn root(&self, root: Table<'_>, settings: &mut Settings) {
+        settings.rules_named = root.get("rules").is_some();
         set(&mut settings.rules, self.path(root.get("rules")));
         if let Some(table) = root.get("listen").and_then(|f| f.table()) {
             self.listen(table, &mut settings.listen);
@@ -328,6 +371,7 @@ impl Reader<'_> {
 
     fn inbox(&self, table: Table<'_>, inbox: &mut InboxSettings) {
         if let Some(field) = table.get("store") {
+            inbox.store_named = true;
             let directory = field.parsed(|text| match text.contains("://") {
                 true => Err(
                     Complaint::new("only a directory can be a store in this version")
@@ -473,7 +517,10 @@ mod tests {
         let elsewhere = parse("").unwrap();
         assert_eq!(elsewhere.rules, Path::new("etc/rules"));
         assert_eq!(elsewhere.inbox.store, Path::new("etc/data"));
-        assert!(elsewhere.rules_are_default());
+        assert!(!elsewhere.rules_named && !elsewhere.inbox.store_named);
+        // Named is named, also where it is the default's own place.
+        let named = parse("rules = \"rules\"\n[inbox]\nstore = \"data\"").unwrap();
+        assert!(named.rules_named && named.inbox.store_named);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::clock::Timestamp;
 use crate::message::SourceName;
 
 mod labels;
+pub mod lines;
 mod log;
 mod register;
 pub mod series;

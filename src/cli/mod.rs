@@ -148,8 +148,13 @@ impl Place {
         let (mut settings, file) = crate::settings::Settings::load(self.config.as_deref())?;
         if let Some(rules) = &self.rules {
             settings.rules.clone_from(rules);
+            settings.rules_named = true;
         }
-        Ok((settings, file))
+        let left = (file.as_deref()).map_or_else(Vec::new, |file| settings.left_behind(file));
+        match left.is_empty() {
+            true => Ok((settings, file)),
+            false => Err(left),
+        }
     }
 }
 

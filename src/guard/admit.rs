@@ -46,7 +46,7 @@ impl Guards {
             return Err(Refusal::MethodNotAllowed);
         }
         let peer = peer::client_address(head.peer, &head.headers, &self.trusted)?;
-        self.check_sender(gate, peer)?;
+        self.check_sender(gate, peer, now)?;
         let held = body.read(head.length, gate.rule.guard.body_max).await?;
         let Head {
             method,
@@ -74,7 +74,7 @@ impl Guards {
     }
 
     /// Address and rate. A guard in mode `log` counts what it would refuse, and lets it pass.
-    fn check_sender(&self, gate: &Gate, peer: IpAddr) -> Result<(), Refusal> {
+    fn check_sender(&self, gate: &Gate, peer: IpAddr, now: Timestamp) -> Result<(), Refusal> {
         let outside = gate
             .allow
             .as_ref()
@@ -92,7 +92,15 @@ impl Guards {
                 figures.on(Some(&gate.rule.name), |source| {
                     source.series().would_refuse(code);
                 });
-                tracing::info!({ field::SOURCE } = %gate.rule.name, { field::REASON } = code, { field::PEER } = %peer, "would be refused (mode = \"log\")");
+                if let Some(unsaid) = gate.lines.may_write(now) {
+                    tracing::info!(
+                        { field::SOURCE } = %gate.rule.name,
+                        { field::REASON } = code,
+                        { field::PEER } = %peer,
+                        { field::UNSAID } = (unsaid > 0).then_some(unsaid),
+                        "would be refused (mode = \"log\")"
+                    );
+                }
                 Ok(())
             }
             Ok(()) => Ok(()),

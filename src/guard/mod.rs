@@ -9,6 +9,7 @@ use crate::listener::address::AddressSet;
 use crate::listener::body::BodyError;
 use crate::rule::{GuardMode, Rule, RuleSet};
 use crate::telemetry::Metrics;
+use crate::telemetry::lines::Lines;
 
 pub mod admit;
 pub mod peer;
@@ -86,6 +87,8 @@ struct Gate {
     rule: Arc<Rule>,
     allow: Option<AddressSet>,
     limiter: Arc<Limiter>,
+    /// On what would be refused.
+    lines: Lines,
 }
 
 impl Guards {
@@ -111,6 +114,7 @@ impl Guards {
                 allow: rule.guard.allow.as_ref().map(AddressSet::new),
                 limiter: kept
                     .unwrap_or_else(|| Arc::new(Limiter::new(rule.guard.per_ip, rule.guard.total))),
+                lines: Lines::default(),
             };
             (rule.path.clone(), gate)
         });

@@ -114,10 +114,14 @@ pub struct Relay {
 struct Seen {
     wall: Timestamp,
     at: Instant,
+    /// When it was found to have gone back, or might have; none when that is long ago.
+    went_back: Option<Instant>,
 }
 
 /// A wall clock that went back by less was adjusted; nothing waits noticeably longer for it.
 const WENT_BACK: Duration = Duration::from_secs(2);
+/// Longer than a callback is under way, from its head to the store.
+const AFTER: Duration = Duration::from_secs(120);
 
 /// Held by an attempt that cannot be written down.
 struct Unwritten<'r>(&'r Relay);
@@ -171,20 +175,37 @@ impl Relay {
     /// Pauses are kept as moments of the wall clock. Where that was set back they would last longer
     /// by as much, so they are put right. Every worker asks now and then.
     async fn mind_the_clock(&self) {
-        let (now, at) = (self.clock.now(), Instant::now());
-        let by = {
+        let (now, by) = {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            let before = seen.replace(Seen { wall: now, at });
-            before.map(|before| {
-                let expected = before.wall.plus(at.saturating_duration_since(before.at));
+            // In this order: a process that is stopped in between sees a clock that goes ahead.
+            let at = Instant::now();
+            let now = self.clock.now();
+            let by = seen.as_ref().map(|seen| {
+                let expected = seen.wall.plus(at.saturating_duration_since(seen.at));
                 expected.since(now)
-            })
-        };
-        // After a start nobody knows whether it did while there was no process.
-        let by = match by {
-            Some(by) if by < WENT_BACK => return,
-            Some(by) => by,
-            None => Duration::ZERO,
+            });
+            let by = match by {
+                Some(by) if by < WENT_BACK => Duration::ZERO,
+                Some(by) => by,
+                // Nobody knows whether it did while there was no process.
+                None => Duration::ZERO,
+            };
+            let before = seen.as_ref();
+            let went_back = match before.is_none() || by > Duration::ZERO {
+                true => Some(at),
+                false => before.and_then(|seen| seen.went_back),
+            };
+            // What was on its way into the store then was received by the clock of before.
+            let went_back = went_back.filter(|then| at.saturating_duration_since(*then) < AFTER);
+            *seen = Some(Seen {
+                wall: now,
+                at,
+                went_back,
+            });
+            if went_back.is_none() {
+                return;
+            }
+            (now, by)
         };
         // What fails here fails for the deliveries as well, and is told there.
         let found = self.store.clock_went_back(now, by).await.unwrap_or(0);

@@ -41,9 +41,11 @@ pub fn prepare(
 ) -> Result<Prepared, Vec<Fault>> {
     let files =
         |diagnostics: Vec<Diagnostic>| diagnostics.into_iter().map(Fault::from).collect::<Vec<_>>();
-    // The default may be missing: then there are no sources yet. A directory that someone named
-    // and that is not there is a mistake, and would answer every callback with 404.
-    if !settings.rules_are_default() && !settings.rules.is_dir() {
+    // The default may be missing: then there are no sources yet. A directory that someone named, or
+    // that had sources before, and that is not there is a mistake, and would answer every callback
+    // with 404.
+    let expected = settings.rules_named || before.is_some_and(|b| !b.rules.rules.is_empty());
+    if expected && !settings.rules.is_dir() {
         return Err(vec![Fault::Directory {
             path: settings.rules.clone(),
             cause: io::Error::new(

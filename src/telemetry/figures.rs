@@ -267,7 +267,8 @@ impl SourceFigures {
 
     /// An event came in at this moment. Also for what the store remembers of an earlier process.
     pub fn accepted_at(&self, now: Timestamp) {
-        let before = self.cells.last_accepted.fetch_max(now.as_millis(), Relaxed);
+        // By a clock that went back that may be before the last one.
+        let before = self.cells.last_accepted.swap(now.as_millis(), Relaxed);
         if before != 0 && before <= now.as_millis() {
             self.cells.gaps.learn(now.as_millis() - before);
         }
@@ -477,9 +478,11 @@ mod tests {
         let last = figures.last_accepted().unwrap();
         let quiet = figures.quiet_from().unwrap().since(last);
         assert!(quiet > Duration::from_secs(9 * 3600), "{quiet:?}");
-        // The clock goes back: nothing is learnt of it.
+        // The clock goes back: nothing is learnt of it, and that is when the last one came.
+        let usual = figures.usual_gap();
         figures.accepted_at(Timestamp::from_secs(5));
-        assert_eq!(figures.last_accepted(), Some(last));
+        assert_eq!(figures.last_accepted(), Some(Timestamp::from_secs(5)));
+        assert_eq!(figures.usual_gap(), usual);
     }
 
     #[test]

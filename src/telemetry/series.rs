@@ -105,9 +105,11 @@ impl<L: Clone + Hash + Eq + Debug> Own<L> {
     }
 
     fn end(&self) {
-        self.retain(|_| false);
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.gone = true;
+        for (_, label, _) in known.each.drain(..) {
+            self.family.remove(&label);
+        }
     }
 }
 
@@ -239,19 +241,27 @@ impl SourceSeries {
         });
     }
 
-    /// An event came in at this moment; an earlier one than is known changes nothing.
+    /// An event came in at this moment. By a clock that went back that may be before the last one.
     pub fn accepted_at(&self, at: Timestamp) {
-        if self.is_nobodys() {
-            return;
+        if !self.is_nobodys() {
+            self.last_accepted().set(unix(at));
         }
-        let gauge = self.last_accepted.get_or_init(|| {
+    }
+
+    /// An event came in at this moment, as the store says; an earlier one than is known changes
+    /// nothing.
+    pub fn remembered(&self, at: Timestamp) {
+        if !self.is_nobodys() && unix(at) > self.last_accepted().get() {
+            self.last_accepted().set(unix(at));
+        }
+    }
+
+    fn last_accepted(&self) -> &Real {
+        self.last_accepted.get_or_init(|| {
             let source = self.name.clone();
             let all = &self.all.last_accepted;
             all.get_or_create_owned(&SourceLabel { source })
-        });
-        if unix(at) > gauge.get() {
-            gauge.set(unix(at));
-        }
+        })
     }
 
     /// The keys that the source has from now on.
@@ -398,8 +408,10 @@ mod tests {
         assert!(!text.contains("last_accepted_timestamp_seconds{source=\"shop\"}"));
         shop.callback("rejected", false, Duration::from_millis(1), None);
         shop.refused("stale");
+        shop.accepted_at(Timestamp::from_secs(10));
+        // By a clock that went back.
         shop.accepted_at(Timestamp::from_secs(9));
-        shop.accepted_at(Timestamp::from_secs(8));
+        shop.remembered(Timestamp::from_secs(8));
         main.attempt("dead", "gone", Duration::from_millis(1), None);
         main.delivered(Duration::from_secs(1));
         let text = metrics.encode();

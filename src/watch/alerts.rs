@@ -104,8 +104,9 @@ impl Board {
         // One that was told of ends later than one that never counted.
         let told = &self.told;
         self.holding.retain(|about, holding| {
-            // A clock that goes back keeps nothing open until it is there again.
+            // A clock that goes back keeps nothing open, or unsaid, until it is there again.
             holding.seen = holding.seen.min(now.at);
+            holding.since = holding.since.min(now.at);
             let patience = match told.contains_key(about) {
                 true => END_AFTER,
                 false => Duration::ZERO,

@@ -95,6 +95,11 @@ impl Watch {
             if figures.last_accepted().is_some() {
                 continue;
             }
+            // A clock that was ahead wrote later moments.
+            let now = self.shared.clock.now();
+            for row in &mut rows {
+                row.received_at = row.received_at.min(now);
+            }
             rows.sort_by_key(|row| row.received_at);
             for row in &rows {
                 figures.accepted_at(row.received_at);
@@ -102,7 +107,7 @@ impl Watch {
             let Some(newest) = rows.last() else { continue };
             // A reload may have taken it away meanwhile.
             if let Some(figures) = self.shared.metrics.figures.of(&name) {
-                figures.series().accepted_at(newest.received_at);
+                figures.series().remembered(newest.received_at);
             }
             if let Ok(Some(event)) = self.store.read(newest.id).await {
                 figures.sealed(&event.verified, newest.received_at);

@@ -160,8 +160,10 @@ struct Rhythm {
 struct Brought {
     /// Counted until the last of the moments.
     counted: u64,
-    /// As many as there are moments; a source that is new brought nothing before.
+    /// As many as there are moments.
     each: VecDeque<u32>,
+    /// How many of the first of these nobody knows: the source was not there.
+    unknown: usize,
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -183,6 +185,7 @@ impl Rhythm {
             let brought = self.sources.entry(name.clone()).or_default();
             if new {
                 brought.each.resize(self.until.len(), 0);
+                brought.unknown = self.until.len();
                 brought.counted = source.events;
             }
             // One that went and came back counts from zero.
@@ -200,16 +203,22 @@ impl Rhythm {
             self.until.pop_front();
             for brought in self.sources.values_mut() {
                 brought.each.pop_front();
+                brought.unknown = brought.unknown.saturating_sub(1);
             }
         }
     }
 
     fn brought(&self, source: &str, from: Timestamp, until: Timestamp) -> Option<u64> {
+        let brought = self.sources.get(source)?;
         // What the first moment brought came before it, nobody knows from when on.
-        if self.until.front().is_none_or(|first| *first > from) {
+        if self
+            .until
+            .get(brought.unknown)
+            .is_none_or(|first| *first > from)
+        {
             return None;
         }
-        let each = &self.sources.get(source)?.each;
+        let each = &brought.each;
         let within = self.until.iter().zip(each);
         let within = within.filter(|(at, _)| **at > from && **at <= until);
         Some(within.map(|(_, n)| u64::from(*n)).sum())
@@ -218,8 +227,10 @@ impl Rhythm {
 
 impl History {
     pub fn add(&mut self, now: &Snapshot) {
+        // What a clock that was ahead saw is compared with nothing.
+        self.minutes.retain(|s| s.at <= now.at);
         let last = self.minutes.back().map(|s| s.at);
-        if last.is_none_or(|last| now.at.since(last) >= MINUTE || now.at < last) {
+        if last.is_none_or(|last| now.at.since(last) >= MINUTE) {
             self.minutes.push_back(now.clone());
             // One that is at least an hour old stays.
             while self

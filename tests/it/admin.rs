@@ -251,17 +251,18 @@ fn no_secret_shows_and_strangers_make_no_series() {
     }
     let log = gateway.log();
     let json: Vec<&str> = log.lines().filter(|line| line.starts_with('{')).collect();
-    assert!(json.len() > 50);
+    assert!(json.len() > 10);
     for line in &json {
         let value: serde_json::Value =
             serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
         assert!(value.is_object());
     }
-    let callbacks = json
-        .iter()
-        .filter(|line| line.contains("\"callback\""))
-        .count();
-    assert_eq!(callbacks, 51);
+    let callbacks = json.iter().filter(|line| line.contains("\"callback\""));
+    let (accepted, refused): (Vec<&str>, Vec<&str>) =
+        callbacks.partition(|line| line.contains("\"accepted\""));
+    assert_eq!(accepted.len(), 1);
+    // Ten a second; one more for every second that the others took.
+    assert!((10..=50).contains(&refused.len()), "{}", refused.len());
 }
 
 fn ask(gateway: &Gateway, target: &str, body: &str) -> (u16, serde_json::Value) {

@@ -245,3 +245,23 @@ fn deliveries_owed_to_a_source_without_a_rule_are_told_of() {
     });
     assert_eq!(gateway.events()[0]["state"], "owed");
 }
+
+/// An unmounted volume, a copy that is not finished: not the wish to have no sources.
+#[test]
+fn rules_that_are_gone_are_not_taken_for_none() {
+    let app = App::start();
+    let site = Site::new();
+    site.stripe(&app.url("/"), "");
+    let gateway = site.start();
+    let (rules, away) = (site.path("rules"), site.path("away"));
+    std::fs::rename(&rules, &away).unwrap();
+    reload(&gateway, "failed");
+    let body = stripe_event("evt_1");
+    let client = gateway.client();
+    assert_eq!(
+        client.post("/stripe", &sign::stripe(&body), &body).status,
+        200
+    );
+    std::fs::rename(&away, &rules).unwrap();
+    reload(&gateway, "done");
+}

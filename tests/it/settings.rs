@@ -268,3 +268,31 @@ fn what_is_written_is_the_owners_alone() {
     }
     assert!(looked > 8);
 }
+
+/// Else a gateway that was started so before would begin anew, and forget what it owes.
+#[test]
+fn a_store_in_the_working_directory_is_not_left_behind_in_silence() {
+    let (site, elsewhere) = (bare(), bare());
+    std::fs::create_dir_all(site.path("data/journal")).unwrap();
+    std::fs::create_dir_all(site.path("rules")).unwrap();
+    std::fs::write(site.path("rules/shop.toml"), "").unwrap();
+    let file = elsewhere.path("callseal.toml");
+    let check = || {
+        let check = ["check", "--offline", "--config", file.to_str().unwrap()];
+        output(site.command(&check))
+    };
+    std::fs::write(&file, "").unwrap();
+    let (code, _, error) = check();
+    assert_eq!(code, 78, "{error}");
+    assert!(
+        error.contains("[inbox] store = \"") && error.contains("/data\""),
+        "{error}"
+    );
+    assert!(error.contains("`rules = \""), "{error}");
+    // One that is there already is meant, and one that is named is.
+    std::fs::create_dir_all(elsewhere.path("data/journal")).unwrap();
+    std::fs::write(&file, "rules = \"rules\"\n").unwrap();
+    std::fs::create_dir(elsewhere.path("rules")).unwrap();
+    let (code, _, error) = check();
+    assert_eq!(code, 0, "{error}");
+}

@@ -204,10 +204,11 @@ impl Owed {
         table.due.get(lane as usize)?.first()
     }
 
-    /// What is due later than `now` is due earlier by `by`, and now if it was never tried. What a
-    /// writer has its hand on is left: it says anew when it is due.
-    pub fn clock_went_back(&self, now: Timestamp, by: Duration) -> usize {
-        self.table().clock_went_back(now, by)
+    /// What is due later than `now` is due earlier by `by`, and now if it was never tried: how many
+    /// of one piece of the table, counted from 0; none behind the last. What a writer has its hand
+    /// on is left.
+    pub fn clock_went_back(&self, piece: usize, now: Timestamp, by: Duration) -> Option<usize> {
+        self.table().clock_went_back(piece, now, by)
     }
 
     /// Some of a lane wait in this order.

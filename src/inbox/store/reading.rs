@@ -113,7 +113,9 @@ impl Shared {
         } else {
             None
         };
-        let attempts = step.as_ref().map_or(0, |step| step.delivery.attempts);
+        // Also where the last step is damaged.
+        let known = open.as_ref().map(|open| open.delivery.attempts);
+        let attempts = known.or(step.as_ref().map(|step| step.delivery.attempts));
         let due = match state {
             State::Owed => Some(match (&open, &step) {
                 (Some(open), _) => open.delivery.due,
@@ -140,7 +142,7 @@ impl Shared {
             event_type: meta.event_type,
             received_at: meta.received_at,
             state,
-            attempts,
+            attempts: attempts.unwrap_or(0),
             due,
             reason: step.map(|step| step.reason).unwrap_or_default(),
             conflict: conflict_of.is_some(),

@@ -45,6 +45,11 @@ impl Slots {
         self.pieces.get_mut(number / PIECE)?.get_mut(number % PIECE)
     }
 
+    /// Some of them, used or not; none behind the last.
+    pub(super) fn piece(&self, number: usize) -> Option<&[Slot]> {
+        self.pieces.get(number).map(Vec::as_slice)
+    }
+
     pub(super) fn used(&self) -> impl Iterator<Item = &Slot> {
         self.pieces.iter().flatten().filter(|s| s.used)
     }

@@ -358,24 +358,27 @@ impl Table {
         }
     }
 
-    pub(super) fn clock_went_back(&mut self, now: Timestamp, by: Duration) -> usize {
-        let late = |slot: &&Slot| !slot.dead && !slot.held && slot.due > now;
-        let late: Vec<Open> = self
-            .slots
-            .used()
-            .filter(late)
-            .map(|slot| slot.open(&self.orders))
-            .collect();
-        let mut found = 0;
-        for mut open in late {
-            let earlier = match open.delivery.attempts {
-                0 => now,
-                _ => open.delivery.due.minus(by).max(now),
-            };
-            if earlier == open.delivery.due {
+    /// Of one piece of the slots; none when there are no more pieces.
+    pub(super) fn clock_went_back(
+        &mut self,
+        piece: usize,
+        now: Timestamp,
+        by: Duration,
+    ) -> Option<usize> {
+        let earlier = |attempts: u32, due: Timestamp| match attempts {
+            0 => now,
+            _ => due.minus(by).max(now),
+        };
+        let late = |slot: &&Slot| {
+            let open = slot.used && !slot.dead && !slot.held;
+            open && slot.due > now && earlier(slot.attempts, slot.due) < slot.due
+        };
+        let slots = self.slots.piece(piece)?;
+        let late: Vec<Place> = slots.iter().filter(late).map(|slot| slot.place).collect();
+        for place in &late {
+            let Some(mut open) = self.open(*place) else {
                 continue;
-            }
-            found += 1;
+            };
             // One that is not its order's turn stands nowhere among the due ones.
             let waits = open
                 .order
@@ -383,15 +386,15 @@ impl Table {
             if waits {
                 self.unwait(&open);
             }
-            open.delivery.due = earlier;
+            open.delivery.due = earlier(open.delivery.attempts, open.delivery.due);
             if let Some(slot) = self.slot_mut(open.place) {
-                slot.due = earlier;
+                slot.due = open.delivery.due;
             }
             if waits {
                 self.wait(&open);
             }
         }
-        found
+        Some(late.len())
     }
 
     /// Lanes come from configuration: there are few of them.

@@ -219,6 +219,13 @@ async fn a_wall_clock_that_is_set_back_makes_no_pause_longer() {
     sleep(secs(2)).await;
     assert_eq!(stage.row(retried).await.state, State::Delivered);
 
+    // On its way into the store while the clock was set back: received by the clock of before.
+    stage.clock.jump(secs(400_000));
+    let late = stage.accept("shop").await;
+    stage.clock.jump_back(secs(400_000));
+    sleep(secs(2)).await;
+    assert_eq!(stage.row(late).await.state, State::Delivered);
+
     // Set back while there was no process.
     stage.clock.jump(secs(400_000));
     let fresh = stage.accept("shop").await;
