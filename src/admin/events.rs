@@ -1,5 +1,6 @@
 //! `/v1/events` and `/v1/groups`: what was accepted, delivery by delivery, and what it has in common.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use axum::Json;
@@ -98,8 +99,8 @@ impl EventJson {
         }
     }
 
-    /// It fits by what is shown of it, too: else whoever sees only masks could find out, by asking
-    /// again and again, what is behind them.
+    /// It fits by what is shown of it: else whoever sees only masks could find out, by asking again
+    /// and again, what is behind them.
     fn shows(&self, filter: &Filter) -> bool {
         let is = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|w| w == is);
         let paid = |of: fn(&PaymentJson) -> &Option<String>| {
@@ -107,6 +108,7 @@ impl EventJson {
             paid.and_then(Option::as_deref).unwrap_or_default()
         };
         let (order, transaction) = (paid(|p| &p.order), paid(|p| &p.transaction));
+        let ordered = || self.payment.as_ref().and_then(|p| p.order.as_deref());
         let says = |part: &String| {
             let part = part.to_lowercase();
             let texts = [
@@ -122,15 +124,63 @@ impl EventJson {
         is(&filter.event_type, &self.kind)
             && is(&filter.event_key, &self.key)
             && is(&filter.reason, &self.reason)
-            && (filter.order.as_deref()).is_none_or(|wanted| payment::cut(wanted) == order)
+            && (filter.order.as_deref())
+                .is_none_or(|wanted| ordered() == Some(payment::cut(wanted)))
             && filter.text.as_ref().is_none_or(says)
     }
 }
 
-/// Rows as this caller may see them, and pick them.
-fn shown(rows: Vec<Row>, filter: &Filter, caller: &Caller) -> impl Iterator<Item = EventJson> {
-    let rows = rows.into_iter().map(|row| EventJson::of(row, false));
-    rows.filter(|row| caller.role == Role::Operator || row.shows(filter))
+/// What the store is asked. For a viewer it compares no texts: it knows them without masks, and where
+/// a page ends would tell what it found.
+fn sought<'f>(filter: &'f Filter, caller: &Caller) -> Cow<'f, Filter> {
+    match caller.role {
+        Role::Operator => Cow::Borrowed(filter),
+        Role::Viewer => Cow::Owned(Filter {
+            event_type: None,
+            event_key: None,
+            order: None,
+            reason: None,
+            text: None,
+            ..filter.clone()
+        }),
+    }
+}
+
+/// The row as this caller sees it, where it fits.
+fn shown(row: Row, filter: &Filter, caller: &Caller) -> Option<EventJson> {
+    let row = EventJson::of(row, false);
+    (caller.role == Role::Operator || row.shows(filter)).then_some(row)
+}
+
+/// Pages of the store that one answer to a viewer goes through.
+const PAGES: usize = 4;
+
+/// A page for a viewer who asks for texts: may be short, or empty, and still have a next one.
+async fn viewed(
+    state: &State,
+    filter: &Filter,
+    caller: &Caller,
+    (mut after, limit): (Option<EventId>, usize),
+) -> Result<(Vec<EventJson>, Option<EventId>), Problem> {
+    let sought = sought(filter, caller);
+    let mut events = Vec::new();
+    for _ in 0..PAGES {
+        let page = state.store.list(&sought, after, PAGE).await?;
+        let mut rows = page.rows.into_iter().peekable();
+        while let Some(row) = rows.next() {
+            let id = row.id;
+            events.extend(shown(row, filter, caller));
+            if events.len() >= limit {
+                let more = rows.peek().is_some();
+                return Ok((events, if more { Some(id) } else { page.next }));
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    Ok((events, after))
 }
 
 pub async fn events(
@@ -154,11 +204,18 @@ pub async fn events(
     };
     let after = parameter::cursor(query.cursor.as_deref())?;
     let filter = picked.filter()?;
-    let page = state.store.list(&filter, after, limit(query.limit)?);
-    let page = page.await?;
+    let limit = limit(query.limit)?;
+    let (events, next) = if *sought(&filter, &caller) == filter {
+        let page = state.store.list(&filter, after, limit).await?;
+        let rows = page.rows.into_iter();
+        let rows = rows.filter_map(|row| shown(row, &filter, &caller));
+        (rows.collect(), page.next)
+    } else {
+        viewed(&state, &filter, &caller, (after, limit)).await?
+    };
     Ok(Json(EventsPage {
-        events: shown(page.rows, &filter, &caller).collect(),
-        next: page.next.map(|id| id.to_string()),
+        events,
+        next: next.map(|id| id.to_string()),
     }))
 }
 
@@ -202,6 +259,8 @@ pub struct GroupJson {
     /// Null unless grouped by it.
     #[serde(rename = "type")]
     kind: Option<String>,
+    /// The reason or the type is shown with masks: as a filter it finds none of them.
+    masked: bool,
     count: u64,
     oldest_at: String,
     newest_at: String,
@@ -226,6 +285,7 @@ struct Group {
 
 #[derive(Debug)]
 struct Tally {
+    masked: bool,
     count: u64,
     oldest: Timestamp,
     newest: Timestamp,
@@ -266,18 +326,23 @@ pub async fn groups(
         to: query.to.as_ref(),
     };
     let filter = picked.filter()?;
+    let sought = sought(&filter, &caller);
     let mut after = parameter::cursor(query.cursor.as_deref())?;
     let mut groups: BTreeMap<Group, Tally> = BTreeMap::new();
     let mut looked = 0;
     for _ in 0..COUNTED / PAGE {
-        let page = state.store.list(&filter, after, PAGE).await?;
+        let page = state.store.list(&sought, after, PAGE).await?;
         let found = page.rows.len();
         for row in page.rows {
             let (id, at) = (row.id, row.received_at);
-            let row = EventJson::of(row, false);
-            if caller.role == Role::Operator || row.shows(&filter) {
+            let raw = match by {
+                By::Reason => row.reason.clone(),
+                By::Type => row.event_type.clone(),
+                By::Source => String::new(),
+            };
+            if let Some(row) = shown(row, &filter, &caller) {
                 looked += 1;
-                tally(&mut groups, by, row, (id, at));
+                tally(&mut groups, (by, &raw), row, (id, at));
             }
         }
         after = page.next;
@@ -297,7 +362,7 @@ pub async fn groups(
 
 fn tally(
     groups: &mut BTreeMap<Group, Tally>,
-    by: By,
+    (by, raw): (By, &str),
     row: EventJson,
     (example, at): (EventId, Timestamp),
 ) {
@@ -310,13 +375,16 @@ fn tally(
         },
         kind: (by == By::Type).then_some(row.kind),
     };
+    let masked = group.kind.as_ref().unwrap_or(&group.reason) != raw;
     // Newest first: the first of a group is its newest.
     let tally = groups.entry(group).or_insert_with(|| Tally {
+        masked: false,
         count: 0,
         oldest: at,
         newest: at,
         example,
     });
+    tally.masked |= masked;
     tally.count += 1;
     tally.oldest = tally.oldest.min(at);
     tally.newest = tally.newest.max(at);
@@ -329,6 +397,7 @@ impl GroupJson {
             destination: group.destination,
             reason: group.reason,
             kind: group.kind,
+            masked: tally.masked,
             count: tally.count,
             oldest_at: tally.oldest.to_string(),
             newest_at: tally.newest.to_string(),

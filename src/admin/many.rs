@@ -234,6 +234,8 @@ async fn collect(state: &State, filter: &Filter) -> Result<Vec<Picked>, Problem>
         too_slow(began)?;
     }
     picked.reverse();
+    // A job holds it until its end.
+    picked.shrink_to_fit();
     Ok(picked)
 }
 

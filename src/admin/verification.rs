@@ -105,11 +105,26 @@ fn quotes(fact: &str) -> bool {
     ["signed", "plain", "payload"].contains(&fact) || fact.starts_with("part ")
 }
 
+/// What stands before the first cut, and how much it says that it leaves out. The text itself may have
+/// such dots, too.
+fn cut(text: &str) -> Option<(&str, &str)> {
+    const DOTS: &str = " … ";
+    text.match_indices(DOTS).find_map(|(at, _)| {
+        let (before, rest) = text.split_at_checked(at)?;
+        let rest = rest.strip_prefix(DOTS)?;
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, more) = rest.split_at_checked(digits)?;
+        let more = more.strip_prefix(" bytes (--full)")?;
+        let left = rest.get(..rest.len() - more.len())?;
+        (!number.is_empty() && more.starts_with(DOTS)).then_some((before, left))
+    })
+}
+
 /// Masks of a text with a document somewhere in it: JSON and XML from their first sign on, a form from
 /// its first name on. What comes after a cut has lost its names, and is left out.
 fn document(text: &str) -> String {
-    let (text, cut) = match text.split_once(" … ") {
-        Some((text, cut)) => (text, cut.split_once(" … ")),
+    let (text, cut) = match cut(text) {
+        Some((text, left)) => (text, Some(left)),
         None => (text, None),
     };
     let (begins, kind) = match (text.find(['{', '[', '<']), text.find('=')) {
@@ -126,7 +141,7 @@ fn document(text: &str) -> String {
     let (before, rest) = text.split_at_checked(begins).unwrap_or(("", text));
     let mut masked = mask::text(Kind::Text, before.as_bytes());
     masked.push_str(&mask::text(kind, rest.as_bytes()));
-    if let Some((left, _)) = cut {
+    if let Some(left) = cut {
         masked.push_str(&format!(" … {left} …"));
     }
     masked
@@ -143,7 +158,15 @@ fn masked(steps: &mut [Step], hidden: &[String], role: Role) {
     }
 }
 
+/// Before the digest of something: who has a guess of it could hold it against that.
+const DIGEST: &str = ", sha256 ";
+
 fn mask_fact(fact: &mut Fact, compared: bool, hidden: &[String], role: Role) {
+    if role == Role::Viewer
+        && let Some(at) = fact.value.find(DIGEST)
+    {
+        fact.value.truncate(at);
+    }
     match (role, fact.value.split_once(": ")) {
         (Role::Viewer, _) if quotes(&fact.name) => fact.value = mask::HIDDEN.to_owned(),
         (Role::Viewer, Some((verdict, _))) if compared => fact.value = verdict.to_owned(),
@@ -271,6 +294,40 @@ mod tests {
         assert!(seen[0].starts_with("1793491200.") && seen[0].contains("\"amount\":12"));
         assert!(!seen.iter().any(|value| value.contains("Doe")), "{seen:?}");
         assert!(seen[1].ends_with(" … 99 bytes (--full) …"), "{seen:?}");
+    }
+
+    /// A body that is known but for a number of a few digits is found by its digest.
+    #[test]
+    fn digests_of_what_is_masked_are_not_for_viewers() {
+        let shown = |name: &str, role| {
+            let mut fact = Fact {
+                name: name.to_owned(),
+                value: "41 bytes, sha256 9f86d081884c7d65".to_owned(),
+            };
+            mask_fact(&mut fact, false, &[], role);
+            fact.value
+        };
+        for name in ["body", ""] {
+            assert_eq!(shown(name, Role::Viewer), "41 bytes");
+            assert!(shown(name, Role::Operator).ends_with("9f86d081884c7d65"));
+        }
+    }
+
+    /// Only our own cut is one: what stands between two dots of a body is a part of it.
+    #[test]
+    fn dots_of_a_body_are_no_cut() {
+        let text = "{\"a\":\"x … 4242424242424242 … y\",\"name\":\"Jane\"";
+        let seen = document(text);
+        assert!(
+            !seen.contains("42424242") && !seen.contains("Jane"),
+            "{seen}"
+        );
+        let seen = document(&format!("{text} … 99 bytes (--full) … Doe\"}}"));
+        assert!(
+            !seen.contains("42424242") && !seen.contains("Doe"),
+            "{seen}"
+        );
+        assert!(seen.ends_with(" … 99 bytes (--full) …"), "{seen}");
     }
 
     #[test]

@@ -47,19 +47,48 @@ fn reveals(run: &[Item], depth: usize) -> bool {
         BASE64_NOPAD.decode(&letters).ok()
     });
     let Some(decoded) = decoded else { return false };
-    let text = match std::str::from_utf8(&decoded) {
-        Ok(text) => text,
-        Err(error) if error.error_len().is_none() => {
-            let whole = decoded.get(..error.valid_up_to()).unwrap_or_default();
-            std::str::from_utf8(whole).unwrap_or_default()
-        }
-        // A digest, a key, a signature.
-        Err(_) => return false,
-    };
-    let items = view::read(text.as_bytes());
-    let mut inner = Canvas::new(text.len());
-    let kind = Kind::of(None, text.as_bytes());
+    let items = view::read(&decoded);
+    // A digest, a key, a signature.
+    if std::str::from_utf8(&decoded).is_err() && !readable(&items) {
+        return false;
+    }
+    let mut inner = Canvas::new(decoded.len());
+    let kind = Kind::of(None, &decoded);
     structure::scan(kind, &mut inner, &items, depth + 1);
     find::everything(&mut inner, &view::universal(items));
     inner.hides()
+}
+
+/// Most of it is a text, though not all: cut off within a character, or in another charset.
+fn readable(items: &[Item]) -> bool {
+    let (mut good, mut all) = (0, 0);
+    for item in items {
+        let bytes = item.to - item.from;
+        let strange = item.ch == char::REPLACEMENT_CHARACTER
+            || (item.ch.is_control() && !item.ch.is_whitespace());
+        good += if strange { 0 } else { bytes };
+        all += bytes;
+    }
+    good * 2 > all
+}
+
+/// The text may have base64 in it that is worth a look. What of a text is found at all becomes capitals
+/// or digits there: `@`, `=`, `<`, `{"`, and eight digits in a row.
+pub fn likely(text: &str) -> bool {
+    let mut run = 0;
+    let mut telling = false;
+    for byte in text.bytes() {
+        let letter = byte.is_ascii_alphanumeric() || b"+/-_\r\n".contains(&byte);
+        (run, telling) = match letter {
+            true => (
+                run + 1,
+                telling || byte.is_ascii_uppercase() || byte.is_ascii_digit(),
+            ),
+            false => (0, false),
+        };
+        if telling && run >= SHORTEST {
+            return true;
+        }
+    }
+    false
 }

@@ -92,7 +92,10 @@ pub fn field<'t>(name: &str, text: &'t str) -> Cow<'t, str> {
     let mut canvas = Canvas::new(text.len());
     match names::class(name) {
         names::Class::Personal => find::hide(&mut canvas, &items),
-        names::Class::Exempt => canvas.exempt(&items),
+        names::Class::Exempt => {
+            canvas.exempt(&items);
+            encoded::look(&mut canvas, &items, 1);
+        }
         names::Class::Plain => structure::scan(Kind::Text, &mut canvas, &items, 0),
     }
     find::everything(&mut canvas, &view::universal(items));
@@ -103,7 +106,7 @@ pub fn field<'t>(name: &str, text: &'t str) -> Cow<'t, str> {
 fn harmless(text: &str) -> bool {
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
     let odd = |b: u8| matches!(b, b'@' | b'%' | b'\\' | b'&' | b'=' | b'{' | b'<') || b >= 0x80;
-    digits < 8 && text.len() <= LINE && !text.bytes().any(odd)
+    digits < 8 && text.len() <= LINE && !text.bytes().any(odd) && !encoded::likely(text)
 }
 
 /// A header's value: credentials and signatures are hidden whole.

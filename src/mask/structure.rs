@@ -94,6 +94,10 @@ const GIVEN: [&str; 4] = ["value", "val", "answer", "content"];
 fn json(canvas: &mut Canvas, items: &[Item], depth: usize) {
     // Of each array and object that is open; and of what it says that its `value` is.
     let mut open: Vec<(Class, Class)> = Vec::new();
+    // Of each, the `value` that came before it was said what it is.
+    let mut unnamed: Vec<Vec<Item>> = Vec::new();
+    // The value that comes next is such a one.
+    let mut given = false;
     // Of the member whose value comes next.
     let mut next: Option<Class> = None;
     // That member's value is the name of another.
@@ -114,16 +118,32 @@ fn json(canvas: &mut Canvas, items: &[Item], depth: usize) {
                     .count();
                 if next.is_none() && after.get(blank).is_some_and(|item| item.ch == ':') {
                     let name = said(&inner);
-                    let given = of_value == Class::Personal && GIVEN.contains(&name.as_str());
-                    next = Some(if given { of_value } else { under(outer, &name) });
+                    given = GIVEN.contains(&name.as_str());
+                    let personal = given && of_value == Class::Personal;
+                    next = Some(if personal {
+                        of_value
+                    } else {
+                        under(outer, &name)
+                    });
                     names_another = NAMES.contains(&name.as_str());
                     at += blank + 1;
                 } else {
                     if names_another && let Some(open) = open.last_mut() {
-                        open.1 = names::class(&said(&inner));
+                        let class = names::class(&said(&inner));
+                        if class == Class::Personal {
+                            let before = unnamed.last_mut().map(std::mem::take);
+                            find::hide(canvas, &before.unwrap_or_default());
+                        }
+                        // One of several names is enough.
+                        if open.1 != Class::Personal {
+                            open.1 = class;
+                        }
                     }
                     value(canvas, next.take().unwrap_or(outer), &inner, depth);
-                    names_another = false;
+                    if given && let Some(last) = unnamed.last_mut() {
+                        *last = inner;
+                    }
+                    (names_another, given) = (false, false);
                 }
             }
             '{' | '[' => {
@@ -133,11 +153,13 @@ fn json(canvas: &mut Canvas, items: &[Item], depth: usize) {
                     class => class,
                 };
                 open.push((class, Class::Plain));
-                names_another = false;
+                unnamed.push(Vec::new());
+                (names_another, given) = (false, false);
                 at += 1;
             }
             '}' | ']' => {
                 open.pop();
+                unnamed.pop();
                 next = None;
                 at += 1;
             }
@@ -158,8 +180,11 @@ fn json(canvas: &mut Canvas, items: &[Item], depth: usize) {
                         Class::Exempt => canvas.exempt(token),
                         Class::Plain => {}
                     }
+                    if given && let Some(last) = unnamed.last_mut() {
+                        *last = token.to_vec();
+                    }
                 }
-                next = None;
+                (next, given) = (None, false);
                 at += length;
             }
         }

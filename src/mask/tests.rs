@@ -406,6 +406,67 @@ fn what_is_in_base64_is_looked_into() {
     }
 }
 
+/// One byte of another charset hides nothing; nor do rows and lines of the log, which look only where
+/// something can be.
+#[test]
+fn what_is_in_base64_is_looked_into_wherever_it_stands() {
+    let mut latin = br#"{"id":7,"sender_first_name":"Jan"#.to_vec();
+    latin.extend_from_slice(b"\xe9\",\"sender_phone\":\"380950000001\"}");
+    let latin = data_encoding::BASE64_NOPAD.encode(&latin);
+    assert_eq!(text(Kind::Text, latin.as_bytes()), "•••");
+    let digest: Vec<u8> = (0..=255).map(|n: u8| n.wrapping_mul(167)).collect();
+    let digest = data_encoding::BASE64_NOPAD.encode(&digest);
+    assert_eq!(text(Kind::Text, digest.as_bytes()), digest);
+    for said in [
+        "jane.doe@example.org",
+        "a=1&email=x@y.zz",
+        "{\"name\":\"J\"}",
+    ] {
+        let coded = data_encoding::BASE64URL_NOPAD.encode(said.as_bytes());
+        for name in ["key", "order", "reason", "type"] {
+            assert_eq!(field(name, &coded), "•••", "{name} {said}");
+        }
+        assert_eq!(line(&format!("no order {coded}")), "no order •••");
+    }
+    for same in [
+        "payment_intent_succeeded",
+        "status_5xx",
+        "evt_1NG8Du2eZvKYlo2C",
+    ] {
+        assert_eq!(field("key", same), same);
+        assert_eq!(line(same), same);
+    }
+}
+
+/// A member that says what another one is may come after it.
+#[test]
+fn a_value_may_come_before_its_name() {
+    for (text, shown) in [
+        (
+            r#"[{"value":"Jane","key":"first_name"},{"value":"x1","key":"colour"}]"#,
+            r#"[{"value":"•••","key":"first_name"},{"value":"x1","key":"colour"}]"#,
+        ),
+        (
+            r#"{"value":12345678,"key":"phone"}"#,
+            r#"{"value":"••••5678","key":"phone"}"#,
+        ),
+        (
+            r#"{"value":"a","key":"colour","value":"b","label":"l","key":"surname"}"#,
+            r#"{"value":"a","key":"colour","value":"•••","label":"l","key":"surname"}"#,
+        ),
+        (
+            r#"{"key":"surname","label":"l","value":"b"}"#,
+            r#"{"key":"surname","label":"l","value":"•••"}"#,
+        ),
+        (
+            r#"{"value":"a","more":{"key":"first_name"}}"#,
+            r#"{"value":"a","more":{"key":"first_name"}}"#,
+        ),
+    ] {
+        assert_eq!(json(text), shown);
+    }
+}
+
 fn in_json_as_is(data: &str) -> String {
     format!(r#"{{"message":{{"data":"{data}","messageId":"7"}}}}"#)
 }

@@ -243,8 +243,8 @@ function listen() {
     if (gone) replace(gone, !news.detail && h("p", { class: "gone" }, icon("warn"), t("offline")));
     if (!news.detail) return;
     say(t("online"));
-    // What got no answer is asked again by itself.
-    for (const again of document.querySelectorAll(".trouble:is([data-code=offline], [data-code=slow]) button")) again.click();
+    // What got no answer is asked again by itself; but not what was only slow, and would be again.
+    for (const again of document.querySelectorAll(".trouble[data-code=offline] button")) again.click();
   });
   addEventListener("unhandledrejection", (news) => {
     if (news.reason?.name === "AbortError" || news.reason?.status === 401) news.preventDefault();

@@ -325,6 +325,7 @@ export const en = {
   "dead.looked": "{n} looked at, still counting…",
   "dead.list": "List",
   "dead.example": "Example",
+  "dead.masked": "Shown with masks: not by group",
   "group_by": "Group by",
   "by.reason": "By reason",
   "by.source": "By source",

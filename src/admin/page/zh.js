@@ -325,6 +325,7 @@ export const zh = {
   "dead.looked": "已查看 {n} 条，仍在统计…",
   "dead.list": "列表",
   "dead.example": "示例",
+  "dead.masked": "内容已掩码，无法按组处理",
   "group_by": "分组方式",
   "by.reason": "按原因",
   "by.source": "按来源",

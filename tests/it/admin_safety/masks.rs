@@ -77,6 +77,11 @@ fn rows_and_deeds_are_masked_and_masks_are_no_oracle() {
     let reason = format!("{MAIL} has paid\u{202e} otherwise");
     let target = format!("/v1/events/{id}/discard");
     assert_eq!(post(&gateway, &target, &json!({ "reason": reason })).0, 200);
+    for (by, masked) in [("reason", true), ("source", false)] {
+        let target = format!("/v1/groups?by={by}&state=discarded");
+        let group = &get(&gateway, OPERATOR, &target)["groups"][0];
+        assert_eq!(group["masked"], masked, "{group}");
+    }
     let pause = format!("/v1/sources/stripe/pause?reason={encoded}");
     assert_eq!(post(&gateway, &pause, &json!({})).0, 200);
     let long = format!("/v1/sources/stripe/pause?reason={}", "x".repeat(501));
@@ -107,6 +112,40 @@ fn rows_and_deeds_are_masked_and_masks_are_no_oracle() {
     assert!(deeds.contains(MAIL), "{deeds}");
     let audit = get(&gateway, VIEWER, "/v1/audit?limit=1");
     assert_eq!(audit["audit"][0]["what"], "unmask");
+}
+
+/// How a page ends tells nothing of what the masks hide, either.
+#[test]
+fn pages_of_a_viewer_do_not_tell_what_the_store_would_find() {
+    let site = plain();
+    let gateway = site.start();
+    for id in ["evt_1", "evt_2"] {
+        let body = String::from_utf8(event()).unwrap().replace("evt_1", id);
+        let signature = sign::stripe(body.as_bytes());
+        let answer = gateway
+            .client()
+            .post("/stripe", &signature, body.as_bytes());
+        assert_eq!(answer.status, 200);
+    }
+    let right = MAIL.replace('@', "%40");
+    let wrong = right.replace("jane", "joan");
+    for name in ["order", "text", "key", "type", "reason"] {
+        for target in ["/v1/events?limit=1", "/v1/groups?by=source&state=owed"] {
+            let found = |guess: &str| get(&gateway, VIEWER, &format!("{target}&{name}={guess}"));
+            assert_eq!(found(&right), found(&wrong), "{target} {name}");
+        }
+    }
+    // What fits by its mask is found, page by page.
+    let page = |rest: &str| {
+        let target = format!("/v1/events?limit=1&text=example.org{rest}");
+        get(&gateway, VIEWER, &target)
+    };
+    let first = page("");
+    assert_eq!(first["events"][0]["key"], "evt_2");
+    let next = first["next"].as_str().unwrap();
+    let second = page(&format!("&cursor={next}"));
+    assert_eq!(second["events"][0]["key"], "evt_1");
+    assert_eq!(second["next"], Value::Null);
 }
 
 /// A page on another port of the same host makes the browser send the cookie.

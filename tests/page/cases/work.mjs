@@ -51,6 +51,25 @@ export default ({ base, gateway, attach, token, viewer, streams }) => {
       await page.locator(".event-sub .badge", { hasText: "Discarded" }).waitFor();
     }),
 
+    "a session ends over an unmasked event: it has its masks again, and what was typed stays": visit(() => `#/events/${dead().id}`, async (page) => {
+      await page.getByRole("button", { name: "Unmask" }).click();
+      await page.locator("dialog[open]").getByRole("button", { name: "Unmask" }).click();
+      await page.getByText("jane@example.com").first().waitFor();
+      await page.getByRole("button", { name: "Discard", exact: true }).click();
+      const box = page.locator("dialog[open]:not(.lock)");
+      await box.locator("textarea").fill("typed at night");
+      gateway.sessions.clear();
+      await box.getByRole("button", { name: "Discard" }).click();
+      await page.locator("dialog.lock").waitFor();
+      const there = (text) => page.evaluate((part) => document.documentElement.outerHTML.includes(part), text);
+      for (const part of ["jane@example.com", "4242 4242 4242 4242", dead().key]) same(await there(part), false, `${part} under the lock`);
+      await again(page, token);
+      await page.getByText("j***@e***.com").first().waitFor();
+      same(await there("jane@example.com"), false, "without masks after signing in");
+      same(gateway.asked.filter((one) => one.query.unmask === "true").length, 1, "unmasked looks");
+      same(await box.locator("textarea").inputValue(), "typed at night", "what was typed");
+    }),
+
     "a session ends and somebody else signs in: nothing of the first is left": visit("#/events?text=evt", async (page) => {
       await page.evaluate(() => { window.first = true; });
       gateway.sessions.clear();
@@ -112,15 +131,19 @@ export default ({ base, gateway, attach, token, viewer, streams }) => {
       await page.getByText("What you see may be old").waitFor();
     }),
 
-    "an answer that does not come is given up; what got none is asked again by itself": async (browser) => {
+    "an answer that does not come is given up, and not asked for again by itself": async (browser) => {
       const { page, context } = await open(browser, base);
       await attach(page);
       await page.clock.install();
       await signIn(page, base, token, "#/audit");
       await settled(page);
       let silent = true;
+      let asked = 0;
       // Nobody hears of it before the page gives it up.
-      await page.route("**/v1/rules", (route) => (silent ? undefined : route.fallback()));
+      await page.route("**/v1/rules", (route) => {
+        asked += 1;
+        return silent ? undefined : route.fallback();
+      });
       // The limit is the browser's own clock: it is made short here.
       await page.evaluate(() => {
         const timeout = AbortSignal.timeout.bind(AbortSignal);
@@ -128,12 +151,25 @@ export default ({ base, gateway, attach, token, viewer, streams }) => {
       });
       await page.evaluate(() => { location.hash = "#/rules"; });
       await page.getByText("takes too long to answer").waitFor();
-      silent = false;
       await page.clock.runFor(6000);
-      await page.getByText("rules/shop.toml").first().waitFor();
       await page.getByText("The gateway answers again").waitFor();
+      same(asked, 1, "questions that are slow");
+      silent = false;
+      await page.getByRole("button", { name: "Try again" }).click();
+      await page.getByText("rules/shop.toml").first().waitFor();
       await context.close();
     },
+
+    "what got no answer at all is asked again by itself, when there is one": visit("#/audit", async (page) => {
+      let gone = true;
+      await page.route("**/v1/rules", (route) => (gone ? route.abort() : route.fallback()));
+      await page.evaluate(() => { location.hash = "#/rules"; });
+      await page.locator(".trouble[data-code=offline]").waitFor();
+      gone = false;
+      // Whatever is asked next.
+      await page.evaluate(() => import("/api.js").then((api) => api.get("/v1/overview")));
+      await page.getByText("rules/shop.toml").first().waitFor();
+    }),
 
     "a list that could not be had is not an empty one later": visit("#/audit", async (page) => {
       gateway.instead = (method, path) => (path === "/v1/events" ? { status: 503, type: "application/problem+json", json: { status: 503, code: "io", detail: "", title: "" } } : null);
@@ -144,6 +180,19 @@ export default ({ base, gateway, attach, token, viewer, streams }) => {
       await page.locator("h1", { hasText: "Audit" }).waitFor();
       await page.evaluate(() => { location.hash = "#/events"; });
       await page.locator("table.events tbody tr").first().waitFor({ timeout: 3000 });
+    }),
+
+    "dead letters whose reason has masks: an operator is told why there are no buttons": visit("#/audit", async (page) => {
+      const one = dead();
+      const was = one.reason;
+      one.reason = "refused for j***@e***.com";
+      await page.evaluate(() => { location.hash = "#/dead"; });
+      const row = page.locator("tbody tr", { hasText: "j***@e***.com" });
+      await row.getByText("Shown with masks").waitFor();
+      same(await row.getByRole("button").count(), 0, "buttons");
+      same(await row.getByRole("link", { name: "List" }).count(), 0, "lists");
+      await page.locator("tbody tr", { hasNotText: "j***@e***.com" }).first().getByRole("button", { name: "Redrive" }).waitFor();
+      one.reason = was;
     }),
 
     "dead letters without a type: only these, not all": visit("#/dead?by=type", async (page) => {

@@ -139,7 +139,7 @@ export class Gateway {
     const groups = new Map();
     for (const e of this.filtered(this.world.events.filter((one) => one.state === "dead"), query)) {
       const key = JSON.stringify([e.source, e.destination, by === "reason" ? e.reason : null, by === "type" ? e.type : null]);
-      const g = groups.get(key) ?? { source: e.source, destination: e.destination, reason: by === "reason" ? e.reason : null, type: by === "type" ? e.type : null, count: 0, oldest_at: e.received_at, newest_at: e.received_at, example: e.id };
+      const g = groups.get(key) ?? { source: e.source, destination: e.destination, reason: by === "reason" ? e.reason : null, type: by === "type" ? e.type : null, masked: by === "reason" && e.reason.includes("***"), count: 0, oldest_at: e.received_at, newest_at: e.received_at, example: e.id };
       g.count += 1;
       if (e.received_at < g.oldest_at) g.oldest_at = e.received_at;
       groups.set(key, g);

@@ -1,6 +1,6 @@
 // One event: what came, whether and why it was believed, and what became of it.
 
-import { at, get, mayChange, post } from "/api.js";
+import { at, get, mayChange, news, post, Problem } from "/api.js";
 import { sure } from "/ask.js";
 import { bodyView, headerView } from "/bodies.js";
 import { h, icon, mono, replace, scrolling, value } from "/dom.js";
@@ -98,14 +98,20 @@ function slots(names) {
   };
 }
 
-export async function event({ root, id, signal, onLeave, back }) {
+export async function event({ root, id, signal, onLeave, back, reload }) {
   let unmasked = false;
+  // How often a session ended here, and whether its masks are to be fetched again.
+  let ends = 0;
+  let veiled = false;
   let shownEvent = await get(`/v1${at("events", id)}`, {}, signal);
   const link = h("a", { href: back ?? "#/events", class: "back", "data-back": "" }, "← ", t("back"));
   const view = slots(["head", "notice", "timeline", "others", "attempts", "checks", "request", "about", "terminal"]);
 
   async function again(look = false) {
+    const before = ends;
     const fresh = await get(`/v1${at("events", id)}`, { unmask: look ? "true" : "" }, signal);
+    // It was meant for the session that ended meanwhile.
+    if (look && ends !== before) throw new Problem(401, "session_over", "");
     shownEvent = unmasked && !look ? seen(shownEvent, fresh) : fresh;
     draw();
   }
@@ -141,6 +147,22 @@ export async function event({ root, id, signal, onLeave, back }) {
     unmasked = false;
     quietly();
   };
+
+  // Whoever sits before it is not known any more: what has no masks leaves the page.
+  news.addEventListener("ended", () => {
+    ends += 1;
+    if (!unmasked) return;
+    unmasked = false;
+    veiled = true;
+    shownEvent = veil(shownEvent);
+    draw();
+  }, { signal });
+  news.addEventListener("signed", () => {
+    if (!veiled) return;
+    veiled = false;
+    // A reason that is being typed is worth more than the view behind it.
+    again().catch(() => signal.aborted || document.querySelector("dialog[open]") || reload());
+  }, { signal });
 
   const actions = (e) => {
     const can = mayChange();
@@ -215,6 +237,21 @@ export async function event({ root, id, signal, onLeave, back }) {
   };
   const stream = live(["attempt", "state"], {}, { attempt: mine, state: mine, poll: () => shownEvent.state === "owed" && quietly() });
   onLeave(() => stream.close());
+}
+
+/** What an unmasked look brought, left out. */
+function veil(event) {
+  const bare = (one) => ({ ...one, key: "", type: "", reason: "", payment: null });
+  return {
+    ...bare(event),
+    masked: true,
+    target: "",
+    headers: [],
+    body: null,
+    history: [],
+    deliveries: (event.deliveries ?? []).map(bare),
+    deeds: [],
+  };
 }
 
 /** An unmasked look is written down each time, so that it is not repeated by itself: what was seen stays, what happened since is added. */
