@@ -81,12 +81,11 @@ impl Owner {
 
     fn give_entry(&self, directory: &OwnedFd, name: &CStr, depth: usize) -> io::Result<()> {
         let found = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        // What is mounted below is not the store's.
-        if found.st_dev != self.seen.st_dev {
-            return Ok(());
-        }
+        // What is mounted below is not the store's. Only of directories: an overlay tells of files the device
+        // of the layer that they lie in.
+        let mounted = found.st_dev != self.seen.st_dev;
         match FileType::from_raw_mode(found.st_mode) {
-            FileType::Directory if depth < DEPTH => {
+            FileType::Directory if depth < DEPTH && !mounted => {
                 let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let below = rustix::fs::openat(directory, name, flags, Mode::empty())?;
                 let within = match is_same(below.as_fd(), &found)? {
