@@ -4,30 +4,34 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
 /// Callbacks are taken from now on.
 pub const READY: &str = "READY=1";
 /// What is under way is finished.
 pub const STOPPING: &str = "STOPPING=1";
 
+/// For room in the socket's queue: whoever does not read must not hold us up.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 pub fn tell(state: &str) {
     let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else {
         return;
     };
-    if let Err(error) = tell_to(&socket, state) {
+    if let Err(error) = tell_to(&socket, state, PATIENCE) {
         tracing::warn!(%error, "the service manager does not hear: {state}");
     }
 }
 
 /// A path, or a name without a file that begins with `@`.
-fn tell_to(socket: &OsStr, state: &str) -> std::io::Result<()> {
+fn tell_to(socket: &OsStr, state: &str, patience: Duration) -> std::io::Result<()> {
     let address = match socket.as_bytes().strip_prefix(b"@") {
         Some(name) => nameless(name)?,
         None => SocketAddr::from_pathname(socket)?,
     };
-    UnixDatagram::unbound()?
-        .send_to_addr(state.as_bytes(), &address)
-        .map(drop)
+    let us = UnixDatagram::unbound()?;
+    us.set_write_timeout(Some(patience))?;
+    us.send_to_addr(state.as_bytes(), &address).map(drop)
 }
 
 #[cfg(target_os = "linux")]
@@ -56,10 +60,22 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
-        tell_to(path.as_os_str(), READY).unwrap();
+        tell_to(path.as_os_str(), READY, PATIENCE).unwrap();
         assert_eq!(heard(&socket), "READY=1");
         drop(socket);
-        assert!(tell_to(path.as_os_str(), READY).is_err());
+        assert!(tell_to(path.as_os_str(), READY, PATIENCE).is_err());
+    }
+
+    #[test]
+    fn who_does_not_read_holds_nobody_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify");
+        let _deaf = UnixDatagram::bind(&path).unwrap();
+        let filler = UnixDatagram::unbound().unwrap();
+        filler.set_nonblocking(true).unwrap();
+        while filler.send_to(b"x", &path).is_ok() {}
+        let error = tell_to(path.as_os_str(), READY, Duration::from_millis(1)).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
     }
 
     #[cfg(target_os = "linux")]
@@ -67,7 +83,7 @@ mod tests {
     fn a_socket_without_a_file_hears_it() {
         let name = format!("callseal-test-{}", std::process::id());
         let socket = UnixDatagram::bind_addr(&nameless(name.as_bytes()).unwrap()).unwrap();
-        tell_to(OsStr::new(&format!("@{name}")), STOPPING).unwrap();
+        tell_to(OsStr::new(&format!("@{name}")), STOPPING, PATIENCE).unwrap();
         assert_eq!(heard(&socket), "STOPPING=1");
     }
 }

@@ -71,7 +71,8 @@ fn look() -> Look {
 pub fn diagnostics(diagnostics: &[Diagnostic]) {
     if !diagnostics.is_empty() {
         let text = diagnostic::render(diagnostics, look());
-        // A provider's file may be a stranger's: what turns words around is not shown as it is.
+        // A provider's file may be a stranger's: what turns words around is not shown as it is. Its control
+        // characters are gone already: those that are left are our colours.
         let steers = |c: char| view::hidden(c) && !matches!(c, '\n' | '\x1b');
         remark(text.replace(steers, "\u{fffd}").trim_end());
     }

@@ -47,6 +47,42 @@ impl Diagnostic {
     }
 }
 
+impl Diagnostic {
+    /// The same without what could steer a terminal; every byte keeps its place.
+    fn harmless(&self) -> Diagnostic {
+        Diagnostic {
+            file: harmless(&self.file),
+            text: match self.text.contains(steers) {
+                true => harmless(&self.text).into(),
+                false => Arc::clone(&self.text),
+            },
+            message: harmless(&self.message),
+            hint: self.hint.as_deref().map(harmless),
+            ..self.clone()
+        }
+    }
+}
+
+fn steers(c: char) -> bool {
+    c.is_control() && !matches!(c, '\n' | '\t')
+}
+
+/// Control characters other than line ends and tabs become others of as many bytes.
+fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        out.push(match c {
+            '\r' if rest.peek() == Some(&'\n') => ' ',
+            c if steers(c) && c.len_utf8() == 1 => '?',
+            // C1 controls take two.
+            c if steers(c) => '\u{bf}',
+            c => c,
+        });
+    }
+    out
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (line, column) = self.position();
@@ -93,6 +129,7 @@ pub fn render(diagnostics: &[Diagnostic], look: Look) -> String {
         if !out.is_empty() {
             out.push('\n');
         }
+        let diagnostic = &diagnostic.harmless();
         let file = NamedSource::new(&diagnostic.file, Arc::clone(&diagnostic.text));
         let source = Lines {
             file,
@@ -183,5 +220,52 @@ impl miette::Diagnostic for Shown<'_> {
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let span = self.diagnostic.span.clone();
         Some(Box::new(std::iter::once(LabeledSpan::underline(span))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal_and_carets_stay_where_they_were() {
+        let text = "name = \"\u{1b}]0;x\u{7}\u{9b}2J\u{7f}\"\r\nwrong = 1\n";
+        let start = text.find("wrong").unwrap();
+        let remark = Diagnostic {
+            file: "providers/\u{1b}[2J.toml".to_owned(),
+            text: text.into(),
+            span: start..start + 5,
+            code: "unknown_member",
+            severity: Severity::Error,
+            message: "there is no `\u{1b}[31m`".to_owned(),
+            hint: Some("\u{9b}1A".to_owned()),
+        };
+        let shown = remark.harmless();
+        assert_eq!(shown.text.len(), text.len());
+        assert_eq!(&shown.text[shown.span.clone()], "wrong");
+        assert_eq!(shown.position(), remark.position());
+        assert!(!shown.text.contains('\r'));
+        let first = Diagnostic {
+            span: 8..10,
+            ..remark.clone()
+        };
+        for look in [Look::Plain, Look::Ascii] {
+            let said = render(&[remark.clone(), first.clone()], look);
+            assert!(!said.contains(steers), "{said:?}");
+            assert!(
+                said.contains("wrong = 1") && said.contains("?]0;x?\u{bf}2J?"),
+                "{said}"
+            );
+        }
+        // In colour the only sequences are those of colours.
+        let said = render(&[remark, first], Look::Colour);
+        for (at, _) in said.match_indices('\u{1b}') {
+            let sequence = said[at + 1..].trim_start_matches(|c: char| "[;0123456789".contains(c));
+            assert!(sequence.starts_with('m'), "{said:?}");
+        }
+        assert!(
+            !said.contains("\u{1b}[2J") && !said.contains('\u{9b}'),
+            "{said:?}"
+        );
     }
 }

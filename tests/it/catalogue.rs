@@ -388,6 +388,29 @@ fn every_check_is_documented() {
     assert!(codes.iter().all(|code| page.contains(&format!("`{code}`"))));
 }
 
+/// Whoever hands a provider's file on has no hand in the terminal of who looks at it.
+#[test]
+fn what_a_provider_file_says_does_not_steer_the_terminal() {
+    let site = Site::new();
+    let folder = site.rules().join("providers");
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("acme.toml");
+    let text = "title = \"\u{1b}]0;x\u{7}\u{1b}[2J\u{9b}1A\"\n";
+    std::fs::write(&file, text).unwrap();
+    for command in [
+        &["providers", "--prove", file.to_str().unwrap()][..],
+        &["check", "--offline"],
+    ] {
+        let (code, said, error) = output(site.command(command));
+        assert_eq!(code, 78, "{error}");
+        assert!(error.contains("acme.toml:1:"), "{error}");
+        for out in [said, error] {
+            let steers = |c: char| c.is_control() && c != '\n';
+            assert!(!out.contains(steers), "{out:?}");
+        }
+    }
+}
+
 /// The example that the page builds proves, as it says.
 #[test]
 fn the_worked_example_proves() {

@@ -152,8 +152,11 @@ fn what_root_makes_in_a_store_is_its_owners() {
     // What a link or a second name leads to is not in the store.
     std::fs::write(site.path("linked"), "root's").unwrap();
     std::fs::write(site.path("named"), "root's").unwrap();
-    symlink(site.path("linked"), site.data().join("link")).unwrap();
-    std::fs::hard_link(site.path("named"), site.data().join("name")).unwrap();
+    let aside = site.data().join("damaged");
+    std::fs::create_dir(&aside).unwrap();
+    lchown(&aside, Some(other), Some(other)).unwrap();
+    symlink(site.path("linked"), aside.join("link")).unwrap();
+    std::fs::hard_link(site.path("named"), aside.join("name")).unwrap();
     let file = site.path("callseal.export").display().to_string();
     let commands: [&[&str]; 5] = [
         &["store", "verify"],

@@ -177,9 +177,7 @@ fn filtered(client: &Client, many: &ManyOptions, word: Word<'_>, as_json: bool) 
     set("reason", word.reason.map(Value::from));
     let mut planned = body.clone();
     planned.insert("plan".to_owned(), Value::Bool(true));
-    let plan = client
-        .post_long(&path, &Value::Object(planned))
-        .map_err(|e| failed(&e))?;
+    let plan = asked(client, &path, &Value::Object(planned))?;
     let count = number(&plan, "/count");
     // Without any there is nothing to ask and nothing to begin.
     if as_json && (many.plan || count == 0) {
@@ -215,9 +213,7 @@ fn filtered(client: &Client, many: &ManyOptions, word: Word<'_>, as_json: bool) 
     }
     // Others than those that were counted are not meant.
     body.insert("count".to_owned(), Value::from(count));
-    let begun = client
-        .post_long(&path, &Value::Object(body))
-        .map_err(|e| failed(&e))?;
+    let begun = asked(client, &path, &Value::Object(body))?;
     let job = number(&begun, "/job");
     if many.detach {
         match as_json {
@@ -227,6 +223,45 @@ fn filtered(client: &Client, many: &ManyOptions, word: Word<'_>, as_json: bool) 
         return Ok(());
     }
     watched(client, job, word.done, as_json)
+}
+
+/// For a gateway that counts for others meanwhile, in all.
+const TURN: Duration = Duration::from_secs(20);
+
+/// A plan or a start; where it is not our turn, asked again when the gateway says so.
+fn asked(client: &Client, path: &str, body: &Value) -> Result<Value, u8> {
+    let wait = |pause: Duration| {
+        output::remark(format_args!(
+            "the gateway is busy with others: asking again in {}",
+            humantime::format_duration(pause)
+        ));
+        std::thread::sleep(pause);
+    };
+    in_turn(|| client.post_long(path, body), wait).map_err(|e| failed(&e))
+}
+
+fn in_turn(
+    mut ask: impl FnMut() -> Result<Value, AskError>,
+    mut wait: impl FnMut(Duration),
+) -> Result<Value, AskError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        let answer = ask();
+        let Err(AskError::Problem {
+            status: 429,
+            again: Some(pause),
+            ..
+        }) = &answer
+        else {
+            return answer;
+        };
+        let pause = (*pause).max(Duration::from_secs(1));
+        waited = waited.saturating_add(pause);
+        if waited > TURN {
+            return answer;
+        }
+        wait(pause);
+    }
 }
 
 /// Calls for groups before a question; each looks at 20,000 rows.
@@ -367,4 +402,44 @@ pub fn jobs(place: &Place, options: &JobsOptions) -> Result<(), u8> {
         return Ok(());
     }
     watched(&client, id, "done", as_json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn busy(again: Option<u64>) -> Result<Value, AskError> {
+        Err(AskError::Problem {
+            status: 429,
+            code: "too_many_requests".to_owned(),
+            detail: "deliveries are counted or collected for others: ask again".to_owned(),
+            again: again.map(Duration::from_secs),
+        })
+    }
+
+    /// What came of it, and the pauses in seconds.
+    fn told(mut answers: Vec<Result<Value, AskError>>) -> (bool, Vec<u64>) {
+        answers.reverse();
+        let mut pauses = Vec::new();
+        let answer = in_turn(
+            || answers.pop().unwrap_or_else(|| busy(Some(2))),
+            |pause| pauses.push(pause.as_secs()),
+        );
+        (answer.is_ok(), pauses)
+    }
+
+    #[test]
+    fn a_busy_gateway_is_asked_again_when_it_says_so_and_not_for_ever() {
+        let done = || Ok(object!({ "count": 1 }));
+        assert_eq!(
+            told(vec![busy(Some(2)), busy(Some(0)), done()]),
+            (true, vec![2, 1])
+        );
+        assert_eq!(told(vec![]), (false, vec![2; 10]));
+        // Longer than anybody waits here, or not said: told at once.
+        assert_eq!(told(vec![busy(Some(60)), done()]), (false, vec![]));
+        assert_eq!(told(vec![busy(None), done()]), (false, vec![]));
+        let other = Err(AskError::Strange { status: 429 });
+        assert_eq!(told(vec![other, done()]), (false, vec![]));
+    }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{close, failed, open, open_or_make, progress, refused};
+use super::{close, failed, held, open, open_or_make, progress};
 use crate::cli::operate::view;
 use crate::cli::{EXIT_DAMAGED, EXIT_DISK, EXIT_FAILED, output};
 use crate::clock::SystemClock;
@@ -136,15 +136,13 @@ pub fn import(config: EmbeddedConfig, options: &ImportOptions, as_json: bool) ->
         });
         return Err(EXIT_DAMAGED);
     };
-    if let Some(own) = keys.first() {
-        Embedded::found(
-            &config.directory,
-            Arc::new(SystemClock),
-            Arc::new(SystemRandom),
-            *own,
-        )
-        .map_err(|e| refused(&e))?;
-    }
+    let found = |own: &[u8; 32]| {
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+        held(&config.directory, || {
+            Embedded::found(&config.directory, clock, random, *own)
+        })
+    };
+    let _founded = keys.first().map(found).transpose()?;
     let mut store = open_or_make(config)?;
     store.know_keys(&keys).map_err(|error| {
         output::remark(format_args!("error: {error}"));

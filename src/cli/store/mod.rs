@@ -1,13 +1,15 @@
 //! `callseal store`: the store of a gateway that does not run. Every command takes the store's lock.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cli::{EXIT_CONFIG, EXIT_DISK, EXIT_FAILED, EXIT_IN_USE, Place, output};
 use crate::clock::SystemClock;
 use crate::inbox::store::StoreError;
 use crate::inbox::store::embedded::{Embedded, EmbeddedConfig, OpenError};
+use crate::inbox::store::offline::Offline;
 use crate::inbox::store::offline::check::Progress;
 use crate::random::SystemRandom;
 use crate::service::{self, Fault};
@@ -60,7 +62,6 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
     if let Some(store) = &options.store {
         config.directory.clone_from(store);
     }
-    let _given = owner::Owner::of(&config.directory);
     match &options.command {
         Command::Verify => verify::run(&config, options.json),
         Command::Repair => repair::run(config, options.json),
@@ -93,8 +94,42 @@ fn failed(error: &StoreError) -> u8 {
     }
 }
 
+/// A store in hand. When it is let go, what root has made in it becomes its owner's.
+struct Held<S> {
+    // Let go in this order.
+    store: S,
+    _given: Option<owner::Given>,
+}
+
+impl<S> Deref for Held<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.store
+    }
+}
+
+impl<S> DerefMut for Held<S> {
+    fn deref_mut(&mut self) -> &mut S {
+        &mut self.store
+    }
+}
+
+/// The directory is looked at before, and nothing in it changes hands where no store was found.
+fn held<S>(directory: &Path, take: impl FnOnce() -> Result<S, OpenError>) -> Result<Held<S>, u8> {
+    let owner = owner::Owner::of(directory);
+    let store = take().map_err(|error| refused(&error))?;
+    let _given = owner.map(owner::Given);
+    Ok(Held { store, _given })
+}
+
+/// The lock of a store that is there.
+fn lock(directory: &Path) -> Result<Held<Offline>, u8> {
+    held(directory, || Offline::lock(directory))
+}
+
 /// As a gateway opens it; but a store must be there.
-fn open(config: EmbeddedConfig) -> Result<Embedded, u8> {
+fn open(config: EmbeddedConfig) -> Result<Held<Embedded>, u8> {
     if !config.directory.join("journal").is_dir() {
         output::remark(format_args!(
             "error: there is no store in {}",
@@ -105,16 +140,18 @@ fn open(config: EmbeddedConfig) -> Result<Embedded, u8> {
     open_or_make(config)
 }
 
-fn open_or_make(config: EmbeddedConfig) -> Result<Embedded, u8> {
-    let store = Embedded::open(
-        config,
-        Arc::new(SystemClock),
-        Arc::new(SystemRandom),
-        Metrics::new(),
-        // Whoever waits for the store hears of it, too.
-        Arc::new(|| {}),
-    )
-    .map_err(|error| refused(&error))?;
+fn open_or_make(config: EmbeddedConfig) -> Result<Held<Embedded>, u8> {
+    let directory = config.directory.clone();
+    let store = held(&directory, || {
+        Embedded::open(
+            config,
+            Arc::new(SystemClock),
+            Arc::new(SystemRandom),
+            Metrics::new(),
+            // Whoever waits for the store hears of it, too.
+            Arc::new(|| {}),
+        )
+    })?;
     output::remark(format_args!("opened: {}", store.report()));
     Ok(store)
 }

@@ -3,15 +3,14 @@
 use serde_json::json;
 
 use super::verify::{damage_json, describe};
-use super::{close, open, progress, refused};
+use super::{close, lock, open, progress, refused};
 use crate::cli::operate::view;
 use crate::cli::{EXIT_DAMAGED, output};
 use crate::inbox::store::embedded::EmbeddedConfig;
-use crate::inbox::store::offline::Offline;
 
 /// Repairs, and then opens the store as a gateway would, which makes the index anew.
 pub fn run(config: EmbeddedConfig, as_json: bool) -> Result<(), u8> {
-    let offline = Offline::lock(&config.directory).map_err(|e| refused(&e))?;
+    let offline = lock(&config.directory)?;
     let done = offline
         .repair(&mut progress("checked"))
         .map_err(|e| refused(&e))?;

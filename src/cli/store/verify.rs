@@ -2,15 +2,14 @@
 
 use serde_json::json;
 
-use super::{progress, refused};
+use super::{lock, progress, refused};
 use crate::cli::operate::view;
 use crate::cli::{EXIT_DAMAGED, output};
 use crate::inbox::store::embedded::EmbeddedConfig;
-use crate::inbox::store::offline::Offline;
 use crate::inbox::store::offline::check::{Damage, Findings, IndexFound, Lost};
 
 pub fn run(config: &EmbeddedConfig, as_json: bool) -> Result<(), u8> {
-    let offline = Offline::lock(&config.directory).map_err(|e| refused(&e))?;
+    let offline = lock(&config.directory)?;
     let findings = offline
         .check(&mut progress("checked"))
         .map_err(|e| refused(&e))?;

@@ -7,6 +7,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
+
 /// A file system, as much of it as the journal needs.
 ///
 /// Nothing is durable before it was synced: a file's content by [`DiskFile::sync_data`], that a
@@ -119,6 +121,9 @@ pub fn is_full(e: &io::Error) -> bool {
     )
 }
 
+/// Nothing is written through a link: root works in the store of a user who may have put it there.
+const NO_LINK: i32 = OFlags::NOFOLLOW.bits().cast_signed();
+
 /// The machine's own file system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;
@@ -132,6 +137,7 @@ impl Disk for RealDisk {
     fn open(&self, path: &Path, how: How) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).mode(0o600);
+        options.custom_flags(NO_LINK);
         match how {
             How::Existing => {}
             How::Fresh => {
@@ -176,6 +182,7 @@ impl Disk for RealDisk {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            .custom_flags(NO_LINK)
             .open(path)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Arc::new(file))),
@@ -204,5 +211,31 @@ impl DiskFile for File {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         File::set_len(self, len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let (target, link) = (
+            directory.path().join("target"),
+            directory.path().join("link"),
+        );
+        std::fs::write(&target, "another's").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        for how in [How::Existing, How::Fresh] {
+            assert!(RealDisk.open(&link, how).is_err(), "{how:?}");
+        }
+        assert!(RealDisk.lock(&link).is_err());
+        assert_eq!(std::fs::read(&target).unwrap(), b"another's");
+        // Nor is anything made where a link leads.
+        std::fs::remove_file(&target).unwrap();
+        assert!(RealDisk.open(&link, How::Fresh).is_err());
+        assert!(RealDisk.lock(&link).is_err());
+        assert!(!target.exists());
     }
 }

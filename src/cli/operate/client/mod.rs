@@ -44,6 +44,8 @@ pub enum AskError {
         status: u16,
         code: String,
         detail: String,
+        /// When to ask again (Retry-After).
+        again: Option<Duration>,
     },
     /// Something else than the admin port answered.
     Strange {
@@ -326,7 +328,7 @@ impl Client {
             let bytes = bytes
                 .map_err(|error| self.wire(WireError::Http(error)))?
                 .to_bytes();
-            answered(status, bytes)
+            answered(status, again(&response), bytes)
         };
         self.runtime.block_on(async {
             let within = tokio::time::timeout(patience, asking).await;
@@ -368,7 +370,7 @@ impl Client {
             if !status.is_success() {
                 let bytes = response.body_mut().collect().await;
                 let bytes = bytes.map_err(|error| self.wire(WireError::Http(error)))?;
-                return answered(status, bytes.to_bytes()).map(|_| ());
+                return answered(status, again(&response), bytes.to_bytes()).map(|_| ());
             }
             if each(Heard::Open).is_break() {
                 return Ok(());
@@ -394,7 +396,13 @@ impl Client {
     }
 }
 
-fn answered(status: StatusCode, bytes: Bytes) -> Result<Bytes, AskError> {
+/// Retry-After in seconds, as the admin port says it.
+fn again<B>(response: &http::Response<B>) -> Option<Duration> {
+    let said = response.headers().get(http::header::RETRY_AFTER)?;
+    said.to_str().ok()?.parse().ok().map(Duration::from_secs)
+}
+
+fn answered(status: StatusCode, again: Option<Duration>, bytes: Bytes) -> Result<Bytes, AskError> {
     if status.is_success() {
         return Ok(bytes);
     }
@@ -408,6 +416,7 @@ fn answered(status: StatusCode, bytes: Bytes) -> Result<Bytes, AskError> {
             status: status.as_u16(),
             code,
             detail,
+            again,
         }),
         (None, _) | (_, None) => Err(AskError::Strange {
             status: status.as_u16(),

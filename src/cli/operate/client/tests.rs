@@ -16,8 +16,8 @@ fn a_query_is_encoded() {
 #[test]
 fn a_problem_is_told_in_the_gateway_s_words() {
     let problem = br#"{"status":404,"code":"no_such_event","detail":"there is none\u001b[2J"}"#;
-    let error = answered(StatusCode::NOT_FOUND, Bytes::from_static(problem)).unwrap_err();
+    let error = answered(StatusCode::NOT_FOUND, None, Bytes::from_static(problem)).unwrap_err();
     assert_eq!(error.to_string(), "there is none\\u{1b}[2J [no_such_event]");
-    let error = answered(StatusCode::BAD_GATEWAY, Bytes::from_static(b"<html>")).unwrap_err();
+    let error = answered(StatusCode::BAD_GATEWAY, None, Bytes::from_static(b"<html>")).unwrap_err();
     assert!(matches!(error, AskError::Strange { status: 502 }));
 }

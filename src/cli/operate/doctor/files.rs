@@ -185,7 +185,7 @@ fn file(subject: &str, path: &Path, now: Timestamp) -> Option<Finding> {
         );
         return Some(
             Finding::warning("file_mode", subject, detail)
-                .mend(format!("chmod 600 {}", path.display())),
+                .mend(format!("chmod o= {}", path.display())),
         );
     }
     let written = Timestamp::default().plus(Duration::from_secs(
@@ -288,7 +288,7 @@ fn private(what: &str, path: &Path) -> Option<Finding> {
         "{} can be read or written by everybody (mode {mode:o})",
         path.display()
     );
-    Some(Finding::warning("file_mode", what, detail).mend(format!("chmod 600 {}", path.display())))
+    Some(Finding::warning("file_mode", what, detail).mend(format!("chmod o= {}", path.display())))
 }
 
 fn admin(settings: &Settings, now: Timestamp, findings: &mut Vec<Finding>) {

@@ -137,9 +137,11 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
         if !options.offline {
             findings.extend(outside::look(read, options.ntp.as_deref()));
             let told = outside::running(place, &options.gateway, read);
+            let public = read.settings.listen.tls.as_ref();
+            let public = public.map(|files| files.cert.display().to_string());
             let new: Vec<Finding> = told
                 .into_iter()
-                .filter(|one| !known(one, &findings))
+                .filter(|one| !known(one, &findings, public.as_deref()))
                 .collect();
             findings.extend(new);
         }
@@ -163,15 +165,20 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
     }
 }
 
-/// True for what the running gateway says of files that were looked at here too.
-fn known(told: &Finding, seen: &[Finding]) -> bool {
+/// True for what the running gateway says of files that were looked at here too, and found as bad or worse.
+/// `public` is the file of the public port's certificate.
+fn known(told: &Finding, seen: &[Finding], public: Option<&str>) -> bool {
     let seen = |like: &dyn Fn(&Finding) -> bool| {
-        let mut seen = seen.iter().filter(|one| one.severity != Severity::Fine);
+        // The worse is the lesser.
+        let mut seen = seen.iter().filter(|one| one.severity <= told.severity);
         told.severity != Severity::Fine && seen.any(like)
     };
     match told.code.as_str() {
         code @ ("development_certificate" | "no_sources") => seen(&|one| one.code == code),
-        "certificate" => seen(&|one| one.code == "certificate_expiry"),
+        // That of the admin port is another one.
+        "certificate" => {
+            seen(&|one| one.code == "certificate_expiry" && public == Some(one.subject.as_str()))
+        }
         "disk_low" => seen(&|one| one.code == "disk_space"),
         // `shop` beside `shop keys[0]`.
         "key_expiry" => seen(&|one| {
@@ -218,4 +225,39 @@ fn print(findings: &[Finding]) {
 /// The findings of the running gateway.
 fn told(answer: &Value) -> Vec<Finding> {
     list(answer, "/findings").iter().map(Finding::of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_worse_than_what_was_seen_is_said() {
+        let seen = |severity| {
+            vec![
+                Finding::new(severity, "certificate_expiry", "tls/server.pem", ""),
+                Finding::new(severity, "disk_space", "data", ""),
+            ]
+        };
+        use Severity::{Blocker, Fine, Warning};
+        let cases = [
+            (Blocker, Blocker, true),
+            (Warning, Blocker, true),
+            (Warning, Warning, true),
+            (Blocker, Warning, false),
+            (Warning, Fine, false),
+        ];
+        for (told, here, is_known) in cases {
+            for code in ["certificate", "disk_low"] {
+                let told = Finding::new(told, code, "gateway", "");
+                let known = known(&told, &seen(here), Some("tls/server.pem"));
+                assert_eq!(known, is_known, "{told:?} beside {here:?}");
+            }
+        }
+        // The file of the admin port says nothing of the public one's.
+        let told = Finding::blocker("certificate", "gateway", "");
+        for public in [None, Some("tls/other.pem")] {
+            assert!(!known(&told, &seen(Blocker), public));
+        }
+    }
 }
