@@ -224,7 +224,10 @@ impl Settings {
                         now.display(),
                         here.display()
                     ),
-                    hint: Some(format!("`{key} = \"{}\"`, or move it", here.display())),
+                    hint: Some(format!(
+                        "`{key} = \"{}\"` to go on with that, `{key} = \"{name}\"` to begin anew beside this file",
+                        here.display()
+                    )),
                 });
             }
         };
