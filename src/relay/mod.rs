@@ -184,12 +184,8 @@ impl Relay {
                 let expected = seen.wall.plus(at.saturating_duration_since(seen.at));
                 expected.since(now)
             });
-            let by = match by {
-                Some(by) if by < WENT_BACK => Duration::ZERO,
-                Some(by) => by,
-                // Nobody knows whether it did while there was no process.
-                None => Duration::ZERO,
-            };
+            // None at the start: nobody knows whether it did while there was no process.
+            let by = by.filter(|by| *by >= WENT_BACK).unwrap_or_default();
             let before = seen.as_ref();
             let went_back = match before.is_none() || by > Duration::ZERO {
                 true => Some(at),

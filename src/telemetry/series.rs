@@ -36,8 +36,9 @@ const VERDICTS: [&str; 9] = [
 const NOBODYS: [&str; 2] = ["refused", "malformed"];
 /// What becomes of an attempt.
 const ATTEMPTS: [&str; 3] = ["delivered", "retry", "dead"];
-/// What an alert looks for an increase in.
-const MISMATCHES: [&str; 3] = ["signature_mismatch", "key_unknown", "key_expired"];
+/// What a callback is rejected for when a key was exchanged on one side only: an alert looks for an
+/// increase in it.
+pub const MISMATCHES: [&str; 3] = ["signature_mismatch", "key_unknown", "key_expired"];
 
 /// Those counters of a family that belong to one owner.
 #[derive(Debug)]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::telemetry::series::MISMATCHES;
 use crate::telemetry::{DestinationVerdict, Metrics, SourceLabel, SourceReason, SourceVerdict};
 use crate::watch::{LaneState, Watch};
 
@@ -97,9 +98,6 @@ impl Watch {
         }
     }
 }
-
-/// What a callback is rejected for when a key was exchanged on one side only.
-const MISMATCHES: [&str; 3] = ["signature_mismatch", "key_unknown", "key_expired"];
 
 fn source(metrics: &Metrics, name: &str) -> Source {
     let counted = |verdict| {
