@@ -1,5 +1,6 @@
 //! A disk that is full, an index that is broken, a clock that jumps.
 
+use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -40,7 +41,21 @@ fn below_the_low_water_mark_the_answer_is_503_and_the_admin_port_goes_on() {
     assert_eq!(gateway.terminate().code(), Some(0));
 }
 
-/// A file system of 40 MiB, filled up and freed again. Needs the right to mount; says so where it
+/// Its header is the last thing that is written into it.
+fn next_segment_is_made(site: &Site) -> bool {
+    let files = std::fs::read_dir(site.data().join("journal")).unwrap();
+    let mut making = files
+        .flatten()
+        .map(|file| file.path())
+        .filter(|path| path.extension().is_some_and(|suffix| suffix == "tmp"));
+    making.any(|path| {
+        let mut start = [0u8; 8];
+        let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
+        read.is_ok() && start != [0; 8]
+    })
+}
+
+/// A file system of 48 MiB, filled up and freed again. Needs the right to mount; says so where it
 /// is missing (the store's own tests do the same with a simulated disk).
 #[test]
 fn a_full_disk_gives_503_and_recovers_without_a_restart() {
@@ -81,6 +96,10 @@ fn a_full_disk_gives_503_and_recovers_without_a_restart() {
     let _unmount = Unmount(site.data());
     let gateway = site.start();
     assert_eq!(post(&gateway, "evt_room").status, 200);
+    // The next segment is made beside the work: what is filled up meanwhile would be filled twice.
+    eventually("a next segment", || {
+        next_segment_is_made(&site).then_some(())
+    });
     let hog = site.data().join("hog");
     let free = || {
         let stat = rustix::fs::statvfs(site.data()).unwrap();
