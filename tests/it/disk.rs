@@ -70,7 +70,8 @@ fn a_full_disk_gives_503_and_recovers_without_a_restart() {
     });
     let inbox = "[inbox]\nsegment = \"8 MiB\"\nballast = \"2 MiB\"\nlow_water = \"8 MiB\"\n";
     let site = Site::with_settings(inbox);
-    let retry = "[relay]\nretry = { first = \"100ms\", factor = 1.0, max = \"100ms\", give_up_after = \"1h\", jitter = \"none\" }\n";
+    // A pause of the breaker that has grown would be a wait on real time.
+    let retry = "[relay]\nbreaker = { first = \"100ms\", max = \"1s\" }\nretry = { first = \"100ms\", factor = 1.0, max = \"100ms\", give_up_after = \"1h\", jitter = \"none\" }\n";
     site.stripe(
         &app.url("/"),
         &format!("[guard]\nbody_max = \"1 MiB\"\n{retry}"),
