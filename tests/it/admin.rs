@@ -225,6 +225,15 @@ fn no_secret_shows_and_strangers_make_no_series() {
             404
         );
     }
+    // Lines come through a pipe, later than the answers that they are about.
+    let callbacks = |verdict: &str| {
+        let log = gateway.log();
+        let lines = log.lines().filter(|line| line.contains("\"callback\""));
+        lines.filter(|line| line.contains(verdict)).count()
+    };
+    eventually("the lines of the callbacks", || {
+        (callbacks("\"accepted\"") >= 1 && callbacks("\"refused\"") >= 10).then_some(())
+    });
     let metrics = String::from_utf8(gateway.ask("GET", "/metrics").body).unwrap();
     assert!(!metrics.contains("nothing-"), "{metrics}");
     let series = metrics

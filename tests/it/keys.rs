@@ -27,6 +27,10 @@ fn jwk(key: &KeyPair, kid: &str) -> serde_json::Value {
     })
 }
 
+/// Made-up keys in a row. Few, since the host is asked again after a minute, and they are to be
+/// through by then also on a busy machine.
+const FLOOD: usize = 15;
+
 const PUBSUB: &str = "[config]\naudience = \"https://pay.example.com/push\"\nservice_account = \"push@test.iam.gserviceaccount.com\"\n";
 
 fn push(gateway: &Gateway, key: &KeyPair, kid: &str, at: u64, id: &str) -> u16 {
@@ -72,7 +76,7 @@ fn a_new_key_is_fetched_once_and_a_flood_of_unknown_ones_is_not() {
     assert_eq!(push(&gateway, &old, "old", now(), "m-2"), 204);
     assert_eq!(web.lines(), ["GET www.googleapis.com/oauth2/v3/certs"]);
     // Anybody can make up key ids: the keys are a moment old, so nobody is asked.
-    for n in 0..50 {
+    for n in 0..FLOOD {
         assert_eq!(
             push(&gateway, &new, &format!("made-up-{n}"), now(), "m-3"),
             401
@@ -91,7 +95,7 @@ fn a_new_key_is_fetched_once_and_a_flood_of_unknown_ones_is_not() {
     assert_eq!(push(&gateway, &old, "old", later, "m-5"), 204);
     assert_eq!(push(&gateway, &new, "new", later, "m-6"), 204);
     assert_eq!(web.lines().len(), 2, "one refetch brings the new key");
-    for n in 0..50 {
+    for n in 0..FLOOD {
         assert_eq!(
             push(&gateway, &new, &format!("made-up-{n}"), later, "m-7"),
             401
@@ -99,7 +103,7 @@ fn a_new_key_is_fetched_once_and_a_flood_of_unknown_ones_is_not() {
     }
     assert_eq!(web.lines().len(), 2);
     clock.advance(90);
-    for n in 0..50 {
+    for n in 0..FLOOD {
         assert_eq!(
             push(&gateway, &new, &format!("again-{n}"), now() + 180, "m-8"),
             401
@@ -236,6 +240,7 @@ fn circles_key_is_fetched_by_its_id_and_redirects_lead_nowhere() {
         "[config]\nsubscription_id = \"s-1\"\n[secrets]\napi_key = \"file:keys/api\"\n",
     );
     let gateway = site.start();
+    let began = std::time::Instant::now();
     let head = gateway.client().send("HEAD", "/circle", &Vec::new(), b"");
     assert_eq!((head.status, head.body.len()), (200, 0));
     assert!(web.lines().is_empty());
@@ -271,8 +276,10 @@ fn circles_key_is_fetched_by_its_id_and_redirects_lead_nowhere() {
     for n in 0..60 {
         send(&format!("made-up-{n}"));
     }
-    let asked = web.lines().len() - lines.len();
-    assert!(asked <= 20, "{asked}");
+    let asked = (web.lines().len() - lines.len()) as u64;
+    // One more for every three seconds that it took.
+    let most = 20 + began.elapsed().as_secs() / 3;
+    assert!(asked <= most && asked < 60, "{asked}");
     assert_eq!(send("known").status, 200);
     eventually("the delivery", || (app.count() == 1).then_some(()));
     gateway.keeps_secret(&["TEST_API_KEY:callseal:0001"]);

@@ -99,29 +99,30 @@ fn the_drain_time_is_for_both_ends_together() {
         std::thread::sleep(Duration::from_secs(60));
         app::status(200)
     });
-    let site = Site::with_settings("[limits]\ndrain_timeout = \"2s\"\n");
-    site.stripe(&app.url("/"), "[relay]\ntimeout = \"50s\"\n");
-    let gateway = site.start();
-    let client = gateway.client();
-    let body = stripe_event("evt_slow_end");
-    let bytes = request("POST", "/stripe", &sign::stripe(&body), &body);
-    assert_eq!(client.raw(&bytes).unwrap().status, 200);
-    app_is_busy(&gateway);
-    let bytes = asking(&body);
-    let mut half = client.connect();
-    begin(&mut half, &bytes);
-    let began = std::time::Instant::now();
-    let mut gateway = gateway;
-    gateway.signal(Signal::TERM);
-    assert_eq!(gateway.wait().code(), Some(0));
-    assert!(
-        began.elapsed() < Duration::from_millis(3500),
-        "{:?}",
+    let end = || {
+        let site = Site::with_settings("[limits]\ndrain_timeout = \"2s\"\n");
+        site.stripe(&app.url("/"), "[relay]\ntimeout = \"50s\"\n");
+        let mut gateway = site.start();
+        let client = gateway.client();
+        let body = stripe_event("evt_slow_end");
+        let bytes = request("POST", "/stripe", &sign::stripe(&body), &body);
+        assert_eq!(client.raw(&bytes).unwrap().status, 200);
+        app_is_busy(&gateway);
+        let bytes = asking(&body);
+        let mut half = client.connect();
+        begin(&mut half, &bytes);
+        let began = std::time::Instant::now();
+        gateway.signal(Signal::TERM);
+        assert_eq!(gateway.wait().code(), Some(0));
+        let log = gateway.log();
+        assert!(log.contains("connection_ended"), "{log}");
         began.elapsed()
-    );
-    assert!(
-        gateway.log().contains("connection_ended"),
-        "{}",
-        gateway.log()
-    );
+    };
+    // Twice the time is never less than four seconds; what is right may take as long where the
+    // machine is busy, but not every time.
+    let took: Vec<_> = (0..5)
+        .map(|_| end())
+        .take_while(|took| *took >= Duration::from_millis(3500))
+        .collect();
+    assert!(took.len() < 5, "{took:?}");
 }

@@ -121,12 +121,17 @@ fn a_trace_spans_acceptance_attempts_and_a_restart() {
             )
         })
         .collect();
-    let expected = [("1", "retry", "500"), ("2", "delivered", "200")];
-    let expected = expected.map(|(n, r, s)| (n.to_owned(), r.to_owned(), s.to_owned()));
-    assert_eq!(results, expected);
+    // One that fails; on a busy machine another before the end of the first process.
+    let last = attempts.len();
+    let expected = (1..last).map(|n| (n, "retry", "500"));
+    let expected: Vec<_> = expected
+        .chain([(last, "delivered", "200")])
+        .map(|(n, r, s)| (n.to_string(), r.to_owned(), s.to_owned()))
+        .collect();
+    assert!(last >= 2 && results == expected, "{results:?}");
     assert_eq!(text(attempts[0], "error.type"), "status_5xx");
     assert_eq!(attempts[0].status.as_ref().unwrap().code, 2);
-    assert!(attempts[1].status.is_none());
+    assert!(attempts[last - 1].status.is_none());
     // The application goes on below the attempt that it saw.
     for (seen, attempt) in app.deliveries().iter().zip(&attempts) {
         let told = format!("00-{trace}-{}-01", hex(&attempt.span_id));
@@ -225,6 +230,7 @@ fn an_alert_is_pushed_and_signed() {
 fn figures_say_what_happened() {
     let works = App::start();
     let fails = App::replying(|_| status(410));
+    let began = now();
     let site = Site::new();
     let second = format!(
         "[[relay.to]]\nname = \"ledger\"\nforward = \"{}\"\n",
@@ -283,7 +289,7 @@ fn figures_say_what_happened() {
         assert_eq!(metric(line), value, "{line}");
     }
     let last = metric("callseal_last_accepted_timestamp_seconds{source=\"stripe\"}");
-    assert!((last - now() as f64).abs() < 30.0, "{last}");
+    assert!((began..=now()).contains(&(last as u64)), "{last}");
     assert!(metric("callseal_disk_free_bytes") > 1e6);
     let ends = metric("callseal_certificate_expiry_timestamp_seconds{port=\"public\"}");
     assert!(ends > now() as f64);

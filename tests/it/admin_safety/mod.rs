@@ -7,10 +7,9 @@ mod tokens;
 mod transport;
 
 use std::net::TcpStream;
-use std::time::Duration;
 
 use crate::harness::client::{Response, exchange};
-use crate::harness::{Gateway, Site};
+use crate::harness::{Gateway, PATIENCE, Site};
 
 const OPERATOR: &str = "operator-token-0001";
 const VIEWER: &str = "viewer-token-000001";
@@ -51,9 +50,7 @@ fn bytes(method: &str, target: &str, fields: Fields<'_>, body: &str) -> Vec<u8> 
 
 fn ask(gateway: &Gateway, method: &str, target: &str, fields: Fields<'_>, body: &str) -> Response {
     let mut stream = TcpStream::connect(gateway.admin).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     exchange(&mut stream, &bytes(method, target, fields, body)).unwrap()
 }
 

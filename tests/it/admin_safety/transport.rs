@@ -4,7 +4,6 @@ use std::net::TcpStream;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
@@ -13,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use super::{Fields, OPERATOR, VIEWER, bearer, bytes, code, plain, site};
 use crate::harness::client::exchange;
 use crate::harness::gateway::output;
-use crate::harness::{Gateway, eventually};
+use crate::harness::{Gateway, PATIENCE, eventually};
 
 /// An authority, and certificates of it.
 struct Authority {
@@ -79,7 +78,7 @@ fn connect(
     let config = Arc::new(config(authority, identity, b"http/1.1"));
     let tls = rustls::ClientConnection::new(config, name).unwrap();
     let tcp = TcpStream::connect(gateway.admin)?;
-    tcp.set_read_timeout(Some(Duration::from_secs(20)))?;
+    tcp.set_read_timeout(Some(PATIENCE))?;
     Ok(rustls::StreamOwned::new(tls, tcp))
 }
 
@@ -98,11 +97,7 @@ fn over_tls_a_certificate_comes_before_the_token() {
     std::fs::write(site.path("clients.pem"), &clients.pem).unwrap();
     assert_eq!(output(site.command(&["check", "--offline"])).0, 0);
     let gateway = site.start();
-    assert!(
-        gateway.log().contains("https://0.0.0.0:"),
-        "{}",
-        gateway.log()
-    );
+    gateway.says("https://0.0.0.0:");
     let (token, host) = (bearer(OPERATOR), ("Host", "admin.example.com"));
     let ask = |authority: &str, identity: Option<&(String, String)>, target: &str| {
         let mut stream = connect(&gateway, authority, identity)?;
@@ -183,9 +178,7 @@ fn over_tls_a_certificate_comes_before_the_token() {
     );
     // In the clear nothing is answered.
     let mut clear = TcpStream::connect(gateway.admin).unwrap();
-    clear
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .unwrap();
+    clear.set_read_timeout(Some(PATIENCE)).unwrap();
     assert!(exchange(&mut clear, &bytes("GET", "/healthz", &[], "")).is_err());
     // HTTP/2, with the name in `:authority`.
     assert_eq!(

@@ -4,7 +4,6 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -74,7 +73,7 @@ impl Client {
             }
         };
         tcp.set_nodelay(true)?;
-        tcp.set_read_timeout(Some(Duration::from_secs(30)))?;
+        tcp.set_read_timeout(Some(super::PATIENCE))?;
         tcp.write_all(before)?;
         let name = ServerName::try_from("localhost").unwrap();
         let mut tls =
@@ -157,9 +156,10 @@ pub fn request(method: &str, path: &str, headers: &[(String, String)], body: &[u
     bytes
 }
 
+/// Who is answered before it has sent everything may find that it cannot send the rest.
 pub fn exchange(stream: &mut (impl Read + Write), request: &[u8]) -> std::io::Result<Response> {
-    stream.write_all(request)?;
-    read_response(stream)
+    let sent = stream.write_all(request);
+    read_response(stream).or_else(|none| sent.and(Err(none)))
 }
 
 pub fn read_response(stream: &mut impl Read) -> std::io::Result<Response> {

@@ -130,13 +130,14 @@ impl Site {
         let mut gateway = Gateway {
             child,
             log,
+            reader: end,
             public: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin: SocketAddr::from(([127, 0, 0, 1], 0)),
             data: self.data(),
         };
         let mut addresses = None;
         while addresses.is_none() {
-            if end.is_finished() {
+            if gateway.reader.is_finished() {
                 let _ = gateway.child.wait();
                 return Err(gateway.log());
             }
@@ -151,6 +152,8 @@ impl Site {
 pub struct Gateway {
     pub child: Child,
     log: Arc<Mutex<String>>,
+    /// Ends with the log.
+    reader: std::thread::JoinHandle<()>,
     pub public: SocketAddr,
     pub admin: SocketAddr,
     data: PathBuf,
@@ -180,6 +183,13 @@ impl Gateway {
         self.log.lock().unwrap().clone()
     }
 
+    /// The log, once this stands in it: what was said comes through a pipe, later than what it is
+    /// about.
+    pub fn says(&self, part: &str) -> String {
+        let log = || Some(self.log()).filter(|log| log.contains(part));
+        eventually(&format!("`{part}` in the log"), log)
+    }
+
     pub fn pid(&self) -> rustix::process::Pid {
         rustix::process::Pid::from_child(&self.child)
     }
@@ -200,8 +210,13 @@ impl Gateway {
         self.wait()
     }
 
+    /// The process has ended, and the log is all that it has said.
     pub fn wait(&mut self) -> ExitStatus {
-        eventually("the end of the process", || self.child.try_wait().unwrap())
+        let status = eventually("the end of the process", || self.child.try_wait().unwrap());
+        eventually("the end of its log", || {
+            self.reader.is_finished().then_some(())
+        });
+        status
     }
 
     pub fn client(&self) -> Client {
@@ -243,9 +258,7 @@ impl Gateway {
         }
         bytes.push_str("Content-Length: 0\r\n\r\n");
         let mut stream = std::net::TcpStream::connect(self.admin).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
+        stream.set_read_timeout(Some(super::PATIENCE)).unwrap();
         super::client::exchange(&mut stream, bytes.as_bytes()).unwrap()
     }
 

@@ -11,6 +11,8 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use super::Closed;
+
 /// One request as it came.
 #[derive(Clone, Debug)]
 pub struct Asked {
@@ -71,7 +73,7 @@ pub struct Web {
 
 /// Names whose place is known and where nobody listens yet.
 pub struct Later {
-    address: SocketAddr,
+    closed: Closed,
     config: Arc<ServerConfig>,
 }
 
@@ -99,8 +101,8 @@ impl Web {
         reply: impl Fn(&Asked) -> Say + Send + Sync + 'static,
     ) -> &mut Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let later = self.place(names, names, listener.local_addr().unwrap());
-        self.listen(listener, later.config, reply);
+        let config = self.place(names, names, listener.local_addr().unwrap());
+        self.listen(listener, config, reply);
         self
     }
 
@@ -112,26 +114,29 @@ impl Web {
         reply: impl Fn(&Asked) -> Say + Send + Sync + 'static,
     ) -> &mut Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let later = self.place(&[name], &[certified], listener.local_addr().unwrap());
-        self.listen(listener, later.config, reply);
+        let config = self.place(&[name], &[certified], listener.local_addr().unwrap());
+        self.listen(listener, config, reply);
         self
     }
 
     /// Hosts that are down until [`Web::up`].
     pub fn down(&mut self, names: &[&str]) -> Later {
-        let address = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
-        self.place(names, names, address)
+        let closed = Closed::new();
+        let config = self.place(names, names, closed.address);
+        Later { closed, config }
     }
 
     pub fn up(&mut self, later: Later, reply: impl Fn(&Asked) -> Say + Send + Sync + 'static) {
-        let listener = TcpListener::bind(later.address).unwrap();
-        self.listen(listener, later.config, reply);
+        self.listen(later.closed.open(), later.config, reply);
     }
 
-    fn place(&mut self, names: &[&str], certified: &[&str], address: SocketAddr) -> Later {
+    /// The names lead to this address, where this is spoken.
+    fn place(
+        &mut self,
+        names: &[&str],
+        certified: &[&str],
+        address: SocketAddr,
+    ) -> Arc<ServerConfig> {
         for name in names {
             self.connect.push(((*name).to_owned(), address));
         }
@@ -149,8 +154,7 @@ impl Web {
             .with_no_client_auth()
             .with_single_cert(vec![cert.der().clone()], key)
             .unwrap();
-        let config = Arc::new(config);
-        Later { address, config }
+        Arc::new(config)
     }
 
     fn listen(
