@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::admin::State;
-use crate::admin::auth::operator_only;
+use crate::admin::auth::{Pass, operator_only};
 use crate::admin::jobs::{Job, JobJson, Picked, RUNNING};
 use crate::admin::operate::checked_reason;
 use crate::admin::parameter::{self, Asked, Said};
@@ -89,27 +89,27 @@ pub struct Begun {
 
 pub async fn redrive(
     state: Extract<State>,
-    caller: Extension<Caller>,
+    pass: Extension<Pass>,
     many: Said<Many>,
 ) -> Result<Response, Problem> {
-    operate(state, caller, many, DeedKind::RedriveMany).await
+    operate(state, pass, many, DeedKind::RedriveMany).await
 }
 
 pub async fn discard(
     state: Extract<State>,
-    caller: Extension<Caller>,
+    pass: Extension<Pass>,
     many: Said<Many>,
 ) -> Result<Response, Problem> {
-    operate(state, caller, many, DeedKind::DiscardMany).await
+    operate(state, pass, many, DeedKind::DiscardMany).await
 }
 
 async fn operate(
     Extract(state): Extract<State>,
-    Extension(caller): Extension<Caller>,
+    Extension(pass): Extension<Pass>,
     many: Said<Many>,
     kind: DeedKind,
 ) -> Result<Response, Problem> {
-    operator_only(caller.role)?;
+    operator_only(pass.caller.role)?;
     let many = parameter::body(many)?;
     let filter = many.picked().filter()?;
     let rate = many.rate.unwrap_or(RATE);
@@ -146,7 +146,7 @@ async fn operate(
     }
     let deed = Deed {
         at: state.shared.clock.now(),
-        by: caller.label,
+        by: pass.caller.label.clone(),
         kind,
         source: filter.source.clone(),
         destination: filter.destination.clone(),
@@ -162,6 +162,7 @@ async fn operate(
         word,
         picked,
         rate,
+        token: *pass.token(),
         place,
     };
     let job = state.jobs.begin(&state, job);

@@ -2,9 +2,11 @@
 //! what is past its time.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::admin::bind::Bound;
@@ -20,14 +22,17 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 const GAUGES_EVERY: Duration = Duration::from_secs(10);
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
-/// Serves until `stop` turns true.
-pub fn run(bound: Bound, state: State, stop: watch::Receiver<bool>) {
-    let runtime = match tokio::runtime::Builder::new_current_thread()
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // What is asked here reads the journal, as deliveries do: not more of it at once.
         .max_blocking_threads(READING)
         .build()
-    {
+}
+
+/// Serves until `stop` turns true.
+pub fn run(bound: Bound, state: State, stop: watch::Receiver<bool>) {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "the admin port's runtime could not be started");
@@ -125,4 +130,38 @@ async fn look_for_strays(state: &State, known: BTreeSet<SourceName>) -> BTreeSet
         tracing::warn!({ field::SOURCE } = %source, "deliveries are owed to a source without a rule: they wait until it has one again");
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// However many ask, so many threads read the store for them, and no more.
+    #[test]
+    fn threads_that_read_are_bounded() {
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let together = Arc::new(Barrier::new(READING));
+        let runtime = runtime().unwrap();
+        let reads: Vec<_> = (0..READING * 8)
+            .map(|_| {
+                let (now, most, together) = (now.clone(), most.clone(), together.clone());
+                runtime.spawn_blocking(move || {
+                    let count = now.fetch_add(1, Ordering::SeqCst) + 1;
+                    most.fetch_max(count, Ordering::SeqCst);
+                    // None goes on before as many as may be have begun.
+                    together.wait();
+                    now.fetch_sub(1, Ordering::SeqCst);
+                })
+            })
+            .collect();
+        runtime.block_on(async {
+            for read in reads {
+                read.await.unwrap();
+            }
+        });
+        assert_eq!(most.load(Ordering::SeqCst), READING);
+    }
 }

@@ -151,6 +151,12 @@ impl Tokens {
         found.map(|token| (token.caller.clone(), offered))
     }
 
+    /// True while this token allows so much, whatever its holder is called.
+    pub fn allows(&self, digest: &Digest, role: Role) -> bool {
+        let same = |token: &&Token| token.digest == *digest && token.caller.role >= role;
+        self.tokens.iter().find(same).is_some()
+    }
+
     /// True while this token still stands for this caller.
     pub fn holds(&self, caller: &Caller, digest: &Digest) -> bool {
         let same = |token: &&Token| token.caller == *caller && token.digest == *digest;
@@ -235,8 +241,18 @@ mod tests {
         assert!(!token_file(dir.path()).exists());
         let (caller, digest) = tokens.caller(b"token-of-operator-a").unwrap();
         assert!(tokens.holds(&caller, &digest));
+        assert!(tokens.allows(&digest, Role::Operator));
+        // Called otherwise, since another stands before it; then a viewer's.
+        admin.operator.rotate_left(1);
+        let moved = load(&admin).unwrap();
+        assert!(!moved.holds(&caller, &digest) && moved.allows(&digest, Role::Operator));
+        let last = admin.operator.pop().unwrap();
+        admin.viewer.push(last);
+        let lower = load(&admin).unwrap();
+        assert!(!lower.allows(&digest, Role::Operator) && lower.allows(&digest, Role::Viewer));
         place("a", "token-of-operator-2");
-        assert!(!load(&admin).unwrap().holds(&caller, &digest));
+        let gone = load(&admin).unwrap();
+        assert!(!gone.holds(&caller, &digest) && !gone.allows(&digest, Role::Viewer));
         place("a", "fifteen-bytes-0");
         assert!(matches!(load(&admin), Err(TokenError::TooShort { .. })));
     }

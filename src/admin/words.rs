@@ -279,6 +279,7 @@ fn problems_states_and_deeds_have_words() {
         "begun",
         "done",
         "stopped",
+        "token_revoked",
         "failed",
         "not_applicable",
         "not_found",

@@ -345,6 +345,7 @@ export const en = {
   "job.done": "Done",
   "job.failed": "Failed",
   "job.stopped": "Stopped",
+  "job.token_revoked": "Stopped: the token that began it is no longer an operator’s",
   "job.lost": "Broken off: the gateway was restarted",
   "job.not_applicable": "Not possible in its state",
   "job.not_found": "No longer there",

@@ -16,7 +16,8 @@ function outcomeText(code) {
 }
 
 export function outcome(code) {
-  const [state, key] = code === "begun" ? ["running", "begun"] : [["running", "done", "stopped"].includes(code) ? code : "failed", code];
+  const seen = { begun: "running", token_revoked: "stopped" };
+  const [state, key] = [seen[code] ?? (["running", "done", "stopped"].includes(code) ? code : "failed"), code];
   return badge(state, has(`job.${key}`) ? t(`job.${key}`) : outcomeText(code));
 }
 

@@ -345,6 +345,7 @@ export const zh = {
   "job.done": "完成",
   "job.failed": "失败",
   "job.stopped": "已停止",
+  "job.token_revoked": "已停止：发起者的令牌已失效或不再属于操作员",
   "job.lost": "已中断：网关重启过",
   "job.not_applicable": "当前状态不可行",
   "job.not_found": "已不存在",

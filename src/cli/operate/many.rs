@@ -303,6 +303,15 @@ fn groups(client: &Client, filter: &Filter) -> Result<Vec<String>, u8> {
     Ok(lines.chain(more.then(|| "       …".to_owned())).collect())
 }
 
+/// How a job ended, and why, where it says so.
+fn ending(job: &Value) -> String {
+    let [outcome, reason] = ["/outcome", "/reason"].map(|member| text(job, member));
+    match reason.is_empty() {
+        true => outcome,
+        false => format!("{outcome}: {reason}"),
+    }
+}
+
 /// Between two looks at a job.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -331,7 +340,7 @@ fn watched(client: &Client, job: u64, done: &str, as_json: bool) -> Result<(), u
                     if outcome == "done" {
                         String::new()
                     } else {
-                        format!(" ({outcome})")
+                        format!(" ({})", ending(&now))
                     }
                 )),
             }
@@ -387,8 +396,8 @@ pub fn jobs(place: &Place, options: &JobsOptions) -> Result<(), u8> {
                 // One that has ended is still listed, and stops no more.
                 return match client.get(&format!("/v1/jobs/{id}")) {
                     Ok(job) if text(&job, "/outcome") != "running" => {
-                        let outcome = text(&job, "/outcome");
-                        output::remark(format_args!("error: job {id} has ended ({outcome})"));
+                        let ending = ending(&job);
+                        output::remark(format_args!("error: job {id} has ended ({ending})"));
                         Err(EXIT_FAILED)
                     }
                     Ok(_) | Err(_) => Err(failed(&error)),
@@ -407,6 +416,15 @@ pub fn jobs(place: &Place, options: &JobsOptions) -> Result<(), u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ending_has_its_reason() {
+        let job = object!({ "outcome": "stopped", "reason": null });
+        assert_eq!(ending(&job), "stopped");
+        let reason = "the token that began it is no longer an operator's";
+        let job = object!({ "outcome": "token_revoked", "reason": (reason) });
+        assert_eq!(ending(&job), format!("token_revoked: {reason}"));
+    }
 
     fn busy(again: Option<u64>) -> Result<Value, AskError> {
         Err(AskError::Problem {
