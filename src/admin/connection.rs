@@ -2,6 +2,7 @@
 //! listens gives its place to who does.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
@@ -132,13 +133,20 @@ fn turn_away(stream: &Stream, tls: bool) {
 
 async fn serve(stream: Stream, state: State, routes: Router, _permit: ConnectionPermit) {
     match (stream, &state.door.tls) {
-        (Stream::Unix(stream), _) => http1(stream, Connection::default(), routes).await,
+        (Stream::Unix(stream), _) => http1(stream, Connection::default(), routes, pending()).await,
         (Stream::Tcp(stream, peer), None) => {
             let connection = over_tcp(&stream, peer);
-            http1(stream, connection, routes).await;
+            http1(stream, connection, routes, pending()).await;
         }
         (Stream::Tcp(stream, peer), Some(tls)) => {
             let mut connection = over_tcp(&stream, peer);
+            let mut clients = tls.clients();
+            // Whoever showed a certificate may have one that is not taken any more.
+            let outdated = async move {
+                if clients.changed().await.is_err() {
+                    pending().await
+                }
+            };
             let acceptor = TlsAcceptor::from(tls.config());
             let Ok(Ok(stream)) = timeout(PATIENCE, acceptor.accept(stream)).await else {
                 return;
@@ -148,8 +156,8 @@ async fn serve(stream: Stream, state: State, routes: Router, _permit: Connection
             connection.tls = true;
             connection.certified = agreed.peer_certificates().is_some();
             match http2_agreed {
-                true => http2(stream, connection, routes).await,
-                false => http1(stream, connection, routes).await,
+                true => http2(stream, connection, routes, outdated).await,
+                false => http1(stream, connection, routes, outdated).await,
             }
         }
     }
@@ -174,8 +182,13 @@ async fn answer(
     routes.call(request).await
 }
 
-async fn http1<T>(stream: T, connection: Connection, routes: Router)
-where
+/// Serves until `leave`; what is under way then has a moment to end.
+async fn http1<T>(
+    stream: T,
+    connection: Connection,
+    routes: Router,
+    leave: impl Future<Output = ()>,
+) where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let service = service_fn(move |request| answer(request, connection, routes.clone()));
@@ -186,7 +199,12 @@ where
         .max_headers(HEADERS)
         .max_buf_size(HEAD_BYTES);
     let io = ScreenedIo::new(stream, Screen::Off, PATIENCE, PATIENCE);
-    let _ = builder.serve_connection(TokioIo::new(io), service).await;
+    let mut served = pin!(builder.serve_connection(TokioIo::new(io), service));
+    tokio::select! {
+        _ = served.as_mut() => return,
+        () = leave => served.as_mut().graceful_shutdown(),
+    }
+    let _ = timeout(PATIENCE, served).await;
 }
 
 /// What is under way on one connection; a body that is still being sent is.
@@ -221,8 +239,13 @@ impl Drop for UnderWay {
     }
 }
 
-async fn http2<T>(stream: T, connection: Connection, routes: Router)
-where
+/// As [`http1`].
+async fn http2<T>(
+    stream: T,
+    connection: Connection,
+    routes: Router,
+    leave: impl Future<Output = ()>,
+) where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let busy = Busy::default();
@@ -255,6 +278,7 @@ where
     tokio::select! {
         _ = served.as_mut() => return,
         () = busy.idle() => served.as_mut().graceful_shutdown(),
+        () = leave => served.as_mut().graceful_shutdown(),
     }
     let _ = timeout(PATIENCE, served).await;
 }

@@ -70,6 +70,16 @@ pub enum TlsError {
     Authorities {
         path: PathBuf,
     },
+    /// No list of revoked certificates in it.
+    NoRevocations {
+        path: PathBuf,
+    },
+    /// The list with this number, from one on, cannot be read.
+    Revocations {
+        path: PathBuf,
+        number: usize,
+        cause: String,
+    },
 }
 
 impl fmt::Display for TlsError {
@@ -113,6 +123,20 @@ impl fmt::Display for TlsError {
             TlsError::Authorities { path } => write!(
                 f,
                 "{}: not a list of authorities (-----BEGIN CERTIFICATE-----)",
+                path.display()
+            ),
+            TlsError::NoRevocations { path } => write!(
+                f,
+                "{}: no list of revoked certificates in it (-----BEGIN X509 CRL-----)",
+                path.display()
+            ),
+            TlsError::Revocations {
+                path,
+                number,
+                cause,
+            } => write!(
+                f,
+                "{}: list {number} of revoked certificates: {cause}",
                 path.display()
             ),
         }

@@ -382,7 +382,7 @@ impl Gateway {
         paths.extend(self.door.tokens.load().files().iter().cloned());
         if let Some(files) = &reloader.settings.admin.tls {
             paths.extend([files.cert.clone(), files.key.clone()]);
-            paths.extend(files.client_ca.clone());
+            paths.extend(files.client_ca.iter().chain(&files.client_crl).cloned());
         }
         // Keys of rules that are not in force, since these files were missing or wrong.
         paths.extend(reloader.missed().iter().cloned());

@@ -65,6 +65,9 @@ pub struct AdminTls {
     /// Only who has a certificate of one of these authorities gets past the health paths; a token
     /// is needed all the same.
     pub client_ca: Option<PathBuf>,
+    /// Lists of certificates that these authorities have revoked. With them a certificate whose
+    /// authority has no list there is refused as well.
+    pub client_crl: Option<PathBuf>,
 }
 
 /// Where a token lies, and what the audit calls its holder.
@@ -144,11 +147,22 @@ impl Reader<'_> {
         let cert = self.path(files.need("cert", example));
         let key = self.path(files.need("key", example));
         let client_ca = self.path(files.get("client_ca"));
+        let revoked = files.get("client_crl");
+        if let (Some(field), None) = (&revoked, &client_ca) {
+            field.problems.error_with(
+                field.key.clone(),
+                "admin_tls",
+                "`client_crl` says which certificates of `client_ca` are not taken any more, and there is none",
+                "`client_ca = \"certs/clients.pem\"` beside it",
+            );
+        }
+        let client_crl = self.path(revoked);
         files.finish();
         Some(AdminTls {
             cert: cert?,
             key: key?,
             client_ca,
+            client_crl,
         })
     }
 
@@ -316,6 +330,7 @@ mod tests {
             "operator = [{ from = \"file:b\", name = \"operator[0]\" }]",
             "operator = [{ from = \"file:b\", name = \"\" }]",
             "tls = { cert = \"c\" }",
+            "tls = { cert = \"c\", key = \"k\", client_crl = \"crl\" }",
         ] {
             assert_eq!(parse(bad).unwrap_err().len(), 1, "{bad}");
         }

@@ -121,7 +121,8 @@ fn admin() -> Shape {
             "PEM file with the certificate and its intermediates.",
         )
         .need("key", TEXT, "PEM file with its private key.")
-        .may("client_ca", TEXT, "PEM file with authorities: only their certificates open more than the health paths, and a token is needed all the same.");
+        .may("client_ca", TEXT, "PEM file with authorities: only their certificates open more than the health paths, and a token is needed all the same.")
+        .may("client_crl", TEXT, "PEM file with lists of the certificates that these authorities have revoked; a certificate whose authority has no list there is refused, too.");
     Shape::new("admin", "The admin port.")
         .may("address", Kind::Text(Form::Door), "Address and port, or `unix:PATH`; `127.0.0.1:8444` without it. Anything but loopback and a socket needs `tls` and named tokens.")
         .table("tls", tls)
@@ -230,7 +231,7 @@ proxy_protocol = true
 threads = 2
 [admin]
 address = "127.0.0.1:8444"
-tls = { cert = "c.pem", key = "k.pem", client_ca = "ca.pem" }
+tls = { cert = "c.pem", key = "k.pem", client_ca = "ca.pem", client_crl = "crl.pem" }
 hosts = ["admin.example.com"]
 operator = ["env:OPERATOR", { from = "file:alice", name = "alice" }]
 viewer = ["file:viewer"]

@@ -1,7 +1,9 @@
 //! Who gets in at the admin port and how far (threats 17, 18 and 25): tokens, roles, sessions, names,
 //! TLS, the Unix socket, limits.
 
+mod jobs;
 mod limits;
+mod revoked;
 mod masks;
 mod tokens;
 mod transport;

@@ -4,8 +4,9 @@ use std::net::TcpStream;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
@@ -14,16 +15,23 @@ use crate::harness::client::exchange;
 use crate::harness::gateway::output;
 use crate::harness::{Gateway, PATIENCE, eventually};
 
-/// An authority, and certificates of it.
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
+static NUMBER: AtomicUsize = AtomicUsize::new(0);
+
+/// An authority with a name of its own, and certificates of it.
+pub struct Authority {
+    pub pem: String,
+    pub issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Authority {
+    pub fn new() -> Authority {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        // A list of revoked certificates is found by the name of whose it is.
+        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+        let name = format!("authority {number}");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
         let issuer = Issuer::new(params, key);
@@ -31,16 +39,22 @@ impl Authority {
     }
 
     /// Certificate and key, as PEM.
-    fn sign(&self, name: &str) -> (String, String) {
+    pub fn sign(&self, name: &str) -> (String, String) {
+        self.sign_as(name, None)
+    }
+
+    /// With a number of our choice.
+    pub fn sign_as(&self, name: &str, serial: Option<u64>) -> (String, String) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.not_after = rcgen::date_time_ymd(2099, 1, 1);
+        params.serial_number = serial.map(Into::into);
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap();
         (cert.pem(), key.serialize_pem())
     }
 }
 
-type Tls = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
+pub type Tls = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
 
 fn config(
     authority: &str,
@@ -69,7 +83,7 @@ fn config(
 }
 
 /// A connection that trusts this authority, with a certificate of its own or without.
-fn connect(
+pub fn connect(
     gateway: &Gateway,
     authority: &str,
     identity: Option<&(String, String)>,

@@ -254,6 +254,21 @@ fn expiry(file: &Path, now: Timestamp, found: Result<(String, Timestamp), TlsErr
     }
 }
 
+/// Lists of revoked certificates, the first of which is to be followed by another at `due`.
+fn revocations(file: &Path, due: Timestamp, now: Timestamp) -> Finding {
+    let file = file.display();
+    if due > now {
+        let detail = format!("the next lists of revoked certificates are due at {due}");
+        return Finding::fine("revocations", file, detail);
+    }
+    let detail = format!(
+        "a list of revoked certificates should have been followed by another at {due}: it still counts, and what was revoked since gets in"
+    );
+    let mend =
+        "put the authority's latest lists there; a running gateway notices the new file by itself";
+    Finding::warning("revocations_old", file, detail).mend(mend)
+}
+
 /// Whoever can write settings or rules says where callbacks go, and whose signature counts.
 fn writable(path: &Path) -> Option<Finding> {
     let mode = std::fs::metadata(path).ok()?.mode() & 0o777;
@@ -326,7 +341,14 @@ fn admin(settings: &Settings, now: Timestamp, findings: &mut Vec<Finding>) {
     });
     if let Some(files) = &settings.admin.tls {
         findings.extend(private("the admin port's key", &files.key));
-        let found = Material::load(files, now).map(|material| {
+        let material = Material::load(files, now);
+        if let (Ok(Some(due)), Some(file)) = (
+            material.as_ref().map(|material| material.crl_due),
+            &files.client_crl,
+        ) {
+            findings.push(revocations(file, due, now));
+        }
+        let found = material.map(|material| {
             let ends = format!("the admin port's ends at {}", material.not_after);
             (ends, material.not_after)
         });
