@@ -17,7 +17,6 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
@@ -122,12 +121,10 @@ fn turn_away(stream: &Stream, tls: bool) {
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\nretry-after: 1\r\nconnection: close\r\n\r\n{body}",
         body.len()
     );
-    // Not by way of tokio: it does not know yet that a socket this new can be written to, and would
-    // not even try.
     let _ = match stream {
         _ if tls => Ok(0),
-        Stream::Tcp(stream, _) => SockRef::from(stream).send(text.as_bytes()),
-        Stream::Unix(stream) => SockRef::from(stream).send(text.as_bytes()),
+        Stream::Tcp(stream, _) => stream.try_write(text.as_bytes()),
+        Stream::Unix(stream) => stream.try_write(text.as_bytes()),
     };
 }
 

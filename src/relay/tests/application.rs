@@ -183,7 +183,7 @@ impl Gateway {
                 sleep(millis(1)).await;
             }
         };
-        timeout(secs(30), settled).await.expect("settled in time")
+        timeout(secs(120), settled).await.expect("settled in time")
     }
 
     pub async fn deliver(&self, event: StoredEvent) -> (Row, Vec<Attempt>) {

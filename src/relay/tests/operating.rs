@@ -218,13 +218,13 @@ fn two_cores_share_a_limit_of_one_without_losing_a_wake_up() {
         let begun = Instant::now();
         while store.stats().owed > 0 || store.stats().claims < 2 * EACH as u64 {
             sleep(millis(2)).await;
-            assert!(begun.elapsed() < secs(60), "{:?}", store.stats());
+            assert!(begun.elapsed() < secs(600), "{:?}", store.stats());
         }
         stop.send_replace(true);
     });
     let looked: usize = cores.into_iter().map(|core| core.join().unwrap()).sum();
-    // A machine that is busy elsewhere may stall a few.
-    assert!(looked + 5 >= 2 * EACH, "{looked}");
+    // A machine that is busy elsewhere may stall some.
+    assert!(looked + EACH / 10 >= 2 * EACH, "{looked}");
 }
 
 /// Accepts `count` events one by one, each as soon as the one before is no longer owed or 900 ms
