@@ -110,7 +110,9 @@ impl Keeper {
     pub fn recall(&self) {
         let path = self.path();
         let found = match read_file(&path) {
-            Ok(None) => return tracing::debug!(file = %path.display(), "there are no figures of an earlier process"),
+            Ok(None) => {
+                return tracing::debug!(file = %path.display(), "there are no figures of an earlier process");
+            }
             Ok(Some(bytes)) => self.decode(&bytes).map_err(Fault::Unreadable),
             Err(fault) => Err(fault),
         };
@@ -199,8 +201,12 @@ impl Keeper {
         for (number, reader) in kept::sections(file)? {
             let read = match number {
                 section::TIME => read_time(reader).map(|at| found.at = at),
-                section::SOURCES => read_sources(reader, known).map(|sources| found.sources = sources),
-                section::WATCH => watch::kept::read(reader, known).map(|past| found.watch = Some(past)),
+                section::SOURCES => {
+                    read_sources(reader, known).map(|sources| found.sources = sources)
+                }
+                section::WATCH => {
+                    watch::kept::read(reader, known).map(|past| found.watch = Some(past))
+                }
                 section::WINDOW => history::kept::read(reader, |name| known(name.as_str()))
                     .map(|window| found.windows.push(window)),
                 _ => None,
@@ -244,7 +250,13 @@ fn read_sources(
     let mut sources = Vec::new();
     for _ in 0..reader.count(usize::MAX)? {
         let name = reader.text()?;
-        let mut moment = || Some(Some(reader.number()?).filter(|n| *n > 0).map(Timestamp::from_millis));
+        let mut moment = || {
+            Some(
+                Some(reader.number()?)
+                    .filter(|n| *n > 0)
+                    .map(Timestamp::from_millis),
+            )
+        };
         let known = Known {
             last_accepted: moment()?,
             last_rejected: moment()?,
@@ -274,8 +286,12 @@ fn read_file(path: &Path) -> Result<Option<Vec<u8>>, Fault> {
     if !found.is_file() {
         return Err(Fault::NoFile);
     }
-    let mut bytes = Vec::new();
+    // One more would be seen, whatever happens to the file meanwhile.
     let most = MOST as u64 + 1;
+    if found.len() >= most {
+        return Err(Fault::Unreadable(Unreadable::TooLarge));
+    }
+    let mut bytes = Vec::new();
     file.take(most).read_to_end(&mut bytes).map_err(Fault::Io)?;
     Ok(Some(bytes))
 }

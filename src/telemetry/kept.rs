@@ -91,7 +91,8 @@ pub fn sections(file: &[u8]) -> Result<Vec<(u64, Reader<'_>)>, Unreadable> {
     let (header, content) = file.split_at_checked(HEADER).ok_or(Unreadable::NotOurs)?;
     let rest = header.strip_prefix(MAGIC).ok_or(Unreadable::NotOurs)?;
     let (lengths, sum) = rest.split_at_checked(8).ok_or(Unreadable::NotOurs)?;
-    let word = |bytes: Option<&[u8]>| bytes.and_then(|b| Some(u32::from_le_bytes(b.try_into().ok()?)));
+    let word =
+        |bytes: Option<&[u8]>| bytes.and_then(|b| Some(u32::from_le_bytes(b.try_into().ok()?)));
     let (format, length, sum) = (
         word(lengths.get(..4)).ok_or(Unreadable::NotOurs)?,
         word(lengths.get(4..)).ok_or(Unreadable::NotOurs)?,
@@ -132,6 +133,10 @@ impl Words {
         }
     }
 
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     pub fn byte(&mut self, byte: u8) {
         self.0.push(byte);
     }
@@ -151,6 +156,10 @@ impl Words {
 pub struct Reader<'b>(&'b [u8]);
 
 impl<'b> Reader<'b> {
+    pub fn new(bytes: &'b [u8]) -> Self {
+        Reader(bytes)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -233,7 +242,10 @@ mod tests {
         let file = two();
         for length in 0..file.len() {
             let torn = sections(&file[..length]).unwrap_err();
-            assert!(matches!(torn, Unreadable::NotOurs | Unreadable::Damaged), "{length}: {torn:?}");
+            assert!(
+                matches!(torn, Unreadable::NotOurs | Unreadable::Damaged),
+                "{length}: {torn:?}"
+            );
         }
         let mut longer = file;
         longer.push(0);
@@ -276,8 +288,14 @@ mod tests {
     fn a_number_that_is_too_long_or_a_count_beyond_the_end_is_none() {
         let read = |bytes: &'static [u8]| Reader(bytes).number();
         assert_eq!(read(&[0xff; 10]), None);
-        assert_eq!(read(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]), Some(u64::MAX));
-        assert_eq!(read(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02]), None);
+        assert_eq!(
+            read(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]),
+            Some(u64::MAX)
+        );
+        assert_eq!(
+            read(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02]),
+            None
+        );
         assert_eq!(Reader(&[0x05, 1, 2]).count(10), None);
         assert_eq!(Reader(&[0x02, 1, 2]).count(1), None);
         assert_eq!(Reader(&[0x02, 1, 2]).count(10), Some(2));

@@ -153,7 +153,8 @@ fn write_pairs(words: &mut Words, pairs: &VecDeque<(Timestamp, Timestamp)>) {
 }
 
 fn read_pairs(reader: &mut Reader<'_>) -> Option<VecDeque<(Timestamp, Timestamp)>> {
-    let pairs = (0..reader.count(DOWNS)?).map(|_| Some((read_moment(reader)?, read_moment(reader)?)));
+    let pairs =
+        (0..reader.count(DOWNS)?).map(|_| Some((read_moment(reader)?, read_moment(reader)?)));
     pairs.collect()
 }
 
@@ -164,7 +165,17 @@ impl Source {
         [a, b, c, d, e, f, above(self.last_accepted)]
     }
 
-    fn of_numbers([events, challenges, rejected, overloaded, failed, mismatches, last]: [u64; 7]) -> Self {
+    fn of_numbers(
+        [
+            events,
+            challenges,
+            rejected,
+            overloaded,
+            failed,
+            mismatches,
+            last,
+        ]: [u64; 7],
+    ) -> Self {
         Source {
             events,
             challenges,
@@ -204,7 +215,13 @@ fn below(n: u64) -> Option<Timestamp> {
 
 /// Only the numbers that are others than the last time that this was written.
 fn write_changes<const N: usize>(words: &mut Words, before: [u64; N], now: [u64; N]) {
-    let changed = || before.iter().zip(now).enumerate().filter(|(_, (a, b))| *a != b);
+    let changed = || {
+        before
+            .iter()
+            .zip(now)
+            .enumerate()
+            .filter(|(_, (a, b))| *a != b)
+    };
     let marks = changed().fold(0, |marks, (bit, _)| marks | 1u8 << bit);
     words.byte(marks);
     for (_, (_, n)) in changed() {
@@ -267,3 +284,6 @@ fn read_state(
     }
     Some(state)
 }
+
+#[cfg(test)]
+mod tests;

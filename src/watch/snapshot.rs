@@ -117,7 +117,7 @@ pub(super) struct Carried {
 }
 
 impl Carried {
-    fn add_to(&self, snapshot: &mut Snapshot) {
+    pub(super) fn add_to(&self, snapshot: &mut Snapshot) {
         for (name, before) in &self.sources {
             let Some(source) = snapshot.sources.get_mut(name) else {
                 continue;

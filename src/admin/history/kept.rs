@@ -304,3 +304,6 @@ pub fn read(mut reader: Reader<'_>, known: impl Fn(&SourceName) -> bool) -> Opti
     }
     reader.is_empty().then_some(kept)
 }
+
+#[cfg(test)]
+mod tests;

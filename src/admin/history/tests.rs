@@ -1,6 +1,7 @@
 //! Steps, windows, and what is shown of them.
 
 use super::*;
+use crate::telemetry::figures::Count;
 
 fn at(secs: u64) -> Timestamp {
     Timestamp::from_secs(1_000_000_200 + secs)
