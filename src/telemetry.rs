@@ -33,6 +33,7 @@ pub use register::Described;
 use trace::{TraceId, Traces};
 
 pub mod figures;
+pub mod kept;
 pub mod news;
 
 /// Names of log fields, so that every line says the same thing with the same word.

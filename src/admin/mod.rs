@@ -40,6 +40,7 @@ pub mod operate;
 pub mod many;
 pub mod refusals;
 pub mod sources;
+pub mod keeper;
 pub mod attention;
 pub mod overview;
 pub mod stats;
@@ -70,6 +71,7 @@ pub struct State {
     pub settings: Arc<Settings>,
     pub reload: Reload,
     pub history: Arc<history::History>,
+    pub keeper: Arc<keeper::Keeper>,
     pub stream: Arc<stream::Stream>,
     pub started_at: Timestamp,
 }

@@ -186,7 +186,7 @@ fn looking() -> Vec<Route> {
         get_(
             "/v1/stats",
             Viewer,
-            "What happened, step by step, since the start",
+            "What happened, step by step, also before the last start",
             || get(stats::stats),
         )
         .query::<stats::StatsQuery>()

@@ -10,6 +10,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::admin::bind::Bound;
+use crate::admin::keeper::KEEP_EVERY;
 use crate::admin::{State, connection, sources, stream};
 use crate::inbox::store::{self, Filter};
 use crate::message::SourceName;
@@ -44,6 +45,7 @@ pub fn run(bound: Bound, state: State, stop: watch::Receiver<bool>) {
         // the gateway notices.
         let housekeeping = tokio::task::spawn_local(housekeeping(state.clone()));
         let sampling = tokio::task::spawn_local(sampling(state.clone()));
+        let keeping = tokio::task::spawn_local(keeping(state.clone()));
         let told = state.clone();
         let stream = tokio::task::spawn_local(async move { stream::run(&told).await });
         tokio::select! {
@@ -52,6 +54,7 @@ pub fn run(bound: Bound, state: State, stop: watch::Receiver<bool>) {
             },
             _ = housekeeping => tracing::error!("the housekeeping ended"),
             _ = sampling => tracing::error!("the sampling ended"),
+            _ = keeping => tracing::error!("the keeping of figures ended"),
             _ = stream => tracing::error!("the stream of news ended"),
         }
     });
@@ -74,6 +77,21 @@ async fn sampling(state: State) {
             known = Some(loaded);
             let watch = state.watch.clone();
             tokio::task::spawn_local(async move { watch.remember().await });
+        }
+    }
+}
+
+/// Writes down what the next process is to know. A disk that hangs holds up nothing else, and one write
+/// at a time waits for it.
+async fn keeping(state: State) {
+    let mut turn = tokio::time::interval(KEEP_EVERY);
+    turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    turn.tick().await;
+    loop {
+        turn.tick().await;
+        let keeper = state.keeper.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || keeper.keep()).await {
+            tracing::error!(%error, "the figures were not written");
         }
     }
 }

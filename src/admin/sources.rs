@@ -12,9 +12,10 @@ use crate::admin::parameter::{self, Asked};
 use crate::admin::payload::Nothing;
 use crate::admin::problem::Problem;
 use crate::clock::Timestamp;
+use crate::inbox::store::Store;
 use crate::mask;
 use crate::message::{LaneName, SourceName};
-use crate::pipeline::Loaded;
+use crate::pipeline::{self, Loaded};
 use crate::rule::provider::Contract;
 use crate::rule::{AnswerMode, Destination, KeyRef, Rule, RuleFileKind};
 use crate::telemetry::figures::{Count, SourceFigures};
@@ -104,18 +105,23 @@ fn text(moment: Option<Timestamp>) -> Option<String> {
 
 /// What is owed and dead: of a source, or of all. Cheap.
 pub fn gauges(state: &State, source: Option<&SourceName>) -> Gauges {
+    owed(&state.shared, &*state.store, source)
+}
+
+/// As [`gauges`].
+pub fn owed(shared: &pipeline::Shared, store: &dyn Store, source: Option<&SourceName>) -> Gauges {
     let Some(source) = source else {
-        let stats = state.store.stats();
+        let stats = store.stats();
         return Gauges {
             owed: stats.owed,
             dead: stats.dead,
         };
     };
-    let loaded = state.shared.loaded.load();
+    let loaded = shared.loaded.load();
     let rule = loaded.rules.rules.iter().find(|rule| rule.name == *source);
     let mut gauges = Gauges::default();
     for to in rule.iter().flat_map(|rule| rule.relay.destinations()) {
-        let stats = state.store.lane_stats(&LaneName::new(source, &to.name));
+        let stats = store.lane_stats(&LaneName::new(source, &to.name));
         gauges.owed += stats.owed;
         gauges.dead += stats.dead;
     }

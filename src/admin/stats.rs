@@ -1,4 +1,4 @@
-//! `/v1/stats`: what happened, step by step, since the start.
+//! `/v1/stats`: what happened, step by step, also before the last start.
 
 use axum::Json;
 use axum::extract::State as Extract;

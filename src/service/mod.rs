@@ -13,6 +13,8 @@ use tokio::sync::watch;
 use crate::admin;
 use crate::admin::auth::Door;
 use crate::admin::bind::Bound;
+use crate::admin::history::History;
+use crate::admin::keeper::Keeper;
 use crate::admin::tls::CurrentTls;
 use crate::clock::Clock;
 use crate::inbox::accept::Inbox;
@@ -62,6 +64,7 @@ pub struct Surroundings {
 pub struct Gateway {
     reloader: Arc<Reloader>,
     shared: Arc<pipeline::Shared>,
+    keeper: Arc<Keeper>,
     relay: Arc<Relay>,
     store: Arc<Embedded>,
     public: SocketAddr,
@@ -231,13 +234,18 @@ impl Gateway {
             missed: std::sync::Mutex::default(),
         });
         let reload = reloader.clone();
+        let history = Arc::new(History::new(clock.now()));
+        let low_water = settings.inbox.low_water;
+        let keeper = Arc::new(Keeper::new(watch.clone(), history.clone(), low_water));
+        keeper.recall();
         let admin_state = admin::State {
             settings: Arc::new(settings),
             reload: Arc::new(move || {
                 let done = reload.reload();
                 done.map(|_| ()).map_err(|faults| reload::said(&faults))
             }),
-            history: Arc::new(admin::history::History::new(clock.now())),
+            history,
+            keeper: keeper.clone(),
             stream: Arc::default(),
             started_at: clock.now(),
             shared: shared.clone(),
@@ -252,6 +260,7 @@ impl Gateway {
         let mut gateway = Gateway {
             reloader,
             shared,
+            keeper,
             relay,
             store,
             public,
@@ -408,6 +417,8 @@ impl Gateway {
         for core in self.cores.drain(..) {
             let _ = core.join();
         }
+        // Nothing is counted any more, and the directory is still ours.
+        self.keeper.end();
         let closed = block_on(self.store.close());
         let _ = self.stop_admin.send(true);
         for thread in [self.admin_thread.take(), self.outlets.take()] {

@@ -4,7 +4,7 @@
 //! how things stand, and never gets a storm.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -68,7 +68,7 @@ struct Told {
 /// What holds, and what the receiver was told of it.
 #[derive(Debug, Default)]
 pub struct Board {
-    history: History,
+    history: Arc<Mutex<History>>,
     holding: BTreeMap<About, Holding>,
     told: BTreeMap<About, Told>,
 }
@@ -82,10 +82,21 @@ pub struct Message {
 }
 
 impl Board {
+    /// With what was seen before.
+    fn remembering(history: Arc<Mutex<History>>) -> Self {
+        Board {
+            history,
+            ..Board::default()
+        }
+    }
+
     /// Takes note of how things stand.
     pub fn look(&mut self, settings: &AlertSettings, now: &Snapshot) {
-        self.history.add(now);
-        for (at, finding) in conditions::judge(&settings.thresholds, now, &self.history) {
+        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        history.add(now);
+        let found = conditions::judge(&settings.thresholds, now, &history);
+        drop(history);
+        for (at, finding) in found {
             let Finding {
                 source,
                 destination,
@@ -210,6 +221,7 @@ pub fn runbook(alert: &str) -> String {
 /// Sends what is to be said to one receiver.
 pub struct Pusher {
     see: Box<dyn Fn() -> Snapshot + Send + Sync>,
+    past: Arc<Mutex<History>>,
     random: Arc<dyn Random>,
     metrics: Metrics,
     transport: Arc<dyn Transport>,
@@ -227,8 +239,10 @@ impl Pusher {
     ) -> Self {
         let random = watch.shared.random.clone();
         let metrics = watch.shared.metrics.clone();
+        let past = watch.past.clone();
         let see = move || watch.snapshot();
-        Pusher::seeing(see, random, metrics, transport, settings, key)
+        let pusher = Pusher::seeing(see, random, metrics, transport, settings, key);
+        Pusher { past, ..pusher }
     }
 
     fn seeing(
@@ -243,6 +257,7 @@ impl Pusher {
         let target = Target::new(&to, None);
         Pusher {
             see: Box::new(see),
+            past: Arc::default(),
             random,
             metrics,
             transport,
@@ -261,7 +276,7 @@ impl Pusher {
     }
 
     async fn work(&self) {
-        let mut board = Board::default();
+        let mut board = Board::remembering(self.past.clone());
         let mut look = interval(LOOK_EVERY);
         let mut pause = PAUSE_MIN;
         let mut not_before = Instant::now();

@@ -14,7 +14,10 @@ use crate::verify::Outside;
 
 pub mod alerts;
 pub mod conditions;
+pub mod kept;
 pub mod snapshot;
+
+use snapshot::History;
 
 /// Pages that are looked through for the last event of a source; each goes over some 20,000 rows.
 const REMEMBER_PAGES: usize = 50;
@@ -30,6 +33,8 @@ pub struct Watch {
     pub outside: Outside,
     /// Where the store lies.
     pub directory: PathBuf,
+    /// What alerts are judged by besides how things stand.
+    past: Arc<Mutex<History>>,
     /// What has a series now, so that what a reload takes away takes its series along.
     shown: Mutex<Shown>,
 }
@@ -73,18 +78,20 @@ impl Watch {
             store,
             outside,
             directory,
+            past: Arc::default(),
             shown: Mutex::default(),
         })
     }
 
-    /// What an earlier process knew of each source, as far as the store says it: when something
-    /// last came, how far apart, and which key was used. A provider that went quiet stays quiet
-    /// over a restart. Sources that were heard since are left alone.
+    /// What the store says of each source beyond what is known already: when something last came, how
+    /// far apart, and which key was used. A provider that went quiet stays quiet over a restart, also
+    /// over one without an orderly end. Sources that were heard since are left alone.
     pub async fn remember(&self) {
         for (name, figures) in self.shared.metrics.figures.all() {
-            if figures.last_accepted().is_some() {
+            if figures.heard() || !figures.first_look() {
                 continue;
             }
+            let known = figures.last_accepted();
             let filter = Filter {
                 source: Some(name.clone()),
                 ..Filter::default()
@@ -92,7 +99,7 @@ impl Watch {
             let list = async |after| self.store.list(&filter, after, REMEMBERED).await;
             let mut rows = last_rows(list).await;
             // Before anything came in since the start: a gap that is learnt goes forward.
-            if figures.last_accepted().is_some() {
+            if figures.heard() {
                 continue;
             }
             // A clock that was ahead wrote later moments.
@@ -101,7 +108,8 @@ impl Watch {
                 row.received_at = row.received_at.min(now);
             }
             rows.sort_by_key(|row| row.received_at);
-            for row in &rows {
+            let later = |row: &&Row| known.is_none_or(|known| row.received_at > known);
+            for row in rows.iter().filter(later) {
                 figures.accepted_at(row.received_at);
             }
             let Some(newest) = rows.last() else { continue };

@@ -2,6 +2,7 @@
 //! judged by.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -9,7 +10,8 @@ use crate::telemetry::series::MISMATCHES;
 use crate::telemetry::{DestinationVerdict, Metrics, SourceLabel, SourceReason, SourceVerdict};
 use crate::watch::{LaneState, Watch};
 
-/// The gateway at one moment. Counts are since its start.
+/// The gateway at one moment. Counts are since its start, or since that of the first process that is
+/// still remembered.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
     pub at: Timestamp,
@@ -83,7 +85,7 @@ impl Watch {
             Some((port, moment(ends.get())))
         });
         let ending = self.ending_keys().into_iter().chain(self.failing_keys());
-        Snapshot {
+        let mut snapshot = Snapshot {
             at: self.shared.clock.now(),
             accepting: self.store.stats().accepting,
             disk_free: self.disk_free(),
@@ -95,7 +97,82 @@ impl Watch {
             keys: ending
                 .map(|key| (key.source.to_string(), key.key, key.at))
                 .collect(),
+        };
+        self.past().carried.add_to(&mut snapshot);
+        snapshot
+    }
+
+    /// What was seen before, and by earlier processes.
+    pub fn past(&self) -> MutexGuard<'_, History> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What earlier processes counted: added to what this one does, so that what was before a restart can
+/// be compared with what is after it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Carried {
+    pub(super) sources: BTreeMap<String, Source>,
+    pub(super) lanes: BTreeMap<(String, String), Lane>,
+}
+
+impl Carried {
+    pub(super) fn add_to(&self, snapshot: &mut Snapshot) {
+        for (name, before) in &self.sources {
+            let Some(source) = snapshot.sources.get_mut(name) else {
+                continue;
+            };
+            for (counted, before) in source.counts_mut().into_iter().zip(before.counts()) {
+                *counted = counted.saturating_add(before);
+            }
         }
+        for (name, before) in &self.lanes {
+            let Some(lane) = snapshot.lanes.get_mut(name) else {
+                continue;
+            };
+            for (counted, before) in lane.counts_mut().into_iter().zip(before.counts()) {
+                *counted = counted.saturating_add(before);
+            }
+        }
+    }
+}
+
+impl Source {
+    /// All that only grows.
+    pub(super) fn counts(&self) -> [u64; 6] {
+        let Source {
+            events,
+            challenges,
+            rejected,
+            overloaded,
+            failed,
+            mismatches,
+            last_accepted: _,
+        } = *self;
+        [events, challenges, rejected, overloaded, failed, mismatches]
+    }
+
+    pub(super) fn counts_mut(&mut self) -> [&mut u64; 6] {
+        let Source {
+            events,
+            challenges,
+            rejected,
+            overloaded,
+            failed,
+            mismatches,
+            last_accepted: _,
+        } = self;
+        [events, challenges, rejected, overloaded, failed, mismatches]
+    }
+}
+
+impl Lane {
+    pub(super) fn counts(&self) -> [u64; 3] {
+        [self.delivered, self.failed, self.dead]
+    }
+
+    pub(super) fn counts_mut(&mut self) -> [&mut u64; 3] {
+        [&mut self.delivered, &mut self.failed, &mut self.dead]
     }
 }
 
@@ -140,35 +217,41 @@ fn moment(unix: f64) -> Timestamp {
     Timestamp::from_millis((unix * 1000.0).round() as u64)
 }
 
-/// Snapshots of the last hour, and how much each source brought in the last two weeks.
+/// Snapshots of the last hour, and how much each source brought in the last two weeks. Of what earlier
+/// processes saw, [`super::kept`] says what outlives them.
 #[derive(Debug, Default)]
 pub struct History {
-    minutes: VecDeque<Snapshot>,
-    rhythm: Rhythm,
+    pub(super) minutes: VecDeque<Snapshot>,
+    pub(super) rhythm: Rhythm,
+    pub(super) carried: Carried,
+    /// When no gateway ran, from and until.
+    pub(super) down: VecDeque<(Timestamp, Timestamp)>,
+    /// This process looks: what it knows is worth keeping.
+    pub(super) looks: bool,
 }
 
 /// What each source brought from one moment to the next, ten minutes apart.
-#[derive(Debug, Default)]
-struct Rhythm {
-    until: VecDeque<Timestamp>,
-    sources: BTreeMap<String, Brought>,
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Rhythm {
+    pub(super) until: VecDeque<Timestamp>,
+    pub(super) sources: BTreeMap<String, Brought>,
 }
 
-#[derive(Debug, Default)]
-struct Brought {
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Brought {
     /// Counted until the last of the moments.
-    counted: u64,
+    pub(super) counted: u64,
     /// As many as there are moments.
-    each: VecDeque<u32>,
+    pub(super) each: VecDeque<u32>,
     /// How many of the first of these nobody knows: the source was not there.
-    unknown: usize,
+    pub(super) unknown: usize,
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
-const STEP: Duration = Duration::from_secs(600);
+pub(super) const STEP: Duration = Duration::from_secs(600);
 /// A week, and the week before it.
-const KEPT: Duration = Duration::from_secs(2 * 7 * 24 * 3600);
+pub(super) const KEPT: Duration = Duration::from_secs(2 * 7 * 24 * 3600);
 
 impl Rhythm {
     fn add(&mut self, now: &Snapshot) {
@@ -225,6 +308,7 @@ impl Rhythm {
 
 impl History {
     pub fn add(&mut self, now: &Snapshot) {
+        self.looks = true;
         // What a clock that was ahead saw is compared with nothing.
         self.minutes.retain(|s| s.at <= now.at);
         let last = self.minutes.back().map(|s| s.at);
@@ -247,6 +331,16 @@ impl History {
         let then = now.minus(ago);
         let past = self.minutes.iter().rev().find(|s| s.at <= then);
         past.or(self.minutes.front())
+    }
+
+    /// How much of the time between these no gateway ran: what did not come then says nothing of who
+    /// did not send it.
+    pub fn down(&self, from: Timestamp, until: Timestamp) -> Duration {
+        let within = |(begun, ended): &(Timestamp, Timestamp)| {
+            let ended = (*ended).min(until);
+            ended.since((*begun).max(from))
+        };
+        self.down.iter().map(within).sum()
     }
 
     /// Events of a source in the time that ended so long ago; none when that is not known.

@@ -23,6 +23,7 @@ mod deploy;
 mod disk;
 mod doctor;
 mod explain;
+mod figures;
 mod flow;
 mod forge;
 mod guards;

@@ -41,6 +41,7 @@ pub(super) fn quiet(view: &View<'_>) -> Vec<Finding> {
     let each = view.now.sources.iter().filter_map(|(name, source)| {
         let last = source.last_accepted?;
         let silence = view.now.at.since(last);
+        let silence = silence.saturating_sub(view.history.down(last, view.now.at));
         let usual = |within, ago| view.history.usual(name, view.now.at, within, ago);
         let silences = SILENCES.iter().filter(|(within, _, _)| silence > *within);
         let mut silences = silences.map(|(within, _, said)| (*within, *said));

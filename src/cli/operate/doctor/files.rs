@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Finding;
+use crate::admin::keeper::figures_file;
 use crate::admin::tls::Material;
 use crate::admin::token::{Tokens, token_file};
 use crate::cli::Place;
@@ -55,6 +56,7 @@ pub fn look(place: &Place) -> (Vec<Finding>, Option<Read>) {
     }
     certificate(&settings, now, &mut findings);
     admin(&settings, now, &mut findings);
+    findings.extend(private("figures", &figures_file(&settings.inbox.store)));
     (findings, Some(Read { settings, prepared }))
 }
 
