@@ -16,10 +16,12 @@ use crate::telemetry::LogFormat;
 
 mod admin;
 mod shape;
+mod taken;
 mod watching;
 
 pub use admin::{Admin, AdminAddress, AdminTls, TokenRef};
 pub use shape::schema;
+pub use taken::TAKEN;
 pub use watching::{AlertSettings, OtlpSettings, Thresholds, collector};
 
 /// What the gateway does besides its rules.
@@ -31,6 +33,8 @@ pub struct Settings {
     pub rules: PathBuf,
     /// Somebody named it: it must be there.
     pub rules_named: bool,
+    /// The command line named it: what the file says of it does not count.
+    pub rules_given: bool,
     pub listen: Listen,
     pub admin: Admin,
     pub inbox: InboxSettings,
@@ -130,6 +134,7 @@ impl Default for Settings {
             folder: PathBuf::new(),
             rules: PathBuf::from(RULES),
             rules_named: false,
+            rules_given: false,
             listen: Listen {
                 address: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8443),
                 tls: None,

@@ -96,9 +96,12 @@ pub struct ReloadedJson {
     digest: String,
     /// The rules are others than before; keys and certificate were read anew either way.
     changed: bool,
+    /// Keys of `callseal.toml` that say something else than at the start and cannot be taken over
+    /// while running: they count from the next start on.
+    next_start: Vec<String>,
 }
 
-/// The same as SIGHUP: rules, keys and certificate, all or nothing.
+/// The same as SIGHUP: rules, keys, certificates, and what of the settings can change, all or nothing.
 pub async fn reload(
     Extract(state): Extract<State>,
     Extension(caller): Extension<Caller>,
@@ -136,9 +139,10 @@ pub async fn reload(
         "a reload by an operator"
     );
     match done {
-        Ok(()) => Ok(Json(ReloadedJson {
+        Ok(waiting) => Ok(Json(ReloadedJson {
             digest: HEXLOWER.encode(&digest),
             changed: digest != before,
+            next_start: waiting.into_iter().map(str::to_owned).collect(),
         })),
         Err(said) => Err(Problem::new(StatusCode::CONFLICT, "reload_failed", said)),
     }

@@ -149,6 +149,7 @@ impl Place {
         if let Some(rules) = &self.rules {
             settings.rules.clone_from(rules);
             settings.rules_named = true;
+            settings.rules_given = true;
         }
         let left = (file.as_deref()).map_or_else(Vec::new, |file| settings.left_behind(file));
         match left.is_empty() {
