@@ -78,9 +78,9 @@ impl Outlets {
 /// What the thread that sends goes by, and how it hears of something else.
 pub struct Sending {
     metrics: Metrics,
-    alerts: watch::Sender<Option<Arc<Wanted>>>,
+    pub(super) alerts: watch::Sender<Option<Arc<Wanted>>>,
     #[cfg(feature = "otlp")]
-    collector: watch::Sender<Option<Arc<crate::otlp::Collector>>>,
+    pub(super) collector: watch::Sender<Option<Arc<crate::otlp::Collector>>>,
 }
 
 impl Sending {

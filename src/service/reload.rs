@@ -1,7 +1,7 @@
 //! Exchanging rules, keys, certificates, and what of the settings can change, while callbacks arrive:
 //! all or nothing. What cannot change is said by its name.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -158,14 +158,10 @@ impl Reloader {
     /// name, not swallowed.
     fn read_settings(&self) -> Result<Read, Vec<Diagnostic>> {
         let Some(file) = &self.settings_file else {
-            let appeared = std::path::Path::new(DEFAULT_FILE);
             return Ok(Read {
                 settings: self.settings.clone(),
                 waiting: Vec::new(),
-                remark: appeared.is_file().then(|| {
-                    let said = "there was no settings file at the start, and there is one now: it counts from the next start on";
-                    remark(appeared, said.to_owned())
-                }),
+                remark: appeared(Path::new(DEFAULT_FILE)),
             });
         };
         let (read, _) = Settings::load(Some(file))?;
@@ -184,7 +180,13 @@ impl Reloader {
     }
 }
 
-fn remark(file: &std::path::Path, message: String) -> Diagnostic {
+/// The process began without a settings file.
+fn appeared(file: &Path) -> Option<Diagnostic> {
+    let said = "there was no settings file at the start: this one counts from the next start on";
+    file.is_file().then(|| remark(file, said.to_owned()))
+}
+
+fn remark(file: &Path, message: String) -> Diagnostic {
     Diagnostic {
         file: file.display().to_string(),
         text: "".into(),
@@ -213,3 +215,6 @@ pub fn watch_over(metrics: &Metrics, loaded: &Loaded) {
     let rules = loaded.rules.rules.iter();
     metrics.watch_over(rules.map(|rule| (rule.name.clone(), labels(rule))));
 }
+
+#[cfg(test)]
+mod tests;
