@@ -64,6 +64,8 @@ pub struct Reloaded {
     pub error: Option<String>,
     /// What was remarked on the rules in force.
     pub warnings: Vec<String>,
+    /// Keys of the settings file that changed since the start and count from the next one on.
+    pub waiting: Vec<&'static str>,
 }
 
 /// The pipeline of one core.

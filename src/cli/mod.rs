@@ -111,7 +111,7 @@ enum Command {
     Refusals(operate::refusals::Options),
     /// What operators did
     Audit(operate::audit::Options),
-    /// A running gateway reads its rules, keys and certificates again
+    /// A running gateway reads its rules, keys, certificates and some settings again
     Reload(operate::rules::Options),
     /// A running gateway at a glance, kept up to date
     Top(operate::top::Options),

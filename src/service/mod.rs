@@ -171,6 +171,7 @@ impl Gateway {
                 at: clock.now(),
                 error: None,
                 warnings: prepared.warnings.iter().map(ToString::to_string).collect(),
+                waiting: Vec::new(),
             }),
         });
         reload::watch_over(&metrics, &shared.loaded.load());

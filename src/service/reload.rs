@@ -55,7 +55,8 @@ struct Read {
     /// What a reload goes by.
     settings: Settings,
     waiting: Vec<&'static str>,
-    remark: Option<Diagnostic>,
+    /// There was none at the start.
+    appeared: Option<Diagnostic>,
 }
 
 impl Reloader {
@@ -79,11 +80,13 @@ impl Reloader {
                 at: self.clock.now(),
                 error: None,
                 warnings: done.warnings.iter().map(ToString::to_string).collect(),
+                waiting: done.waiting.clone(),
             },
             Err(faults) => Reloaded {
                 at: before.at,
                 error: Some(said(faults)),
                 warnings: before.warnings.clone(),
+                waiting: before.waiting.clone(),
             },
         };
         self.shared.reloaded.store(Arc::new(reloaded));
@@ -109,13 +112,13 @@ impl Reloader {
             Read {
                 settings: Settings::clone(&self.taken.load()),
                 waiting: Vec::new(),
-                remark: None,
+                appeared: None,
             }
         });
         let Read {
             settings,
             waiting,
-            remark,
+            appeared,
         } = read;
         let metrics = &self.shared.metrics;
         let prepared = prepare(&settings, metrics, Some(&before), outside)
@@ -147,9 +150,16 @@ impl Reloader {
         self.taken.store(Arc::new(settings));
         metrics.rules_loaded.set(unix(self.clock.now()));
         let mut warnings = prepared.warnings;
-        if let Some(remark) = remark {
+        if let Some(remark) = appeared {
             tracing::warn!("{}", remark.message);
             warnings.push(remark);
+        }
+        if !waiting.is_empty() {
+            let (settings, taken) = (waiting.join(", "), TAKEN.join(", "));
+            tracing::warn!(
+                settings,
+                "changed since the start, and in force from the next start on: a reload takes over {taken} only"
+            );
         }
         Ok(Done { warnings, waiting })
     }
@@ -161,21 +171,14 @@ impl Reloader {
             return Ok(Read {
                 settings: self.settings.clone(),
                 waiting: Vec::new(),
-                remark: appeared(Path::new(DEFAULT_FILE)),
+                appeared: appeared(Path::new(DEFAULT_FILE)),
             });
         };
         let (read, _) = Settings::load(Some(file))?;
-        let waiting = self.settings.waiting(&read);
         Ok(Read {
             settings: self.settings.taking(&read),
-            remark: (!waiting.is_empty()).then(|| {
-                let keys = waiting.join(", ");
-                remark(
-                    file,
-                    format!("changed since the start, and in force from the next start on: {keys}"),
-                )
-            }),
-            waiting,
+            waiting: self.settings.waiting(&read),
+            appeared: None,
         })
     }
 }
@@ -183,19 +186,15 @@ impl Reloader {
 /// The process began without a settings file.
 fn appeared(file: &Path) -> Option<Diagnostic> {
     let said = "there was no settings file at the start: this one counts from the next start on";
-    file.is_file().then(|| remark(file, said.to_owned()))
-}
-
-fn remark(file: &Path, message: String) -> Diagnostic {
-    Diagnostic {
+    file.is_file().then(|| Diagnostic {
         file: file.display().to_string(),
         text: "".into(),
         span: 0..0,
         code: "next_start",
         severity: Severity::Warning,
-        message,
-        hint: Some(format!("a reload takes over {}", TAKEN.join(", "))),
-    }
+        message: said.to_owned(),
+        hint: None,
+    })
 }
 
 /// All faults, one a line.

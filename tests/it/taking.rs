@@ -129,16 +129,18 @@ fn what_cannot_be_taken_over_is_said_by_its_name() {
     eventually("the names in the log", || {
         named(&gateway.log()).then_some(())
     });
-    let warnings = gateway.get("/v1/rules")["warnings"].to_string();
-    assert!(
-        named(&warnings) && !warnings.contains("alerts,"),
-        "{warnings}"
-    );
+    assert_eq!(gateway.get("/v1/rules")["next_start"], answer["next_start"]);
+    let findings = gateway.get("/v1/doctor")["findings"].clone();
+    let mut findings = findings.as_array().unwrap().iter();
+    let finding = findings
+        .find(|finding| finding["code"] == "next_start")
+        .unwrap();
+    assert!(named(finding["detail"].as_str().unwrap()), "{finding}");
     let (code, _, said) = output(site.command(&["reload", "--admin", &gateway.admin.to_string()]));
     assert!(code == 0 && named(&said), "{code}: {said}");
     let answer = edited.reload(&site, &gateway, "");
     assert_eq!(answer["next_start"], json!([]));
-    assert_eq!(gateway.get("/v1/rules")["warnings"], json!([]));
+    assert_eq!(gateway.get("/v1/rules")["next_start"], json!([]));
     let (_, _, said) = output(site.command(&["reload", "--admin", &gateway.admin.to_string()]));
     assert_eq!(said, "");
 }
