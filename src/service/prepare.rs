@@ -27,7 +27,7 @@ use crate::verify::{Keyring, Outside, Verifier};
 pub struct Prepared {
     pub loaded: Loaded,
     pub routes: Vec<relay::Route>,
-    pub outlets: Outlets,
+    pub(super) outlets: Outlets,
     pub warnings: Vec<Diagnostic>,
 }
 
