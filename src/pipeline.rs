@@ -1,38 +1,38 @@
-//! The spine: guard, verify, accept, answer. And the only map from what went wrong to what the
-//! sender hears.
+//! The spine: guard, verify, accept, answer.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::clock::{Clock, Timestamp};
 use crate::guard::{Guards, Refusal};
 use crate::inbox::accept::{Accepted, Inbox};
-use crate::inbox::store::{Acceptance, Attempt, StoreError, Unavailable, Unstored};
+use crate::inbox::store::{Acceptance, StoreError};
 use crate::listener::{Handler, Incoming, Malformed};
 use crate::mask;
-use crate::message::{Answer, EventId, SourceName};
+use crate::message::{Answer, SourceName};
 use crate::random::Random;
-use crate::refusals::{Refusals, Refused};
+use crate::refusals::Refusals;
 use crate::relay::Waker;
 use crate::rule::{AnswerMode, Rule, RuleSet};
 use crate::telemetry::figures::Count;
-use crate::telemetry::news::News;
 use crate::telemetry::series::FETCHED;
 use crate::telemetry::{Metrics, field};
 use crate::verify::{Rejection, Verdict, Verified, Verifier};
 
+mod answer;
+mod conclude;
 #[cfg(test)]
 mod measure;
 mod spans;
 mod told;
 
+use answer::{application_answer, malformed_status};
+use conclude::Noted;
 use spans::Marks;
 pub use told::Told;
 
@@ -64,6 +64,8 @@ pub struct Reloaded {
     pub error: Option<String>,
     /// What was remarked on the rules in force.
     pub warnings: Vec<String>,
+    /// Keys of the settings file that changed since the start and count from the next one on.
+    pub waiting: Vec<&'static str>,
 }
 
 /// The pipeline of one core.
@@ -181,175 +183,6 @@ impl Pipeline {
             }
         }
     }
-
-    /// One answer, one log line, one count.
-    fn conclude(&self, rule: Option<&Arc<Rule>>, outcome: Outcome, seen: &Seen) -> Answer {
-        let (verdict, reason, event, detail) = match &outcome {
-            Outcome::Accepted(accepted) | Outcome::Answered(accepted, _) => {
-                let verdict = match accepted.acceptance() {
-                    Acceptance::New(_) => "accepted",
-                    Acceptance::Conflict { .. } => "conflict",
-                    Acceptance::Duplicate(_) => "duplicate",
-                    Acceptance::Dropped { .. } => "conflict_dropped",
-                    Acceptance::Refused { .. } => "rejected",
-                };
-                let unstored = accepted.acceptance().unstored();
-                let reason = unstored.map_or("", Unstored::code);
-                (verdict, reason, Some(accepted.id()), String::new())
-            }
-            Outcome::Challenge(_) => ("challenge", "", None, String::new()),
-            Outcome::Refused(refusal) => ("refused", refusal.code(), None, String::new()),
-            Outcome::Rejected(rejection) => {
-                ("rejected", rejection.code(), None, rejection.to_string())
-            }
-            Outcome::Overloaded(error) => ("overloaded", error.code(), None, error.to_string()),
-        };
-        if let (Outcome::Accepted(accepted) | Outcome::Answered(accepted, _), Some(rule)) =
-            (&outcome, rule)
-        {
-            match accepted.acceptance() {
-                Acceptance::New(id) | Acceptance::Conflict { id, .. } => {
-                    self.waker.wake(&rule.name);
-                    let news = &self.shared.metrics.news;
-                    news.tell(|| News::Accepted { id });
-                }
-                Acceptance::Duplicate(_)
-                | Acceptance::Dropped { .. }
-                | Acceptance::Refused { .. } => {}
-            }
-        }
-        let accepted = match &outcome {
-            Outcome::Accepted(accepted) | Outcome::Answered(accepted, _) => {
-                Some(accepted.acceptance())
-            }
-            Outcome::Challenge(_)
-            | Outcome::Refused(_)
-            | Outcome::Rejected(_)
-            | Outcome::Overloaded(_) => None,
-        };
-        let count = count(&outcome);
-        let answer = answer(rule, outcome);
-        let took = seen.began.elapsed();
-        let noted = Noted {
-            verdict,
-            reason,
-            detail,
-            count,
-            took,
-            at: self.shared.clock.now(),
-            accepted,
-        };
-        self.note(rule, seen, noted);
-        if let Some(rule) = rule {
-            let end = spans::End {
-                rule,
-                verdict,
-                reason,
-                accepted,
-                status: answer.status,
-                took,
-            };
-            spans::add(&self.shared, seen, &end);
-        }
-        self.log(rule, (verdict, reason), event, Some(&answer), seen, took);
-        answer
-    }
-
-    /// Into the figures, and, where it was not accepted, among the refusals.
-    fn note(&self, rule: Option<&Arc<Rule>>, seen: &Seen, noted: Noted) {
-        let metrics = &self.shared.metrics;
-        let Noted {
-            verdict,
-            reason,
-            detail,
-            count,
-            took,
-            at,
-            accepted,
-        } = noted;
-        let trace = seen.marks.trace(accepted);
-        let trace = trace.and_then(|trace| metrics.exemplar(trace, at));
-        metrics.figures.on(rule.map(|rule| &rule.name), |source| {
-            if let Some(count) = count {
-                source.callback(count, took, at);
-            }
-            if verdict == "conflict" || reason.starts_with("conflict_") {
-                source.conflict();
-            }
-            let series = source.series();
-            let taken = matches!(count, Some(Count::Accepted | Count::Duplicate));
-            series.callback(verdict, taken, took, trace);
-            if count == Some(Count::Accepted) {
-                series.accepted_at(at);
-            }
-            if !reason.is_empty() {
-                series.refused(reason);
-            }
-        });
-        if reason.is_empty() {
-            return;
-        }
-        let number = self.shared.refusals.push(Refused {
-            number: 0,
-            at,
-            source: rule.map_or(String::new(), |rule| rule.name.to_string()),
-            peer: seen.peer,
-            method: seen.method.to_string(),
-            path: seen.path.clone(),
-            stage: verdict,
-            reason,
-            detail,
-        });
-        metrics.news.tell(|| News::Refused { number });
-    }
-
-    /// One line; of what is no event, of which anybody can send as much as he likes, so many a
-    /// second at most.
-    fn log(
-        &self,
-        rule: Option<&Arc<Rule>>,
-        (verdict, reason): (&str, &str),
-        event: Option<EventId>,
-        answer: Option<&Answer>,
-        seen: &Seen,
-        took: Duration,
-    ) {
-        let name = rule.map(|rule| &rule.name);
-        let unsaid = match event {
-            Some(_) => 0,
-            None => match self.shared.told.may_log(name, self.shared.clock.now()) {
-                Some(unsaid) => unsaid,
-                None => return,
-            },
-        };
-        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let source = name.map_or("", SourceName::as_str);
-        let event = event.map(tracing::field::display);
-        tracing::info!(
-            { field::SOURCE } = source,
-            { field::VERDICT } = verdict,
-            { field::REASON } = reason,
-            { field::EVENT } = event,
-            { field::PEER } = %seen.peer,
-            { field::STATUS } = answer.map(|answer| answer.status.as_u16()),
-            { field::BODY_BYTES } = seen.body_bytes,
-            { field::TOOK_US } = took_us,
-            { field::UNSAID } = (unsaid > 0).then_some(unsaid),
-            "callback"
-        );
-    }
-}
-
-/// What is said of a callback when it is over; the clocks are read once for all of it.
-struct Noted {
-    verdict: &'static str,
-    /// Empty where nothing was wrong.
-    reason: &'static str,
-    detail: String,
-    count: Option<Count>,
-    took: Duration,
-    at: Timestamp,
-    accepted: Option<Acceptance>,
 }
 
 impl Handler for Pipeline {
@@ -445,146 +278,4 @@ fn key<'v>(verified: &'v Verified, verifier: &Verifier) -> Option<&'v str> {
     let known = verifier.keys().keys();
     let known = known.iter().any(|key| key.label == label);
     Some(if known { label } else { FETCHED })
-}
-
-/// None: nothing was decided about a callback.
-fn count(outcome: &Outcome) -> Option<Count> {
-    match outcome {
-        Outcome::Accepted(accepted) | Outcome::Answered(accepted, _) => {
-            Some(match accepted.acceptance() {
-                Acceptance::New(_) | Acceptance::Conflict { .. } => Count::Accepted,
-                Acceptance::Duplicate(_) | Acceptance::Dropped { .. } => Count::Duplicate,
-                Acceptance::Refused { .. } => Count::Rejected,
-            })
-        }
-        Outcome::Challenge(_) => None,
-        Outcome::Refused(_) | Outcome::Overloaded(_) => Some(Count::Refused),
-        Outcome::Rejected(_) => Some(Count::Rejected),
-    }
-}
-
-/// What the sender hears. Every rejection of a source gets the same bytes.
-fn answer(rule: Option<&Arc<Rule>>, outcome: Outcome) -> Answer {
-    let answers = rule.map(|rule| &rule.provider.answers);
-    let own = |pick: fn(&crate::rule::Answers) -> &Answer, otherwise| {
-        answers.map_or_else(|| Answer::empty(otherwise), |answers| pick(answers).clone())
-    };
-    match outcome {
-        Outcome::Challenge(answer) | Outcome::Answered(_, answer) => answer,
-        Outcome::Accepted(accepted) => match accepted.acceptance() {
-            Acceptance::New(_) | Acceptance::Conflict { .. } => {
-                own(|a| &a.accepted, StatusCode::OK)
-            }
-            // The source's own rule: the first event with a key wins.
-            Acceptance::Duplicate(_) | Acceptance::Dropped { .. } => {
-                own(|a| &a.duplicate, StatusCode::OK)
-            }
-            Acceptance::Refused { .. } => own(|a| &a.rejected, StatusCode::UNAUTHORIZED),
-        },
-        // Nothing is known of it yet: the provider is to try again.
-        Outcome::Rejected(Rejection::Unready { .. }) => with_retry_after(
-            own(|a| &a.overloaded, StatusCode::SERVICE_UNAVAILABLE),
-            UNREADY_PAUSE,
-        ),
-        Outcome::Rejected(_) => own(|a| &a.rejected, StatusCode::UNAUTHORIZED),
-        Outcome::Refused(refusal) => refusal_answer(refusal, rule),
-        Outcome::Overloaded(error) => with_retry_after(
-            own(|a| &a.overloaded, StatusCode::SERVICE_UNAVAILABLE),
-            overload_pause(&error),
-        ),
-    }
-}
-
-/// What the provider hears of the application's answer: its status, what kind of body it is, and the
-/// body. None when the application did not take the event, or its answer was not kept whole.
-fn application_answer(attempt: &Attempt) -> Option<Answer> {
-    let status = StatusCode::from_u16(attempt.status?).ok()?;
-    let response = attempt.response.as_ref()?;
-    if !status.is_success() || !attempt.error.is_empty() || response.cut {
-        return None;
-    }
-    let mut answer = Answer::empty(status);
-    answer.body = response.body.clone();
-    let safe = ["content-type", "content-language"];
-    for (name, value) in response
-        .headers
-        .iter()
-        .filter(|(n, _)| safe.contains(&n.as_str()))
-    {
-        answer.headers.push(name.clone(), value.clone());
-    }
-    Some(answer)
-}
-
-fn malformed_status(why: Malformed) -> StatusCode {
-    match why {
-        Malformed::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Malformed::TargetTooLong => StatusCode::URI_TOO_LONG,
-        Malformed::TooManyHeaders | Malformed::HeadersTooLarge => {
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-        }
-        Malformed::Framing(_)
-        | Malformed::HostMissing
-        | Malformed::HostRepeated
-        | Malformed::HostDiffers
-        | Malformed::TargetForm
-        | Malformed::TargetCharacters
-        | Malformed::UnderscoreTwin
-        | Malformed::Upgrade
-        | Malformed::Unreadable => StatusCode::BAD_REQUEST,
-    }
-}
-
-fn refusal_answer(refusal: Refusal, rule: Option<&Arc<Rule>>) -> Answer {
-    match refusal {
-        Refusal::NotFound => Answer::empty(StatusCode::NOT_FOUND),
-        Refusal::MethodNotAllowed => {
-            let mut answer = Answer::empty(StatusCode::METHOD_NOT_ALLOWED);
-            let allowed = rule.map_or_else(Vec::new, |rule| rule.methods());
-            let list: Vec<&str> = allowed.iter().map(http::Method::as_str).collect();
-            answer.headers.push("allow", list.join(", "));
-            answer
-        }
-        Refusal::AddressNotAllowed => Answer::empty(StatusCode::FORBIDDEN),
-        Refusal::ForwardedForMalformed | Refusal::BodyBroken => {
-            Answer::empty(StatusCode::BAD_REQUEST)
-        }
-        Refusal::RatePerAddress { retry_after } | Refusal::RateTotal { retry_after } => {
-            with_retry_after(Answer::empty(StatusCode::TOO_MANY_REQUESTS), retry_after)
-        }
-        Refusal::BodyTooLarge => Answer::empty(StatusCode::PAYLOAD_TOO_LARGE),
-        Refusal::BodyTooSlow => Answer::empty(StatusCode::REQUEST_TIMEOUT),
-        Refusal::NoRoom => {
-            let answer = rule.map(|rule| rule.provider.answers.overloaded.clone());
-            let answer = answer.unwrap_or_else(|| Answer::empty(StatusCode::SERVICE_UNAVAILABLE));
-            with_retry_after(answer, Duration::from_secs(1))
-        }
-    }
-}
-
-/// A host that was not reached is not asked again at once.
-const UNREADY_PAUSE: Duration = Duration::from_secs(10);
-
-/// When it is worth asking again.
-fn overload_pause(error: &StoreError) -> Duration {
-    match error {
-        StoreError::Unavailable(Unavailable::QueueFull) => Duration::from_secs(1),
-        StoreError::Unavailable(
-            Unavailable::DiskLow | Unavailable::WriteFailed | Unavailable::TooLarge,
-        )
-        | StoreError::Unknown
-        | StoreError::LeaseLost
-        | StoreError::Damaged { .. }
-        | StoreError::Io { .. }
-        | StoreError::Closed => Duration::from_secs(30),
-    }
-}
-
-fn with_retry_after(mut answer: Answer, pause: Duration) -> Answer {
-    if answer.headers.all("retry-after").next().is_none() {
-        answer
-            .headers
-            .push("retry-after", pause.as_secs().max(1).to_string());
-    }
-    answer
 }

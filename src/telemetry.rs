@@ -181,6 +181,7 @@ impl Metrics {
             (&metrics.reloads, "done"),
             (&metrics.reloads, "failed"),
             (&metrics.spans, "exported"),
+            (&metrics.spans, "rejected"),
             (&metrics.spans, "dropped"),
             (&metrics.spans, "failed"),
             (&metrics.alerts, "sent"),

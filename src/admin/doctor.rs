@@ -173,6 +173,12 @@ pub async fn doctor(
             all.push(warning("unverified", rule.name.as_str(), detail, mend));
         }
     }
+    if !reloaded.waiting.is_empty() {
+        let keys = reloaded.waiting.join(", ");
+        let detail = format!("Changed in the settings since the start, and not in force: {keys}.");
+        let mend = "Restart the gateway, or take the change back.";
+        all.push(warning("next_start", "gateway", &detail, mend).fact("remark", keys));
+    }
     for remark in &reloaded.warnings {
         let mend = "`callseal check` shows the place.";
         all.push(warning("rule_warning", "rules", remark, mend).fact("remark", remark));

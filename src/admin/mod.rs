@@ -76,8 +76,9 @@ pub struct State {
     pub started_at: Timestamp,
 }
 
-/// Exchanges rules, keys and certificate; what is wrong with them, a fault a line.
-pub type Reload = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+/// Exchanges rules, keys, certificates and what of the settings can change. Gives the keys of the
+/// settings that changed and count from the next start on only; else what is wrong, a fault a line.
+pub type Reload = Arc<dyn Fn() -> Result<Vec<&'static str>, String> + Send + Sync>;
 
 /// The router, made of the table of [`routes`]: what a path asks of whoever asks for it stands
 /// there, and every path is under rate and name.

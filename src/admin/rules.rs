@@ -24,6 +24,9 @@ pub struct RulesJson {
     sources: Vec<SourceFileJson>,
     providers: Vec<ProviderFileJson>,
     warnings: Vec<String>,
+    /// Keys of `callseal.toml` that say something else than at the start and count from the next one
+    /// on.
+    next_start: Vec<String>,
 }
 
 #[derive(Debug, Serialize, schemars::JsonSchema)]
@@ -47,6 +50,10 @@ pub struct ProviderFileJson {
 fn shown(file: &RuleFileDigest) -> (Option<String>, String) {
     let path = file.path.as_ref().map(|path| path.display().to_string());
     (path, HEXLOWER.encode(&file.digest))
+}
+
+fn owned(keys: &[&str]) -> Vec<String> {
+    keys.iter().map(|key| (*key).to_owned()).collect()
 }
 
 pub async fn rules(
@@ -88,6 +95,7 @@ pub async fn rules(
         sources: sources.collect(),
         providers: providers.collect(),
         warnings: reloaded.warnings.clone(),
+        next_start: owned(&reloaded.waiting),
     }))
 }
 
@@ -96,9 +104,12 @@ pub struct ReloadedJson {
     digest: String,
     /// The rules are others than before; keys and certificate were read anew either way.
     changed: bool,
+    /// Keys of `callseal.toml` that say something else than at the start and cannot be taken over
+    /// while running: they count from the next start on.
+    next_start: Vec<String>,
 }
 
-/// The same as SIGHUP: rules, keys and certificate, all or nothing.
+/// The same as SIGHUP: rules, keys, certificates, and what of the settings can change, all or nothing.
 pub async fn reload(
     Extract(state): Extract<State>,
     Extension(caller): Extension<Caller>,
@@ -136,9 +147,10 @@ pub async fn reload(
         "a reload by an operator"
     );
     match done {
-        Ok(()) => Ok(Json(ReloadedJson {
+        Ok(waiting) => Ok(Json(ReloadedJson {
             digest: HEXLOWER.encode(&digest),
             changed: digest != before,
+            next_start: owned(&waiting),
         })),
         Err(said) => Err(Problem::new(StatusCode::CONFLICT, "reload_failed", said)),
     }

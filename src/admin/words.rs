@@ -120,6 +120,7 @@ fn what_needs_attention_is_said_in_both_languages() {
         "no_sources",
         "unverified",
         "rule_warning",
+        "next_start",
         "development_certificate",
     ];
     let codes: Vec<&str> = codes.chain(own).collect();

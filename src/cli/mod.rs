@@ -111,7 +111,7 @@ enum Command {
     Refusals(operate::refusals::Options),
     /// What operators did
     Audit(operate::audit::Options),
-    /// A running gateway reads its rules, keys and certificates again
+    /// A running gateway reads its rules, keys, certificates and some settings again
     Reload(operate::rules::Options),
     /// A running gateway at a glance, kept up to date
     Top(operate::top::Options),
@@ -149,6 +149,7 @@ impl Place {
         if let Some(rules) = &self.rules {
             settings.rules.clone_from(rules);
             settings.rules_named = true;
+            settings.rules_given = true;
         }
         let left = (file.as_deref()).map_or_else(Vec::new, |file| settings.left_behind(file));
         match left.is_empty() {

@@ -149,12 +149,12 @@ async fn live(
 
 fn reload(gateway: &Gateway) {
     match gateway.reload() {
-        Ok(warnings) => {
-            output::diagnostics(&warnings);
+        Ok(done) => {
+            output::diagnostics(&done.warnings);
             let loaded = gateway.loaded();
             tracing::info!(
                 sources = loaded.rules.rules.len(),
-                "reloaded rules, keys and certificate"
+                "reloaded rules, keys, certificates, tokens, and where alerts and traces go"
             );
         }
         Err(faults) => {
@@ -162,7 +162,7 @@ fn reload(gateway: &Gateway) {
                 tracing::error!(%fault, "not reloaded");
             }
             output::faults(faults);
-            tracing::error!("the rules, keys and certificate from before stay in force");
+            tracing::error!("the rules, keys, certificates and settings from before stay in force");
         }
     }
 }

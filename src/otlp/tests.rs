@@ -1,5 +1,6 @@
 //! The exporter against a collector of our own, and what it writes against the types of OpenTelemetry.
 
+use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -10,11 +11,11 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as TheirValue;
 use tokio::sync::watch;
 
 use super::*;
-use crate::clock::Timestamp;
+use crate::clock::{TimerClock, Timestamp};
 use crate::inbox::store::{Pending, Response};
-use crate::relay::AttemptError;
+use crate::random::SeededRandom;
 use crate::relay::client::Answered;
-use crate::rule::value;
+use crate::settings::collector;
 use crate::telemetry::trace::{Kind, QUEUE_MAX, SpanId, TraceId, Value};
 
 fn span(n: u64) -> Span {
@@ -36,6 +37,8 @@ fn span(n: u64) -> Span {
         error: Some("status_5xx"),
     }
 }
+
+mod throttle;
 
 /// What we write is what OpenTelemetry's own types read.
 #[test]
@@ -71,16 +74,39 @@ fn spans_are_read_by_the_types_that_opentelemetry_generates() {
     assert_eq!(value("error.type"), text("status_5xx"));
 }
 
-/// Answers with one status, and keeps what it was sent.
-struct Collector {
+/// Answers as it is told to, else with one status, and keeps what it was sent.
+struct Local {
     status: AtomicU16,
+    /// The next answers, before the status counts.
+    answers: Mutex<VecDeque<Answered>>,
+    /// How many spans came, where to and when.
     seen: Mutex<Vec<usize>>,
+    came: Mutex<Vec<(String, Instant)>>,
 }
 
-impl Transport for Arc<Collector> {
+impl Local {
+    fn saying(status: u16) -> Arc<Self> {
+        Arc::new(Local {
+            status: AtomicU16::new(status),
+            answers: Mutex::default(),
+            seen: Mutex::default(),
+            came: Mutex::default(),
+        })
+    }
+}
+
+fn answered(status: u16) -> Answered {
+    Answered {
+        status: StatusCode::from_u16(status).unwrap(),
+        retry_after: None,
+        response: Response::default(),
+    }
+}
+
+impl Transport for Arc<Local> {
     fn send<'a>(
         &'a self,
-        _to: &'a Target,
+        to: &'a Target,
         request: Outgoing,
         _within: Duration,
     ) -> Pending<'a, Result<Answered, AttemptError>> {
@@ -93,36 +119,21 @@ impl Transport for Arc<Collector> {
             let read = ExportTraceServiceRequest::decode(body).unwrap();
             let spans = read.resource_spans[0].scope_spans[0].spans.len();
             self.seen.lock().unwrap().push(spans);
-            let status = StatusCode::from_u16(self.status.load(Ordering::SeqCst)).unwrap();
-            Ok(Answered {
-                status,
-                retry_after: None,
-                response: Response::default(),
-            })
+            let came = (to.address.authority.clone(), Instant::now());
+            self.came.lock().unwrap().push(came);
+            let next = self.answers.lock().unwrap().pop_front();
+            Ok(next.unwrap_or_else(|| answered(self.status.load(Ordering::SeqCst))))
         })
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_collector_that_is_away_costs_spans_and_nothing_else() {
-    let collector = Arc::new(Collector {
-        status: AtomicU16::new(503),
-        seen: Mutex::default(),
-    });
+    let collector = Local::saying(503);
     let metrics = Metrics::new();
     metrics.traces.begin(1.0);
-    let endpoint = value::address("http://127.0.0.1:4318/v1/traces").unwrap();
-    let headers = [(
-        http::header::AUTHORIZATION,
-        HeaderValue::from_static("Bearer x"),
-    )];
-    let exporter = Exporter::new(
-        Arc::new(collector.clone()),
-        metrics.clone(),
-        endpoint,
-        headers.into_iter().collect(),
-        "callseal".to_owned(),
-    );
+    let named = Named::new(named("http://127.0.0.1:4318"));
+    let exporter = exporter(&collector, &metrics, &named);
     let (stop, stopped) = watch::channel(false);
     let running = tokio::spawn(exporter.run(stopped));
     let count = |result| {
@@ -157,23 +168,26 @@ async fn a_collector_that_is_away_costs_spans_and_nothing_else() {
     assert_eq!(count("exported"), QUEUE_MAX as u64 + 1);
 }
 
-fn stuck() -> Arc<Collector> {
-    Arc::new(Collector {
-        status: AtomicU16::new(503),
-        seen: Mutex::default(),
-    })
-}
+type Named = watch::Sender<Option<Arc<Collector>>>;
 
-fn exporter(collector: &Arc<Collector>, metrics: &Metrics) -> Exporter {
+fn named(endpoint: &str) -> Option<Arc<Collector>> {
     let authorization = (
         http::header::AUTHORIZATION,
         HeaderValue::from_static("Bearer x"),
     );
+    Some(Arc::new(Collector {
+        endpoint: collector(endpoint).unwrap(),
+        headers: [authorization].into_iter().collect(),
+    }))
+}
+
+fn exporter(local: &Arc<Local>, metrics: &Metrics, named: &Named) -> Exporter {
     Exporter::new(
-        Arc::new(collector.clone()),
+        Arc::new(local.clone()),
         metrics.clone(),
-        value::address("http://127.0.0.1:4318/v1/traces").unwrap(),
-        [authorization].into_iter().collect(),
+        Arc::new(TimerClock::starting_at(Timestamp::from_secs(1_700_000_000))),
+        Arc::new(SeededRandom::new(1)),
+        named.subscribe(),
         "callseal".to_owned(),
     )
 }
@@ -182,10 +196,11 @@ fn exporter(collector: &Arc<Collector>, metrics: &Metrics) -> Exporter {
 #[tokio::test(start_paused = true)]
 async fn no_span_is_lost_uncounted_at_the_end() {
     for back in [false, true] {
-        let collector = stuck();
+        let collector = Local::saying(503);
         let metrics = Metrics::new();
         metrics.traces.begin(1.0);
-        let exporter = exporter(&collector, &metrics);
+        let named = Named::new(named("http://127.0.0.1:4318"));
+        let exporter = exporter(&collector, &metrics, &named);
         let (stop, stopped) = watch::channel(false);
         let running = tokio::spawn(exporter.run(stopped));
         metrics.traces.add(vec![span(1), span(2)], true);

@@ -11,10 +11,11 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Instant as Wall;
+use std::time::{Duration, Instant as Wall};
 
 use aws_lc_rs::hmac;
 use data_encoding::HEXLOWER;
+use http::StatusCode;
 
 use super::*;
 use crate::clock::SystemClock;

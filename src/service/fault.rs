@@ -47,6 +47,8 @@ pub enum Fault {
     /// Where traces or alerts go: a setting or a variable of the environment.
     Outlet {
         key: &'static str,
+        /// Of the secret that is at fault, where it is one.
+        place: Option<SecretRef>,
         why: String,
     },
     Directory {
@@ -93,7 +95,10 @@ impl fmt::Display for Fault {
             Fault::Roots(error) => write!(f, "outbound.roots: {error}"),
             Fault::Store(error) => write!(f, "store: {error}"),
             Fault::Token(error) => write!(f, "admin token: {error}"),
-            Fault::Outlet { key, why } => write!(f, "{key}: {why}"),
+            Fault::Outlet { key, place, why } => match place {
+                Some(place) => write!(f, "{key}: {place}: {why}"),
+                None => write!(f, "{key}: {why}"),
+            },
             Fault::Directory { path, cause } => write!(f, "{}: {cause}", path.display()),
             Fault::Bind {
                 what,
@@ -122,6 +127,10 @@ impl Fault {
             | Fault::DestinationTls {
                 place: Some(SecretRef::File(path)),
                 ..
+            }
+            | Fault::Outlet {
+                place: Some(SecretRef::File(path)),
+                ..
             } => Some(path.clone()),
             Fault::SignWith {
                 place: SecretRef::Env(_),
@@ -137,7 +146,10 @@ impl Fault {
             | Fault::Roots(_)
             | Fault::Store(_)
             | Fault::Token(_)
-            | Fault::Outlet { .. }
+            | Fault::Outlet {
+                place: Some(SecretRef::Env(_)) | None,
+                ..
+            }
             | Fault::Directory { .. }
             | Fault::Bind { .. }
             | Fault::Thread { .. }

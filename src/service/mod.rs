@@ -48,7 +48,8 @@ pub use fault::Fault;
 pub use prepare::{Entry, Prepared, certificate_paths, prepare};
 
 use self::core::{Core, Part, listening};
-use self::outlets::Outlets;
+use self::outlets::Sending;
+pub use self::reload::Done;
 use self::reload::Reloader;
 
 /// What a gateway is given besides its settings.
@@ -173,6 +174,7 @@ impl Gateway {
                 at: clock.now(),
                 error: None,
                 warnings: prepared.warnings.iter().map(ToString::to_string).collect(),
+                waiting: Vec::new(),
             }),
         });
         reload::watch_over(&metrics, &shared.loaded.load());
@@ -221,8 +223,11 @@ impl Gateway {
             tls.map(CurrentTls::new),
             random,
         ));
+        let sending = Sending::new(shared.metrics.clone());
         let reloader = Arc::new(Reloader {
             settings: settings.clone(),
+            taken: ArcSwap::from_pointee(settings.clone()),
+            sending,
             settings_file,
             shared: shared.clone(),
             relay: relay.clone(),
@@ -238,11 +243,15 @@ impl Gateway {
         let low_water = settings.inbox.low_water;
         let keeper = Arc::new(Keeper::new(watch.clone(), history.clone(), low_water));
         keeper.recall();
+        if prepared.outlets.alerts.is_none() {
+            watch.past().forget();
+        }
         let admin_state = admin::State {
             settings: Arc::new(settings),
             reload: Arc::new(move || {
                 let done = reload.reload();
-                done.map(|_| ()).map_err(|faults| reload::said(&faults))
+                done.map(|done| done.waiting)
+                    .map_err(|faults| reload::said(&faults))
             }),
             history,
             keeper: keeper.clone(),
@@ -276,13 +285,11 @@ impl Gateway {
             outlets: None,
         };
         // Before the first callback, so that it has a trace.
-        gateway.outlets = Outlets::load(&gateway.reloader.settings)?
-            .run(
-                watch,
-                &gateway.shared.metrics,
-                gateway.stop_admin.subscribe(),
-            )
-            .map_err(|cause| vec![Fault::Thread { cause }])?;
+        let sending = &gateway.reloader.sending;
+        sending.take(prepared.outlets);
+        let stop = gateway.stop_admin.subscribe();
+        let thread = sending.run(watch, stop);
+        gateway.outlets = Some(thread.map_err(|cause| vec![Fault::Thread { cause }])?);
         gateway
             .run(listeners, listening, admin_socket, admin_state)
             .map_err(|cause| vec![Fault::Thread { cause }])?;
@@ -372,9 +379,10 @@ impl Gateway {
         &self.shared.metrics
     }
 
-    /// Reads rules, keys and certificate anew and exchanges them all at once; on any fault the old
-    /// ones stay. Requests under way finish with what they began with.
-    pub fn reload(&self) -> Result<Vec<Diagnostic>, Vec<Fault>> {
+    /// Reads rules, keys, certificates and what of the settings can be taken while running anew, and
+    /// exchanges it all at once; on any fault what was there stays. Requests under way finish with
+    /// what they began with.
+    pub fn reload(&self) -> Result<Done, Vec<Fault>> {
         self.reloader.reload()
     }
 
@@ -393,6 +401,11 @@ impl Gateway {
             paths.extend([files.cert.clone(), files.key.clone()]);
             paths.extend(files.client_ca.iter().chain(&files.client_crl).cloned());
         }
+        // What traces and alerts need.
+        let taken = reloader.taken.load();
+        let alerts = taken.alerts.iter().filter_map(|to| to.sign_with.as_ref());
+        let traces = taken.otlp.iter().flat_map(|to| to.headers.values());
+        paths.extend(alerts.chain(traces).filter_map(file));
         // Keys of rules that are not in force, since these files were missing or wrong.
         paths.extend(reloader.missed().iter().cloned());
         for rule in &self.loaded().rules.rules {
@@ -402,10 +415,7 @@ impl Gateway {
                 .map(|key| &key.from)
                 .chain(rule.secrets.values())
                 .chain(rule.relay.destinations().flat_map(Destination::secrets));
-            paths.extend(secrets.filter_map(|secret| match secret {
-                SecretRef::File(path) => Some(path.clone()),
-                SecretRef::Env(_) => None,
-            }));
+            paths.extend(secrets.filter_map(file));
         }
         paths
     }
@@ -425,6 +435,13 @@ impl Gateway {
             let _ = thread.map(JoinHandle::join);
         }
         closed
+    }
+}
+
+fn file(secret: &SecretRef) -> Option<PathBuf> {
+    match secret {
+        SecretRef::File(path) => Some(path.clone()),
+        SecretRef::Env(_) => None,
     }
 }
 

@@ -1,22 +1,24 @@
-//! Where traces and alerts go: read from settings and environment at the start, and served by one
-//! thread of their own. When that thread fails, callbacks and deliveries go on.
+//! Where traces and alerts go: read from settings and environment, and served by one thread of their
+//! own, which a reload tells of what has changed. When that thread fails, callbacks and deliveries go
+//! on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::watch;
 
 use crate::connect::Tls;
-use crate::relay::client::HttpClient;
+use crate::relay::client::{HttpClient, Transport};
 use crate::relay::sign;
 use crate::rule::Address;
 use crate::rule::diagnostic::{Diagnostic, Severity};
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretRef};
 use crate::service::Fault;
 use crate::settings::{AlertSettings, OtlpSettings, Settings, collector};
 use crate::telemetry::Metrics;
 use crate::watch::Watch;
-use crate::watch::alerts::Pusher;
+use crate::watch::alerts::{Pusher, Wanted};
 
 /// Traces, ready to go.
 pub struct Traces {
@@ -31,13 +33,16 @@ pub struct Traces {
 #[derive(Default)]
 pub struct Outlets {
     pub traces: Option<Traces>,
-    pub alerts: Option<(AlertSettings, Option<Secret>)>,
+    pub alerts: Option<Wanted>,
     /// The environment asks for traces in a way that cannot be followed: there are none.
     pub remark: Option<Box<Diagnostic>>,
 }
 
 /// A secret below this can be guessed from one message.
 const SHORTEST: usize = 16;
+
+/// How often connections that wait for nothing are given back.
+const TIDY_EVERY: Duration = Duration::from_secs(15);
 
 impl Outlets {
     /// What settings and environment ask for. Every fault, not the first.
@@ -47,36 +52,18 @@ impl Outlets {
         let (traces, remark) = match &settings.otlp {
             Some(otlp) => match named(otlp) {
                 Ok(traces) => (Some(traces), None),
-                Err(fault) => {
-                    faults.push(fault);
+                Err(found) => {
+                    faults.extend(found);
                     (None, None)
                 }
             },
             None => inherited(environment)
                 .map_or_else(|remark| (None, Some(remark)), |traces| (traces, None)),
         };
-        let alerts = settings.alerts.clone().map(|alerts| {
-            let key = alerts.sign_with.as_ref().map(|place| {
-                let fault = |why: String| Fault::Outlet {
-                    key: "alerts.sign_with",
-                    why: format!("{place}: {why}"),
-                };
-                let secret = place.load().map_err(|error| fault(error.to_string()))?;
-                let key = sign::key_from_secret(&secret).map_err(|e| fault(e.to_string()))?;
-                match key.len() < SHORTEST {
-                    true => Err(fault(format!("fewer than {SHORTEST} bytes can be guessed"))),
-                    false => Ok(key),
-                }
-            });
-            (alerts, key.transpose())
-        });
-        let alerts = alerts.and_then(|(alerts, key)| match key {
-            Ok(key) => Some((alerts, key)),
-            Err(fault) => {
-                faults.push(fault);
-                None
-            }
-        });
+        let alerts = settings
+            .alerts
+            .as_ref()
+            .and_then(|alerts| signed(alerts).map_err(|fault| faults.push(fault)).ok());
         match faults.is_empty() {
             true => Ok(Outlets {
                 traces,
@@ -86,90 +73,214 @@ impl Outlets {
             false => Err(faults),
         }
     }
+}
 
-    /// Starts the thread, if there is anything for it to do.
+/// What the thread that sends goes by, and how it hears of something else.
+pub struct Sending {
+    metrics: Metrics,
+    pub(super) alerts: watch::Sender<Option<Arc<Wanted>>>,
+    #[cfg(feature = "otlp")]
+    pub(super) collector: watch::Sender<Option<Arc<crate::otlp::Collector>>>,
+}
+
+impl Sending {
+    /// Nothing goes anywhere before [`Sending::take`].
+    pub fn new(metrics: Metrics) -> Self {
+        Sending {
+            metrics,
+            alerts: watch::Sender::default(),
+            #[cfg(feature = "otlp")]
+            collector: watch::Sender::default(),
+        }
+    }
+
+    /// From now on it is so. What did not change is not disturbed: neither a request that is under
+    /// way, nor the pause after one that failed.
+    pub fn take(&self, outlets: Outlets) {
+        let Outlets { traces, alerts, .. } = outlets;
+        if exchange(&self.alerts, alerts) {
+            tracing::info!("alerts go by other settings");
+        }
+        self.metrics
+            .traces
+            .begin(traces.as_ref().map_or(0.0, |traces| traces.sample));
+        #[cfg(feature = "otlp")]
+        {
+            let collector = traces.map(|traces| crate::otlp::Collector {
+                endpoint: traces.endpoint,
+                headers: traces.headers,
+            });
+            if exchange(&self.collector, collector) {
+                tracing::info!("traces go by other settings");
+            }
+        }
+    }
+
+    /// Starts the thread. It does nothing until there is something to send to somebody.
     pub fn run(
-        self,
+        &self,
         watch: Arc<Watch>,
-        metrics: &Metrics,
         stop: watch::Receiver<bool>,
-    ) -> std::io::Result<Option<std::thread::JoinHandle<()>>> {
-        if self.traces.is_none() && self.alerts.is_none() {
-            return Ok(None);
-        }
-        if let Some(traces) = &self.traces {
-            metrics.traces.begin(traces.sample);
-        }
-        let metrics = metrics.clone();
+    ) -> std::io::Result<std::thread::JoinHandle<()>> {
         let thread = std::thread::Builder::new().name("outlets".to_owned());
+        let part = Part {
+            alerts: self.alerts.subscribe(),
+            #[cfg(feature = "otlp")]
+            collector: self.collector.subscribe(),
+            watch,
+        };
         let work = move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build();
             match runtime {
                 Ok(runtime) => {
-                    runtime.block_on(self.serve(watch, metrics, stop));
+                    runtime.block_on(part.serve(stop));
                     // A name that is still being looked up must not hold up the end.
-                    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+                    runtime.shutdown_timeout(Duration::from_secs(1));
                 }
                 Err(error) => tracing::error!(%error, "neither traces nor alerts can be sent"),
             }
         };
-        thread.spawn(work).map(Some)
-    }
-
-    async fn serve(self, watch: Arc<Watch>, metrics: Metrics, stop: watch::Receiver<bool>) {
-        let client = Arc::new(HttpClient::new(Arc::new(Tls::native())));
-        let pusher = self
-            .alerts
-            .map(|(alerts, key)| Pusher::new(watch, client.clone(), alerts, key));
-        let push = async {
-            if let Some(pusher) = pusher {
-                pusher.run(stop.clone()).await;
-            }
-        };
-        #[cfg(feature = "otlp")]
-        let export = async {
-            if let Some(traces) = self.traces {
-                let service = std::env::var("OTEL_SERVICE_NAME").unwrap_or_default();
-                let service = match service.is_empty() {
-                    true => "callseal".to_owned(),
-                    false => service,
-                };
-                let Traces {
-                    endpoint, headers, ..
-                } = traces;
-                crate::otlp::Exporter::new(client, metrics, endpoint, headers, service)
-                    .run(stop.clone())
-                    .await;
-            }
-        };
-        #[cfg(not(feature = "otlp"))]
-        let export = async { drop(metrics) };
-        tokio::join!(push, export);
+        thread.spawn(work)
     }
 }
 
-/// As the settings say.
-fn named(otlp: &OtlpSettings) -> Result<Traces, Fault> {
-    let fault = |key: &'static str, why: String| Fault::Outlet { key, why };
+/// Puts another value there, if it is another one; says whether it was.
+fn exchange<T: PartialEq>(place: &watch::Sender<Option<Arc<T>>>, value: Option<T>) -> bool {
+    place.send_if_modified(|there| {
+        let other = there.as_deref() != value.as_ref();
+        if other {
+            *there = value.map(Arc::new);
+        }
+        other
+    })
+}
+
+/// The thread's side.
+struct Part {
+    alerts: watch::Receiver<Option<Arc<Wanted>>>,
+    #[cfg(feature = "otlp")]
+    collector: watch::Receiver<Option<Arc<crate::otlp::Collector>>>,
+    watch: Arc<Watch>,
+}
+
+impl Part {
+    async fn serve(mut self, mut stop: watch::Receiver<bool>) {
+        // The machine's roots are read once there is somebody to be reached.
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = self.needed() => {}
+        }
+        let client = Arc::new(HttpClient::new(Arc::new(Tls::native())));
+        let tidy = async {
+            loop {
+                tokio::time::sleep(TIDY_EVERY).await;
+                client.tidy();
+            }
+        };
+        let push =
+            Pusher::new(self.watch.clone(), client.clone(), self.alerts.clone()).run(stop.clone());
+        #[cfg(feature = "otlp")]
+        let export = {
+            let service = std::env::var("OTEL_SERVICE_NAME").unwrap_or_default();
+            let service = match service.is_empty() {
+                true => "callseal".to_owned(),
+                false => service,
+            };
+            let shared = &self.watch.shared;
+            crate::otlp::Exporter::new(
+                client.clone(),
+                shared.metrics.clone(),
+                shared.clock.clone(),
+                shared.random.clone(),
+                self.collector.clone(),
+                service,
+            )
+            .run(stop)
+        };
+        #[cfg(not(feature = "otlp"))]
+        let export = async { drop(stop) };
+        tokio::select! {
+            _ = async { tokio::join!(push, export) } => {}
+            () = tidy => {}
+        }
+    }
+
+    /// Returns once traces or alerts are to go somewhere.
+    async fn needed(&mut self) {
+        let alerts = needed(&mut self.alerts);
+        #[cfg(feature = "otlp")]
+        let traces = needed(&mut self.collector);
+        #[cfg(not(feature = "otlp"))]
+        let traces = std::future::pending::<()>();
+        tokio::select! {
+            () = alerts => {}
+            () = traces => {}
+        }
+    }
+}
+
+async fn needed<T>(wanted: &mut watch::Receiver<Option<Arc<T>>>) {
+    if wanted.wait_for(Option::is_some).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Alerts as the settings say, with the key that they name.
+fn signed(alerts: &AlertSettings) -> Result<Wanted, Fault> {
+    let key = alerts.sign_with.as_ref().map(|place| {
+        let fault = |why: String| Fault::Outlet {
+            key: "alerts.sign_with",
+            place: Some(place.clone()),
+            why,
+        };
+        let secret = place.load().map_err(|error| fault(error.to_string()))?;
+        let key = sign::key_from_secret(&secret).map_err(|e| fault(e.to_string()))?;
+        match key.len() < SHORTEST {
+            true => Err(fault(format!("fewer than {SHORTEST} bytes can be guessed"))),
+            false => Ok(key),
+        }
+    });
+    Ok(Wanted {
+        settings: alerts.clone(),
+        key: key.transpose()?,
+    })
+}
+
+/// Traces as the settings say. Every fault, not the first.
+fn named(otlp: &OtlpSettings) -> Result<Traces, Vec<Fault>> {
+    let fault = |key, place: Option<&SecretRef>, why: String| Fault::Outlet {
+        key,
+        place: place.cloned(),
+        why,
+    };
     if cfg!(not(feature = "otlp")) {
         let why = "this binary was built without the feature `otlp`".to_owned();
-        return Err(fault("telemetry.otlp", why));
+        return Err(vec![fault("telemetry.otlp", None, why)]);
     }
-    let mut headers = HeaderMap::new();
+    let (mut headers, mut faults) = (HeaderMap::new(), Vec::new());
     for (name, place) in &otlp.headers {
-        let bad = |why: String| fault("telemetry.otlp.headers", format!("{place}: {why}"));
-        let secret = place.load().map_err(|error| bad(error.to_string()))?;
-        let (name, value) = field(name.as_bytes(), secret.expose())
-            .ok_or_else(|| bad("not what a header field can hold".to_owned()))?;
-        headers.insert(name, value);
+        let load = |place: &SecretRef| -> Result<(HeaderName, HeaderValue), String> {
+            let secret: Secret = place.load().map_err(|error| error.to_string())?;
+            let read = field(name.as_bytes(), secret.expose());
+            read.ok_or_else(|| "not what a header field can hold".to_owned())
+        };
+        match load(place) {
+            Ok((name, value)) => {
+                headers.insert(name, value);
+            }
+            Err(why) => faults.push(fault("telemetry.otlp.headers", Some(place), why)),
+        }
     }
-    Ok(Traces {
-        endpoint: otlp.endpoint.clone(),
-        headers,
-        sample: otlp.sample,
-    })
+    match faults.is_empty() {
+        true => Ok(Traces {
+            endpoint: otlp.endpoint.clone(),
+            headers,
+            sample: otlp.sample,
+        }),
+        false => Err(faults),
+    }
 }
 
 /// As the environment says (OpenTelemetry, "OTLP Exporter Configuration"). Such variables are often

@@ -27,18 +27,55 @@ use crate::verify::{Keyring, Outside, Verifier};
 pub struct Prepared {
     pub loaded: Loaded,
     pub routes: Vec<relay::Route>,
+    pub(super) outlets: Outlets,
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Reads and compiles the rules and loads their keys. `check` and `serve` both come through here.
-/// Gives every fault, not the first. Without `outside` the rules can be checked and not served:
-/// nothing is asked of anybody.
+/// The same, without what does not come from rules.
+struct FromRules {
+    loaded: Loaded,
+    routes: Vec<relay::Route>,
+    warnings: Vec<Diagnostic>,
+}
+
+/// Reads and compiles the rules, and loads their keys and what traces and alerts need. `check`,
+/// `serve` and a reload come through here. Gives every fault, not the first. Without `outside` the
+/// rules can be checked and not served: nothing is asked of anybody.
 pub fn prepare(
     settings: &Settings,
     metrics: &Metrics,
     before: Option<&Loaded>,
     outside: Option<&Outside>,
 ) -> Result<Prepared, Vec<Fault>> {
+    let rules = from_rules(settings, metrics, before, outside);
+    match (rules, Outlets::load(settings)) {
+        (Ok(rules), Ok(outlets)) => {
+            let FromRules {
+                loaded,
+                routes,
+                mut warnings,
+            } = rules;
+            warnings.extend(outlets.remark.as_deref().cloned());
+            Ok(Prepared {
+                loaded,
+                routes,
+                outlets,
+                warnings,
+            })
+        }
+        (rules, outlets) => {
+            let faults = rules.err().into_iter().chain(outlets.err());
+            Err(faults.flatten().collect())
+        }
+    }
+}
+
+fn from_rules(
+    settings: &Settings,
+    metrics: &Metrics,
+    before: Option<&Loaded>,
+    outside: Option<&Outside>,
+) -> Result<FromRules, Vec<Fault>> {
     let files =
         |diagnostics: Vec<Diagnostic>| diagnostics.into_iter().map(Fault::from).collect::<Vec<_>>();
     // The default may be missing: then there are no sources yet. A directory that someone named, or
@@ -55,15 +92,8 @@ pub fn prepare(
         }]);
     }
     let read = RuleFiles::read(&settings.rules).map_err(files)?;
-    let (rules, mut warnings) = compile::compile(read).map_err(files)?;
-    // Read at the start: what became of it since must not keep a key from being exchanged.
+    let (rules, warnings) = compile::compile(read).map_err(files)?;
     let mut faults = Vec::new();
-    if before.is_none() {
-        match Outlets::load(settings) {
-            Ok(outlets) => warnings.extend(outlets.remark.map(|remark| *remark)),
-            Err(found) => faults.extend(found),
-        }
-    }
     let mut verifiers = HashMap::new();
     let mut routes = Vec::new();
     for rule in &rules.rules {
@@ -122,7 +152,7 @@ pub fn prepare(
         metrics.clone(),
         before.map(|loaded| &loaded.guards),
     );
-    Ok(Prepared {
+    Ok(FromRules {
         loaded: Loaded {
             rules,
             guards,

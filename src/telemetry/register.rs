@@ -190,7 +190,7 @@ impl Names {
         );
         self.plain(
             "trace_spans",
-            "Spans for the collector by result (exported, dropped, failed)",
+            "Spans for the collector by result (exported, rejected, dropped, failed)",
             &m.spans,
         );
         self.plain(

@@ -7,41 +7,18 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, USER_AGENT};
-use http::{Method, Request, Uri};
-use http_body_util::Full;
-use tokio::sync::watch::Receiver;
-use tokio::time::{Instant, interval, timeout};
-
 use crate::clock::Timestamp;
-use crate::message::DestinationName;
-use crate::random::Random;
-use crate::relay::client::Transport;
-use crate::relay::request::{Outgoing, name};
-use crate::relay::sign;
-use crate::relay::target::Target;
-use crate::rule::Destination;
-use crate::secret::Secret;
 use crate::settings::AlertSettings;
-use crate::telemetry::{Metrics, ResultLabel};
-use crate::watch::Watch;
 use crate::watch::conditions::{self, CONDITIONS, Condition, Finding};
 use crate::watch::snapshot::{History, Snapshot};
 
-/// How often the gateway looks at itself.
-pub const LOOK_EVERY: Duration = Duration::from_secs(15);
+mod push;
+
+pub use push::{Pusher, Wanted};
 
 /// A condition that is gone must stay so for this long before it has ended: one that comes and goes
 /// is told of once.
 pub const END_AFTER: Duration = Duration::from_secs(300);
-
-/// After a request that failed: so long, twice as long after the next, up to the most.
-const PAUSE_MIN: Duration = Duration::from_secs(15);
-const PAUSE_MAX: Duration = Duration::from_secs(300);
-
-/// Longest time for one request.
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Alerts of one list in a request; what is more is counted only.
 const LISTED: usize = 100;
@@ -124,6 +101,16 @@ impl Board {
             };
             now.at.since(holding.seen) <= patience
         });
+        // Nor does it put off what is to be said again, or make an end come before its beginning.
+        for told in self.told.values_mut() {
+            told.at = told.at.min(now.at);
+            told.since = told.since.min(now.at);
+        }
+    }
+
+    /// The receiver is another one, and was told of nothing. What holds, and since when, stays.
+    pub fn nobody_knows(&mut self) {
+        self.told.clear();
     }
 
     /// What is to be said now; none when the receiver knows it all.
@@ -216,149 +203,6 @@ fn shown(about: &About, told: &Told) -> serde_json::Value {
 /// Where it is written what to do.
 pub fn runbook(alert: &str) -> String {
     format!("docs/operations.md#{}", alert.to_ascii_lowercase())
-}
-
-/// Sends what is to be said to one receiver.
-pub struct Pusher {
-    see: Box<dyn Fn() -> Snapshot + Send + Sync>,
-    past: Arc<Mutex<History>>,
-    random: Arc<dyn Random>,
-    metrics: Metrics,
-    transport: Arc<dyn Transport>,
-    settings: AlertSettings,
-    key: Option<Secret>,
-    target: Target,
-}
-
-impl Pusher {
-    pub fn new(
-        watch: Arc<Watch>,
-        transport: Arc<dyn Transport>,
-        settings: AlertSettings,
-        key: Option<Secret>,
-    ) -> Self {
-        let random = watch.shared.random.clone();
-        let metrics = watch.shared.metrics.clone();
-        let past = watch.past.clone();
-        let see = move || watch.snapshot();
-        let pusher = Pusher::seeing(see, random, metrics, transport, settings, key);
-        Pusher { past, ..pusher }
-    }
-
-    fn seeing(
-        see: impl Fn() -> Snapshot + Send + Sync + 'static,
-        random: Arc<dyn Random>,
-        metrics: Metrics,
-        transport: Arc<dyn Transport>,
-        settings: AlertSettings,
-        key: Option<Secret>,
-    ) -> Self {
-        let to = Destination::new(DestinationName::new("alerts"), settings.url.clone());
-        let target = Target::new(&to, None);
-        Pusher {
-            see: Box::new(see),
-            past: Arc::default(),
-            random,
-            metrics,
-            transport,
-            settings,
-            key,
-            target,
-        }
-    }
-
-    /// Looks and tells until `stop` becomes true.
-    pub async fn run(self, mut stop: Receiver<bool>) {
-        tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => {}
-            () = self.work() => {}
-        }
-    }
-
-    async fn work(&self) {
-        let mut board = Board::remembering(self.past.clone());
-        let mut look = interval(LOOK_EVERY);
-        let mut pause = PAUSE_MIN;
-        let mut not_before = Instant::now();
-        // The same words under the same id: a receiver that took them and did not say so knows them.
-        let mut id: Option<(Option<serde_json::Value>, String)> = None;
-        loop {
-            look.tick().await;
-            let now = (self.see)();
-            board.look(&self.settings, &now);
-            if Instant::now() < not_before {
-                continue;
-            }
-            let Some(message) = board.message(&self.settings, now.at) else {
-                continue;
-            };
-            let data = message.body.get("data").cloned();
-            let same = id.take().filter(|(said, _)| *said == data);
-            let named = same.map(|(_, name)| name).unwrap_or_else(|| {
-                let random = &self.random;
-                format!("alr_{:016x}{:016x}", random.next_u64(), random.next_u64())
-            });
-            let sent = self.send(&named, now.at, &message.body).await;
-            let result = if sent.is_ok() { "sent" } else { "failed" };
-            let counted = &self.metrics.alerts;
-            counted.get_or_create(&ResultLabel { result }).inc();
-            match sent {
-                Ok(()) => {
-                    board.told(message);
-                    pause = PAUSE_MIN;
-                }
-                Err(why) => {
-                    tracing::warn!(
-                        reason = why,
-                        "an alert could not be sent: it is tried again"
-                    );
-                    id = Some((data, named));
-                    not_before = Instant::now() + pause;
-                    pause = (pause * 2).min(PAUSE_MAX);
-                }
-            }
-        }
-    }
-
-    async fn send(
-        &self,
-        id: &str,
-        at: Timestamp,
-        body: &serde_json::Value,
-    ) -> Result<(), &'static str> {
-        let body = Bytes::from(body.to_string());
-        let request = self.request(id, at, body).ok_or("unsendable")?;
-        let sent = self.transport.send(&self.target, request, TIMEOUT);
-        match timeout(TIMEOUT, sent).await {
-            Err(_) => Err("timeout"),
-            Ok(Err(error)) => Err(error.code()),
-            Ok(Ok(answered)) if answered.status.is_success() => Ok(()),
-            Ok(Ok(_)) => Err("status"),
-        }
-    }
-
-    /// As the relay's own requests, with the three fields of Standard Webhooks.
-    fn request(&self, id: &str, at: Timestamp, body: Bytes) -> Option<Outgoing> {
-        let mut request = Request::new(Full::new(body.clone()));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.settings.url.path.parse::<Uri>().ok()?;
-        let fields = request.headers_mut();
-        let text = |text: String| HeaderValue::try_from(text).ok();
-        fields.insert(HOST, text(self.settings.url.authority.clone())?);
-        fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        fields.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        let agent = concat!("callseal/", env!("CARGO_PKG_VERSION"));
-        fields.insert(USER_AGENT, HeaderValue::from_static(agent));
-        let field = HeaderName::from_static;
-        fields.insert(field(name::WEBHOOK_ID), text(id.to_owned())?);
-        let seconds = at.as_secs().to_string();
-        fields.insert(field(name::WEBHOOK_TIMESTAMP), text(seconds)?);
-        if let Some(key) = &self.key {
-            let signature = sign::signature(key, id, at, &body);
-            fields.insert(field(name::WEBHOOK_SIGNATURE), text(signature)?);
-        }
-        Some(request)
-    }
 }
 
 #[cfg(test)]

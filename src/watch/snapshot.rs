@@ -307,6 +307,11 @@ impl Rhythm {
 }
 
 impl History {
+    /// Nobody looks any more: what was seen is compared with nothing that comes later.
+    pub fn forget(&mut self) {
+        *self = History::default();
+    }
+
     pub fn add(&mut self, now: &Snapshot) {
         self.looks = true;
         // What a clock that was ahead saw is compared with nothing.

@@ -41,6 +41,7 @@ mod sign;
 mod store;
 mod storm;
 mod strictness;
+mod taking;
 mod tidy;
 mod translation;
 mod watching;

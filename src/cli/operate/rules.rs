@@ -1,4 +1,6 @@
-//! `callseal reload`: the running gateway reads its rules, keys and certificates again.
+//! `callseal reload`: the running gateway reads its rules, keys, certificates and some settings again.
+
+use serde_json::Value;
 
 use crate::cli::operate::view::{self, text};
 use crate::cli::operate::{Gateway, client, failed, json};
@@ -23,5 +25,11 @@ pub fn reload(place: &Place, options: &Options) -> Result<(), u8> {
         true => format!("reloaded: the rules are {digest} now"),
         false => format!("nothing changed: the rules are {digest}"),
     });
+    let waiting = answer.pointer("/next_start").and_then(Value::as_array);
+    for key in waiting.into_iter().flatten().filter_map(Value::as_str) {
+        output::remark(format_args!(
+            "warning: {key} changed in the settings file, and counts from the next start on"
+        ));
+    }
     Ok(())
 }

@@ -152,6 +152,7 @@ impl Process {
                 at: world.clock.now(),
                 error: None,
                 warnings: Vec::new(),
+                waiting: Vec::new(),
             }),
         });
         let writer = spawn_local(write(world.clone(), embedded.clone()));

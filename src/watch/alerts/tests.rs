@@ -1,24 +1,11 @@
-//! What a receiver is told of what holds, in virtual time.
-
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use http::StatusCode;
-use http_body_util::BodyExt;
-use tokio::sync::watch;
+//! What a receiver is told of what holds, moment by moment.
 
 use super::*;
-use crate::clock::{Clock, TimerClock};
-use crate::inbox::store::{Pending, Response};
-use crate::random::SeededRandom;
-use crate::relay::AttemptError;
-use crate::relay::client::Answered;
 use crate::rule::value;
 use crate::settings::Thresholds;
 use crate::watch::conditions::tests::{at, calm, main_lane};
-use crate::watch::snapshot::Lane;
 
-fn settings() -> AlertSettings {
+pub(super) fn settings() -> AlertSettings {
     AlertSettings {
         url: value::address("https://ops.example.com/hook").unwrap(),
         sign_with: None,
@@ -118,126 +105,67 @@ fn what_comes_and_goes_is_told_once() {
     assert!(messages <= 2, "{messages}");
 }
 
-/// Takes nothing until it is told to.
-struct Receiver {
-    takes: AtomicBool,
-    seen: Mutex<Vec<(http::HeaderMap, Bytes)>>,
-}
-
-impl Transport for Arc<Receiver> {
-    fn send<'a>(
-        &'a self,
-        _to: &'a Target,
-        request: Outgoing,
-        _within: Duration,
-    ) -> Pending<'a, Result<Answered, AttemptError>> {
-        Box::pin(async move {
-            let (head, body) = request.into_parts();
-            let body = body.collect().await.unwrap().to_bytes();
-            self.seen.lock().unwrap().push((head.headers, body));
-            if !self.takes.load(Ordering::SeqCst) {
-                return Err(AttemptError::Timeout);
+/// Something holds, the receiver knows, and the clock goes back by two days: nothing is told of as
+/// new, no beginning lies in the future, and what still holds is said again when that is due.
+#[test]
+fn a_clock_that_goes_back_puts_nothing_off_and_begins_nothing_anew() {
+    let settings = settings();
+    let mut board = Board::default();
+    let mut said = Vec::new();
+    let (stepped, day) = (240, 24 * 3600);
+    for quarter in 0..(6 * 240) {
+        let base = if quarter < stepped { 2 * day } else { 0 };
+        let mut now = calm(at(base + quarter * 15));
+        now.reload_failed = quarter >= 4 && quarter < 5 * 240 + stepped;
+        board.look(&settings, &now);
+        if let Some(message) = board.message(&settings, now.at) {
+            let data = &message.body["data"];
+            for list in ["begun", "ended", "firing"] {
+                for alert in data[list].as_array().unwrap() {
+                    // Both are RFC 3339 in UTC: as texts they stand in the order of time.
+                    let since = alert["since"].as_str().unwrap().to_owned();
+                    assert!(since <= now.at.to_string(), "{quarter}: {since}");
+                }
             }
-            Ok(Answered {
-                status: StatusCode::NO_CONTENT,
-                retry_after: None,
-                response: Response::default(),
-            })
-        })
+            let count = |list: &str| data[list].as_array().unwrap().len();
+            let since = (data["firing"].get(0)).map(|a| a["since"].as_str().unwrap().to_owned());
+            said.push((quarter, count("begun"), count("ended"), since));
+            board.told(message);
+        }
     }
+    let since = |quarter: u64, base: u64| Some(at(base + quarter * 15).to_string());
+    // Told at first, again four hours after the step, and never as if it had begun once more.
+    let again = stepped + 4 * 240;
+    assert_eq!(
+        said,
+        [
+            (4, 1, 0, since(4, 2 * day)),
+            (again, 0, 0, since(stepped, 0)),
+        ]
+    );
 }
 
-/// Two hours in virtual time: the receiver is away for the first.
-#[tokio::test(start_paused = true)]
-async fn a_receiver_that_was_away_gets_no_storm_and_is_told_how_things_stand() {
-    let receiver = Arc::new(Receiver {
-        takes: AtomicBool::new(false),
-        seen: Mutex::default(),
-    });
-    let clock = TimerClock::starting_at(at(0));
-    let see = move || {
-        let mut now = calm(clock.now());
-        let minute = now.at.since(at(0)).as_secs() / 60;
-        // Every minute another destination is in trouble, for half an hour each.
-        now.accepting = minute > 90;
-        let failing = (minute.saturating_sub(30)..=minute).map(|n| {
-            let lane = Lane {
-                oldest_owed: Some(at(0).minus(Duration::from_secs(7200))),
-                ..Lane::default()
-            };
-            (("shop".to_owned(), format!("d{n}")), lane)
-        });
-        now.lanes = failing.collect();
-        now
+/// It counts only when it has held for its time, also where the clock went back meanwhile.
+#[test]
+fn a_clock_that_goes_back_makes_no_alert_early_and_none_late_by_the_step() {
+    let settings = settings();
+    let hold = |code| {
+        let found = CONDITIONS.iter().find(|condition| condition.code == code);
+        found.unwrap().hold.as_secs() / 15
     };
-    let key = Secret::new(b"a secret of the alerts".to_vec());
-    let pusher = Pusher::seeing(
-        see,
-        Arc::new(SeededRandom::new(1)),
-        Metrics::new(),
-        Arc::new(receiver.clone()),
-        settings(),
-        Some(key.clone()),
-    );
-    let (stop, stopped) = watch::channel(false);
-    let running = tokio::spawn(pusher.run(stopped));
-    tokio::time::sleep(Duration::from_secs(3600)).await;
-    let tries = receiver.seen.lock().unwrap().len();
-    // 15, 30, 60, 120, 240 s, then every five minutes.
-    assert!((10..=18).contains(&tries), "{tries}");
-    receiver.takes.store(true, Ordering::SeqCst);
-    tokio::time::sleep(Duration::from_secs(3600)).await;
-    let seen = receiver.seen.lock().unwrap().clone();
-    let told = seen.len() - tries;
-    assert!(
-        (50..=125).contains(&told),
-        "at most about one a minute: {told}"
-    );
-    let (headers, body) = &seen[tries];
-    let body: serde_json::Value = serde_json::from_slice(body).unwrap();
-    let firing = body["data"]["firing"].as_array().unwrap();
-    assert!(firing.iter().any(|a| a["alert"] == "not_accepting"));
-    assert_eq!(body["data"]["firing_count"], firing.len());
-    let (id, time) = (&headers["webhook-id"], &headers["webhook-timestamp"]);
-    let time = Timestamp::from_secs(time.to_str().unwrap().parse().unwrap());
-    let expected = sign::signature(&key, id.to_str().unwrap(), time, &seen[tries].1);
-    assert_eq!(headers["webhook-signature"], expected);
-    stop.send(true).unwrap();
-    running.await.unwrap();
-}
-
-/// Takes a connection and never answers.
-struct Silent;
-
-impl Transport for Silent {
-    fn send<'a>(
-        &'a self,
-        _to: &'a Target,
-        _request: Outgoing,
-        _within: Duration,
-    ) -> Pending<'a, Result<Answered, AttemptError>> {
-        Box::pin(std::future::pending())
+    let hold = hold("not_accepting");
+    assert!(hold > 2);
+    let mut board = Board::default();
+    let mut begun = None;
+    for quarter in 0..100 {
+        let base = if quarter < 2 { 24 * 3600 } else { 0 };
+        let mut now = calm(at(base + quarter * 15));
+        now.accepting = false;
+        board.look(&settings, &now);
+        if let Some(message) = board.message(&settings, now.at) {
+            begun.get_or_insert(quarter);
+            board.told(message);
+        }
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_receiver_that_hangs_is_given_up_and_holds_no_end_up() {
-    let clock = TimerClock::starting_at(at(0));
-    let see = move || Snapshot {
-        reload_failed: true,
-        ..calm(clock.now())
-    };
-    let (metrics, random) = (Metrics::new(), Arc::new(SeededRandom::new(1)));
-    let (seen, silent) = (metrics.clone(), Arc::new(Silent));
-    let pusher = Pusher::seeing(see, random, metrics, silent, settings(), None);
-    let (stop, stopped) = watch::channel(false);
-    let running = tokio::spawn(pusher.run(stopped));
-    tokio::time::sleep(Duration::from_secs(120)).await;
-    let result = "failed";
-    let failed = seen.alerts.get(&ResultLabel { result }).unwrap().get();
-    assert!((2..=5).contains(&failed), "{failed}");
-    let before = Instant::now();
-    stop.send(true).unwrap();
-    running.await.unwrap();
-    assert_eq!(before.elapsed(), Duration::ZERO);
+    assert_eq!(begun, Some(2 + hold), "held from the step on");
 }
