@@ -6,6 +6,7 @@ use crate::cli::providers::prove;
 use crate::cli::{EXIT_CONFIG, Place, output, reach};
 use crate::clock::{Clock, SystemClock};
 use crate::listener::tls::{CertificatePaths, Identity};
+use crate::rule::{Rule, value};
 use crate::service::{self, Fault};
 use crate::telemetry::Metrics;
 
@@ -97,6 +98,11 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
     Ok(())
 }
 
+/// True when something vouches for the events of a source: keys, or the provider when it is asked.
+pub fn is_verified(rule: &Rule) -> bool {
+    rule.provider.verifies()
+}
+
 fn table(prepared: &service::Prepared) {
     let rows: Vec<Vec<String>> = prepared
         .loaded
@@ -108,11 +114,11 @@ fn table(prepared: &service::Prepared) {
             let provider = &rule.provider;
             let keys = match (keys.is_empty(), provider.schemes.is_empty()) {
                 (false, _) => keys.join(", "),
+                (true, _) if !is_verified(rule) => "UNVERIFIED".to_owned(),
                 (true, false) => "fetched".to_owned(),
-                (true, true) if provider.query_back.is_some() => "query-back".to_owned(),
-                (true, true) => "UNVERIFIED".to_owned(),
+                (true, true) => "query-back".to_owned(),
             };
-            let keep = humantime::format_duration(rule.inbox.keep).to_string();
+            let keep = value::written(rule.inbox.keep);
             let name = rule.name.to_string();
             vec![
                 name,

@@ -91,6 +91,7 @@ pub fn faults_and(faults: Vec<Fault>, said: usize) {
     for fault in faults {
         match fault {
             Fault::File(diagnostic) => in_files.push(*diagnostic),
+            Fault::Named { at, .. } => in_files.push(*at),
             Fault::Key { .. }
             | Fault::SignWith { .. }
             | Fault::DestinationTls { .. }
@@ -111,6 +112,7 @@ pub fn faults_and(faults: Vec<Fault>, said: usize) {
         let code = match &fault {
             Fault::Key { error, .. } => format!("[{}]", error.code()),
             Fault::File(_)
+            | Fault::Named { .. }
             | Fault::SignWith { .. }
             | Fault::DestinationTls { .. }
             | Fault::Tls(_)

@@ -18,6 +18,9 @@ const STAGES: [&str; 6] = [
     "conflict_dropped",
 ];
 
+/// With a filter, too.
+const NOTHING: &str = "no refusals fit";
+
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -72,7 +75,7 @@ fn groups(client: &Client, options: &Options) -> Result<(), u8> {
     let now = SystemClock.now();
     let groups = list(&answer, "/groups");
     if groups.is_empty() {
-        output::remark("nothing was refused");
+        output::remark(NOTHING);
     }
     for group in groups {
         let source = match text(group, "/source") {
@@ -149,7 +152,7 @@ fn each(client: &Client, options: &Options) -> Result<(), u8> {
         })
         .collect();
     match rows.is_empty() {
-        true => output::remark("nothing was refused"),
+        true => output::remark(NOTHING),
         false => output::table(
             &[
                 "AGE", "STAGE", "REASON", "SOURCE", "FROM", "REQUEST", "DETAIL",
