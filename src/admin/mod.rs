@@ -46,6 +46,7 @@ pub mod stats;
 pub mod rules;
 pub mod doctor;
 pub mod stream;
+pub mod exposition;
 pub mod health;
 pub mod page;
 #[cfg(test)]

@@ -278,3 +278,42 @@ fn a_certificate_that_signed_itself_is_trusted_where_it_is_named_and_nowhere_els
     assert!(error.contains("--ca FILE"), "{error}");
     assert_eq!(ask(&at("127.0.0.1"), "admin.pem").0, 69);
 }
+
+#[test]
+fn figures_come_in_the_format_that_is_asked_for() {
+    let site = Site::new();
+    site.stripe(NOBODY, "");
+    let gateway = site.start();
+    let page = |accept: &str| {
+        let fields = [
+            (
+                "Authorization".to_owned(),
+                format!("Bearer {}", gateway.token()),
+            ),
+            ("Accept".to_owned(), accept.to_owned()),
+        ];
+        let answer = gateway.ask_with("GET", "/metrics", &fields);
+        let kind = answer.header("content-type").unwrap().to_owned();
+        (kind, String::from_utf8(answer.body).unwrap())
+    };
+    // Prometheus asks for the one, curl for anything.
+    let (kind, open) = page("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.2");
+    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+    assert!(open.ends_with("# EOF\n"));
+    for accept in ["*/*", "text/plain;version=0.0.4"] {
+        let (kind, plain) = page(accept);
+        assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+        assert!(!plain.contains("# EOF") && !plain.contains("# UNIT"));
+        assert!(
+            plain.contains("# TYPE callseal_reloads_total counter"),
+            "{plain}"
+        );
+        // Not a sample is missing.
+        let names = |text: &str| -> Vec<String> {
+            let lines = text.lines().filter(|line| !line.starts_with('#'));
+            let names = lines.map(|line| line.split([' ', '{']).next().unwrap().to_owned());
+            names.collect()
+        };
+        assert_eq!(names(&plain), names(&open));
+    }
+}
