@@ -51,12 +51,49 @@ fn a_key_that_is_not_there_is_shown_where_it_is_named_beside_every_other_mistake
     ] {
         assert!(all.contains(part), "{part}: {all}");
     }
+    // For a program the same, with nothing beside it.
+    let (code, said, error) = output(site.command(&["check", "--offline", "--json"]));
+    assert_eq!((code, error.as_str()), (78, ""));
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(said["ok"], false);
+    let places: Vec<String> = said["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| format!("{}:{}:{}", e["code"], e["line"], e["column"]))
+        .collect();
+    assert_eq!(places.len(), 4, "{said}");
+    assert!(
+        places.contains(&"\"key_unreadable\":3:29".to_owned()),
+        "{places:?}"
+    );
     // The start says the same.
     assert!(
         output(site.command(&["serve"]))
             .2
             .contains("shop.toml:3:29]")
     );
+    // A source without a fault stands there with what it comes to.
+    site.stripe(NOBODY, "");
+    for name in ["shop", "wallet"] {
+        std::fs::rename(
+            site.rules().join(format!("{name}.toml")),
+            site.path(&format!("{name}.away")),
+        )
+        .unwrap();
+    }
+    let (code, said, _) = output(site.command(&["check", "--offline", "--json"]));
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &said["ok"]), (0, &serde_json::json!(true)));
+    assert_eq!(said["sources"][0]["path"], "/stripe");
+    for name in ["shop", "wallet"] {
+        std::fs::rename(
+            site.path(&format!("{name}.away")),
+            site.rules().join(format!("{name}.toml")),
+        )
+        .unwrap();
+    }
+    std::fs::remove_file(site.rules().join("stripe.toml")).unwrap();
     // What else is wrong with a key is said there too, and what signs the hop to the application.
     std::fs::remove_file(site.rules().join("shop.toml")).unwrap();
     site.key("gone", "short");

@@ -203,7 +203,8 @@ fn filtered(client: &Client, many: &ManyOptions, word: Word<'_>, as_json: bool) 
     }
     let seconds = Duration::from_secs(number(&plan, "/seconds"));
     let took = humantime::format_duration(seconds);
-    let plan = format!("{count} deliveries at {} ({told})", client.target());
+    let deliveries = view::count(count, "delivery", "deliveries");
+    let plan = format!("{deliveries} at {} ({told})", client.target());
     if many.plan {
         output::line(format_args!("{} {plan}: it would take {took}", word.name));
         groups(client, &many.filter)?

@@ -83,12 +83,12 @@ fn groups(client: &Client, options: &Options) -> Result<(), u8> {
             source => source,
         };
         output::line(format_args!(
-            "{}  {}  {} times, last {} ago, from {} addresses",
+            "{}  {}  {}, last {} ago, from {}",
             paint(&source, Paint::Strong),
             paint(&text(group, "/reason"), Paint::Bad),
-            number(group, "/count"),
+            view::count(number(group, "/count"), "time", "times"),
             view::ago(&text(group, "/last_at"), now),
-            number(group, "/peers"),
+            view::count(number(group, "/peers"), "address", "addresses"),
         ));
         for member in ["/cause", "/mend", "/command"] {
             let told = text(group, member);
