@@ -127,6 +127,11 @@ fn what_init_writes_says_all_that_is_needed_and_nothing_is_written_over() {
     let written = std::fs::read_to_string(site.rules().join("wechatpay-v3.toml")).unwrap();
     assert!(written.contains("id = \"\""), "{written}");
     assert!(written.contains("or set what fetching needs"), "{written}");
+    // Left blank it would fit no callback, and is a mistake.
+    std::fs::write(site.rules().join("wechatpay-v3.pem"), "x").unwrap();
+    let (code, _, error) = output(site.command(&["check", "--offline"]));
+    assert_eq!(code, 78, "{error}");
+    assert!(error.contains("`id` of a key is empty"), "{error}");
     let (code, _, error) = init(&["wechatpay-v3", "--forward", NOBODY]);
     assert_eq!(code, 1);
     assert!(

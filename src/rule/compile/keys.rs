@@ -103,7 +103,19 @@ fn key(field: &Field<'_>, index: usize, folder: &Path) -> Option<KeyRef> {
     let from = table
         .need("from", "`env:NAME` or `file:PATH`")
         .and_then(|f| secret(&f, folder));
-    let id = table.get("id").map(|f| f.text());
+    let id = table.get("id").map(|f| {
+        let id = f.text()?;
+        if id.trim().is_empty() {
+            f.problems.error_with(
+                f.span.clone(),
+                "bad_value",
+                "the `id` of a key is empty: no callback names that one",
+                "as the provider calls the key; without `id` where it is a certificate, which brings its own",
+            );
+            return None;
+        }
+        Some(id)
+    });
     let not_after = table
         .get("not_after")
         .map(|f| match value::moment(f.datetime()?) {
