@@ -21,6 +21,8 @@ use tokio_rustls::client::TlsStream;
 
 use crate::secret::Secret;
 
+mod listed;
+
 /// A host that has not answered by then will not.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
@@ -108,21 +110,21 @@ impl Tls {
     }
 
     pub fn with_roots(roots: RootCertStore) -> Self {
-        let config = with_alpn(builder(roots).with_no_client_auth());
+        let config = with_alpn(builder(roots, Vec::new()).with_no_client_auth());
         Tls::of(OnceLock::from(Arc::new(config)), Vec::new(), None)
     }
 
     /// What one destination wants of its own. Reads the machine's roots where no others are given.
     pub fn with_material(material: &Material) -> Result<Self, MaterialError> {
-        let roots = match &material.ca {
-            None => native_roots(&[]),
+        let (roots, listed) = match &material.ca {
+            None => (native_roots(&[]), Vec::new()),
             Some(pem) => roots(pem.expose())?,
         };
         let config = match &material.identity {
-            None => builder(roots).with_no_client_auth(),
+            None => builder(roots, listed).with_no_client_auth(),
             Some((cert, key)) => {
                 let (chain, key) = identity(cert, key)?;
-                builder(roots)
+                builder(roots, listed)
                     .with_client_auth_cert(chain, key)
                     .map_err(|_| MaterialError::Identity)?
             }
@@ -167,7 +169,8 @@ impl Tls {
     fn config(&self) -> &Arc<ClientConfig> {
         let read = || {
             let roots = native_roots(&self.extra);
-            Arc::new(with_alpn(builder(roots).with_no_client_auth()))
+            let listed = self.extra.clone();
+            Arc::new(with_alpn(builder(roots, listed).with_no_client_auth()))
         };
         self.config.get_or_init(read)
     }
@@ -204,15 +207,18 @@ pub fn identity(
     Ok((chain, key))
 }
 
-fn roots(pem: &[u8]) -> Result<RootCertStore, MaterialError> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+type Listed = Vec<CertificateDer<'static>>;
+
+fn roots(pem: &[u8]) -> Result<(RootCertStore, Listed), MaterialError> {
+    let found: Result<Listed, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let listed = found.map_err(|_| MaterialError::Ca)?;
     let mut roots = RootCertStore::empty();
-    for root in found.map_err(|_| MaterialError::Ca)? {
-        roots.add(root).map_err(|_| MaterialError::Ca)?;
+    for root in &listed {
+        roots.add(root.clone()).map_err(|_| MaterialError::Ca)?;
     }
     match roots.is_empty() {
         true => Err(MaterialError::Ca),
-        false => Ok(roots),
+        false => Ok((roots, listed)),
     }
 }
 
@@ -230,16 +236,22 @@ fn native_roots(extra: &[CertificateDer<'static>]) -> RootCertStore {
     roots
 }
 
-fn builder(roots: RootCertStore) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+/// `listed`: certificates that are trusted by themselves, besides what the roots signed.
+fn builder(roots: RootCertStore, listed: Listed) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     #[expect(
         clippy::expect_used,
         reason = "the provider has suites for the default versions; every test with TLS passes here"
     )]
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .expect("a provider that knows the default versions");
-    builder.with_root_certificates(roots)
+    match listed::verifier(roots.clone(), listed, provider) {
+        Some(verifier) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(verifier),
+        None => builder.with_root_certificates(roots),
+    }
 }
 
 /// The addresses of a host; at least one.

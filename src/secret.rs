@@ -79,9 +79,35 @@ impl fmt::Display for SecretError {
                 write!(f, "the environment variable {name} is not set")
             }
             SecretError::FileUnreadable { path, cause } => {
-                write!(f, "{} cannot be read: {cause}", path.display())
+                write!(f, "{} cannot be read: {}", path.display(), cause_of(*cause))
             }
             SecretError::Empty { place } => write!(f, "{place} is empty"),
+        }
+    }
+}
+
+/// Why a file cannot be read, in the words of whoever looks for it.
+pub fn cause_of(kind: std::io::ErrorKind) -> String {
+    match kind {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+impl SecretError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            SecretError::EnvMissing { .. } => {
+                "it must be set where `callseal` is started; `file:PATH` reads a file instead"
+            }
+            SecretError::FileUnreadable { cause, .. } => match cause {
+                std::io::ErrorKind::PermissionDenied => {
+                    "the user that the gateway runs as must be able to read it, and nobody else"
+                }
+                _ => "a path is relative to the folder of the file that names it",
+            },
+            SecretError::Empty { .. } => "the secret is missing there",
         }
     }
 }

@@ -47,6 +47,7 @@ pub mod stats;
 pub mod rules;
 pub mod doctor;
 pub mod stream;
+pub mod exposition;
 pub mod health;
 pub mod page;
 #[cfg(test)]

@@ -131,6 +131,13 @@ fn responses(route: &Route, given: &mut SchemaGenerator) -> Value {
                 json!({ kind: { "schema": schema } }),
             );
         }
+        // One of several kinds.
+        let before = responses.get(&status.to_string());
+        if let Some(Value::Object(kinds)) = before.and_then(|r| r.get("content")).cloned()
+            && let Some(all) = response.get_mut("content").and_then(Value::as_object_mut)
+        {
+            all.extend(kinds);
+        }
         responses.insert(status.to_string(), response);
     }
     for (code, status) in problems(route) {

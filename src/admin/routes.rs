@@ -151,13 +151,14 @@ fn open() -> Vec<Route> {
         Route::new(
             "GET",
             "/metrics",
-            (Viewer, "Figures for Prometheus, as OpenMetrics"),
+            (
+                Viewer,
+                "Figures for Prometheus: as OpenMetrics where Accept names it or is missing, else in the text format 0.0.4",
+            ),
             || get(health::metrics),
         )
-        .gives(
-            200,
-            Content::Text("application/openmetrics-text; version=1.0.0; charset=utf-8"),
-        ),
+        .gives(200, Content::Text(health::OPEN_METRICS))
+        .gives(200, Content::Text(health::TEXT)),
     ]
 }
 

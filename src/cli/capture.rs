@@ -114,10 +114,13 @@ pub fn written(request: &RawRequest, host: &str) -> Vec<u8> {
 }
 
 /// The request as a line for a shell.
-pub fn curl(request: &RawRequest, base: &str) -> String {
+pub fn curl(request: &RawRequest, base: &str, ca: Option<&Path>) -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
+    let ca = ca.map_or_else(String::new, |ca| {
+        format!(" --cacert {}", quoted(&ca.display().to_string()))
+    });
     let mut line = format!(
-        "curl -i -X {} {}",
+        "curl -i{ca} -X {} {}",
         request.method,
         quoted(&format!("{base}{}", request.target()))
     );
@@ -170,7 +173,7 @@ mod tests {
         let raw = b"POST /a?b HTTP/1.1\r\nhost: h\r\nx: y\r\ncontent-length: 3\r\n\r\n\x00\xff\n";
         let request = parse(raw, Timestamp::from_secs(1)).unwrap();
         assert_eq!(written(&request, "h"), raw);
-        assert!(curl(&request, "https://h").contains("base64 -d"));
+        assert!(curl(&request, "https://h", None).contains("base64 -d"));
     }
 
     #[test]

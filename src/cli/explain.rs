@@ -303,7 +303,8 @@ pub fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Timestamp::from_secs(seconds));
     }
-    let time = humantime::parse_rfc3339_weak(text).map_err(|error| error.to_string())?;
+    let wrong = |_| "a moment in UTC such as 2026-11-22T09:30:00Z, or Unix seconds".to_owned();
+    let time = humantime::parse_rfc3339_weak(text).map_err(wrong)?;
     let since = time.duration_since(std::time::UNIX_EPOCH);
     let since = since.map_err(|error| error.to_string())?;
     Ok(Timestamp::from_secs(since.as_secs()))

@@ -19,7 +19,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::connect::{self, ConnectError, Material, MaterialError, Tls};
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 use crate::settings::{AdminAddress, Settings};
 
 /// For connecting.
@@ -64,7 +64,9 @@ impl fmt::Display for TargetError {
                 f,
                 "`{text}` is no address of an admin port: `127.0.0.1:8444`, `https://admin.example.com:8444` or `unix:/run/callseal/admin.sock`"
             ),
-            TargetError::Unreadable(path, cause) => write!(f, "{}: {cause}", path.display()),
+            TargetError::Unreadable(path, cause) => {
+                write!(f, "{}: {}", path.display(), secret::cause_of(*cause))
+            }
             TargetError::Certificate(path, cause) => write!(f, "{}: {cause}", path.display()),
         }
     }
@@ -121,9 +123,14 @@ impl Target {
             .or(secure.then_some(443))
             .ok_or_else(bad)?;
         let place = Place::Host(authority.host().to_owned(), port);
-        let trust = match secure {
-            false => Trust::Plain,
-            true => Trust::Authorities(Arc::new(authorities(ca, None)?)),
+        // What the settings show on that port is known, whatever it is called.
+        let own = settings.and_then(|settings| settings.admin.tls.as_ref());
+        let trust = match (secure, ca, own) {
+            (false, _, _) => Trust::Plain,
+            (true, None, Some(own)) if settings.is_some_and(|s| is_that_of(s, rest)) => {
+                Trust::Exactly(exactly(&own.cert, None)?, own.cert.clone())
+            }
+            (true, _, _) => Trust::Authorities(Arc::new(authorities(ca, None)?)),
         };
         Ok(Target { place, trust })
     }
@@ -232,6 +239,17 @@ impl Target {
     fn host(&self) -> String {
         self.bare().unwrap_or_else(|| "localhost".to_owned())
     }
+}
+
+/// True when `authority` is the settings' own admin port, by its address or as `localhost`.
+fn is_that_of(settings: &Settings, authority: &str) -> bool {
+    let here = Target::plain(&settings.admin.address).bare();
+    let port = match &settings.admin.address {
+        AdminAddress::Tcp(address) if near(*address).is_loopback() => Some(address.port()),
+        AdminAddress::Tcp(_) | AdminAddress::Unix(_) => None,
+    };
+    here.as_deref() == Some(authority)
+        || port.is_some_and(|port| authority == format!("localhost:{port}"))
 }
 
 /// Where a port listens on all addresses, loopback is one of them.

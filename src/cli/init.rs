@@ -1,6 +1,6 @@
 //! `callseal init PROVIDER --forward URL`: writes the rule file of a new source.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use crate::cli::{EXIT_CONFIG, EXIT_FAILED, Place, output, source};
 use crate::rule::document::RuleFiles;
@@ -62,9 +62,10 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
     if name.is_empty()
         || !name
             .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b))
+        || name.len() > 64
     {
-        output::remark("error: a name consists of letters, digits, - and _");
+        output::remark("error: a name is of 1 to 64 lower-case letters, digits, - and _");
         return Err(EXIT_FAILED);
     }
     let mut text = written(provider, &name, options).map_err(|complaint| {
@@ -85,6 +86,14 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
         file.write_all(text.as_bytes())
     });
     if let Err(error) = written {
+        if error.kind() == ErrorKind::AlreadyExists {
+            output::remark(format_args!(
+                "error: {} is there already, and stays as it is\n  --name NAME makes another source \
+                 of this provider",
+                path.display()
+            ));
+            return Err(EXIT_FAILED);
+        }
         output::remark(format_args!("error: {}: {error}", path.display()));
         return Err(EXIT_FAILED);
     }
@@ -102,13 +111,15 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
 
 /// The text of the file, from arguments that fit.
 fn written(provider: &Provider, name: &str, options: &Options) -> Result<String, String> {
-    let forward = value::address(&options.forward)
-        .map_err(|c| c.message)?
-        .to_string();
+    let said = |c: value::Complaint| match c.hint {
+        Some(hint) => format!("{}\n  {hint}", c.message),
+        None => c.message,
+    };
+    let forward = value::address(&options.forward).map_err(said)?.to_string();
     let path = options.path.clone().unwrap_or_else(|| format!("/{name}"));
-    value::path(&path).map_err(|c| c.message)?;
+    value::path(&path).map_err(said)?;
     if let Some(key) = &options.key {
-        value::secret_ref(key, std::path::Path::new("")).map_err(|c| c.message)?;
+        value::secret_ref(key, std::path::Path::new("")).map_err(said)?;
     }
     let draft = source::Draft {
         name,

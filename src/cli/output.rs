@@ -80,17 +80,17 @@ pub fn diagnostics(diagnostics: &[Diagnostic]) {
 
 /// Every fault, those in files with their places.
 pub fn faults(faults: Vec<Fault>) {
-    faults_and(faults, 0);
+    faults_and(&faults, 0);
 }
 
 /// The same; some were said already, and count.
-pub fn faults_and(faults: Vec<Fault>, said: usize) {
+pub fn faults_and(faults: &[Fault], said: usize) {
     let count = faults.len() + said;
     let mut in_files = Vec::new();
     let mut others = Vec::new();
     for fault in faults {
         match fault {
-            Fault::File(diagnostic) => in_files.push(*diagnostic),
+            Fault::File(at) | Fault::Named { at, .. } => in_files.push(Diagnostic::clone(at)),
             Fault::Key { .. }
             | Fault::SignWith { .. }
             | Fault::DestinationTls { .. }
@@ -108,9 +108,10 @@ pub fn faults_and(faults: Vec<Fault>, said: usize) {
     }
     diagnostics(&in_files);
     for fault in others {
-        let code = match &fault {
+        let code = match fault {
             Fault::Key { error, .. } => format!("[{}]", error.code()),
             Fault::File(_)
+            | Fault::Named { .. }
             | Fault::SignWith { .. }
             | Fault::DestinationTls { .. }
             | Fault::Tls(_)

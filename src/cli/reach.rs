@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use crate::cli::output;
 use crate::clock::SystemClock;
 use crate::remote::{HttpsAsk, Outbound};
 use crate::service::Prepared;
@@ -16,13 +15,14 @@ pub struct Unreachable {
     pub detail: String,
 }
 
-/// Says of each host that cannot be reached what follows from it.
-pub fn warn(settings: &Settings, prepared: &Prepared) {
-    for Unreachable { source, detail } in unreachable(settings, prepared) {
-        output::remark(format_args!(
-            "warning: source {source}: {detail}; its callbacks are answered with 503 until it can"
-        ));
-    }
+/// Of each host that cannot be reached, what follows from it.
+pub fn warnings(settings: &Settings, prepared: &Prepared) -> Vec<String> {
+    let found = unreachable(settings, prepared).into_iter();
+    found
+        .map(|Unreachable { source, detail }| {
+            format!("source {source}: {detail}; its callbacks are answered with 503 until it can")
+        })
+        .collect()
 }
 
 /// Connects to every host, all at once; sends nothing.

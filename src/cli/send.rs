@@ -13,9 +13,10 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::cli::http::AskError;
 use crate::cli::sign::{self, Deed, Signed, What};
 use crate::cli::subject::Shelf;
-use crate::cli::{EXIT_FAILED, Place, output};
+use crate::cli::{EXIT_FAILED, EXIT_UNAVAILABLE, Place, output};
 use crate::connect::{self, Tls};
 use crate::listener::tls;
 use crate::message::{Answer, RawRequest};
@@ -29,8 +30,8 @@ const LONGEST_ANSWER: usize = 64 * 1024;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit code 0 when every answer is the one that such a callback should get, 1 when not. A gateway \
-with a certificate made for development is trusted when its data directory is this one's.")]
+Exit code 0 when every answer is the one that such a callback should get, 1 when not, 69 when there \
+is none. A gateway with a certificate made for development is trusted when its data directory is this one's.")]
 pub struct Options {
     #[command(flatten)]
     what: What,
@@ -38,7 +39,8 @@ pub struct Options {
     #[arg(long, value_name = "URL")]
     to: Option<String>,
     /// How often, each with an id of its own
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
     /// Do not check the certificate; only for this machine itself
     #[arg(long)]
@@ -72,11 +74,11 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
                 Ok(Ok(heard)) => heard,
                 Ok(Err(why)) => {
                     output::remark(format_args!("error: {to}: {why}"));
-                    return Err(EXIT_FAILED);
+                    return Err(EXIT_UNAVAILABLE);
                 }
                 Err(_) => {
                     output::remark(format_args!("error: {to}: no answer in time"));
-                    return Err(EXIT_FAILED);
+                    return Err(EXIT_UNAVAILABLE);
                 }
             };
             let fits = heard.status == wanted.status.as_u16() && heard.body == wanted.body;
@@ -144,7 +146,7 @@ async fn send(
 ) -> Result<Heard, String> {
     let stream = connect::tcp(&to.host, to.port, PATIENCE)
         .await
-        .map_err(|error| format!("no connection: {error:?}"))?;
+        .map_err(|error| AskError::Connect(error).to_string())?;
     if !to.https {
         return exchange(stream, to, request).await;
     }

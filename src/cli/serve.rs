@@ -7,8 +7,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cli::watch::{Fingerprint, LOOK_EVERY};
-use crate::cli::{EXIT_CONFIG, EXIT_DISK, EXIT_FAILED, Place, notify, output};
+use crate::cli::{EXIT_CONFIG, EXIT_DISK, EXIT_FAILED, EXIT_IN_USE, Place, check, notify, output};
 use crate::clock::{Clock, SystemClock};
+use crate::inbox::store::embedded::OpenError;
 use crate::random::SystemRandom;
 use crate::service::{Fault, Gateway, Surroundings};
 use crate::settings::AdminAddress;
@@ -44,8 +45,9 @@ pub fn run(place: &Place) -> Result<(), u8> {
         on_fatal: leave(disk_failed.clone()),
     };
     let (gateway, warnings) = Gateway::start(settings, file, surroundings).map_err(|faults| {
+        let code = exit_code(&faults);
         output::faults(faults);
-        EXIT_CONFIG
+        code
     })?;
     output::diagnostics(&warnings);
     banner(&gateway);
@@ -78,6 +80,39 @@ pub fn run(place: &Place) -> Result<(), u8> {
             Err(EXIT_FAILED)
         }
         Err(_) => Err(EXIT_FAILED),
+    }
+}
+
+/// How a start ends that failed: a store in use or a disk that fails is no mistake in the settings,
+/// unless there is one besides.
+fn exit_code(faults: &[Fault]) -> u8 {
+    let of = |fault: &Fault| match fault {
+        Fault::Store(OpenError::Locked { .. }) => EXIT_IN_USE,
+        Fault::Store(OpenError::Io { .. }) => EXIT_DISK,
+        Fault::Thread { .. } => EXIT_FAILED,
+        Fault::Store(
+            OpenError::Newer { .. }
+            | OpenError::Unreadable { .. }
+            | OpenError::Foreign { .. }
+            | OpenError::Setting(_),
+        )
+        | Fault::File(_)
+        | Fault::Named { .. }
+        | Fault::Key { .. }
+        | Fault::SignWith { .. }
+        | Fault::DestinationTls { .. }
+        | Fault::Tls(_)
+        | Fault::AdminTls(_)
+        | Fault::Roots(_)
+        | Fault::Token(_)
+        | Fault::Outlet { .. }
+        | Fault::Directory { .. }
+        | Fault::Bind { .. }
+        | Fault::NoSources { .. } => EXIT_CONFIG,
+    };
+    match faults {
+        [only] => of(only),
+        _ => EXIT_CONFIG,
     }
 }
 
@@ -216,10 +251,9 @@ fn banner(gateway: &Gateway) {
         ),
     }
     for rule in &loaded.rules.rules {
-        let unverified = if rule.keys.is_empty() {
-            "  UNVERIFIED"
-        } else {
-            ""
+        let unverified = match check::is_verified(rule) {
+            true => "",
+            false => "  UNVERIFIED",
         };
         output::remark(format_args!(
             "    {:<20} {} -> {}{unverified}",

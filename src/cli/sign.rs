@@ -10,10 +10,11 @@ use data_encoding::BASE64;
 use crate::cli::subject::{self, Shelf};
 use crate::cli::{EXIT_FAILED, Place, capture, output};
 use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::listener::tls;
 use crate::message::RawRequest;
-use crate::rule::Rule;
 use crate::rule::provider::{Action, Example, Provider};
 use crate::rule::template::{Template, Value};
+use crate::rule::{KeyRef, Rule};
 use crate::verify::Rejection;
 use crate::verify::craft::{self, Bench, Pair, Unsignable, Wish};
 
@@ -91,9 +92,19 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
         .nth(1)
         .unwrap_or("localhost")
         .to_owned();
+    let port = shelf.settings.listen.address.port();
+    // Without an address of its own it goes to this machine's gateway.
+    let (base, ca) = match signed.rule.url {
+        Some(_) => (signed.base.clone(), None),
+        None => {
+            let made = shelf.settings.listen.tls.is_none();
+            let ca = tls::development_authority(&shelf.settings.inbox.store.join("tls"));
+            (format!("{}:{port}", signed.base), made.then_some(ca))
+        }
+    };
     for request in &signed.requests {
         if options.curl {
-            output::line(capture::curl(request, &signed.base));
+            output::line(capture::curl(request, &base, ca.as_deref()));
         } else {
             let mut out = std::io::stdout().lock();
             // A closed pipe is no reason to fail.
@@ -130,7 +141,10 @@ pub fn make(shelf: &Shelf, what: &What) -> Result<Signed, u8> {
     };
     craft::possible(&provider).map_err(|why| impossible(&provider, &why))?;
     let example = craft::choose(&provider, action, what.example.as_deref()).map_err(fail)?;
-    let pair = pair(&provider, example, what)?;
+    let mut pair = pair(&provider, example, what)?;
+    if let (Some(pair), Some(rule)) = (&mut pair, source) {
+        known_as(pair, rule);
+    }
     let bench = match source {
         Some(rule) => Bench::of_source(rule, subject::keys(rule)?, pair.clone()),
         None => Bench::of_example(&provider, example, pair.clone()),
@@ -206,6 +220,17 @@ pub fn make(shelf: &Shelf, what: &What) -> Result<Signed, u8> {
     })
 }
 
+/// Where the source's `keys` hold the public key already, it has the id that it has there.
+fn known_as(pair: &mut Pair, rule: &Rule) {
+    let public = |key: &&KeyRef| {
+        let text = key.from.load().ok();
+        text.is_some_and(|text| text.expose().trim_ascii() == pair.public.trim().as_bytes())
+    };
+    if let Some(key) = rule.keys.iter().find(public) {
+        pair.id.clone_from(&key.id);
+    }
+}
+
 fn impossible(provider: &Provider, why: &Unsignable) -> u8 {
     fail(format_args!(
         "no test callback of {} can be made: {why} [{}]",
@@ -269,6 +294,14 @@ fn setting(text: &str) -> Result<(String, String), String> {
 
 /// A place to write: a JSON pointer, a field of the body, or a selector.
 fn selector(place: &str, body: &[u8]) -> Result<Value, String> {
+    if !place.starts_with('/')
+        && !place.contains(':')
+        && matches!(body.trim_ascii().first(), Some(b'{' | b'['))
+    {
+        return Err(format!(
+            "`{place}` is a form field, and this body is JSON: /{place} is its member"
+        ));
+    }
     let text = match (place.starts_with('/'), place.contains(':')) {
         (true, _) => format!("{{json:{place}}}"),
         (false, true) => format!("{{{place}}}"),

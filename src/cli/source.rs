@@ -60,8 +60,10 @@ fn keys(provider: &Provider, draft: &Draft<'_>) -> String {
         None if schemes().all(is_public) => format!("file:{}.pem", draft.name),
         None => format!("env:{}_SECRET", variable(draft.name)),
     };
+    // Of keys that can be fetched none is named, unless what fetching needs is left open.
+    let given = |scheme: &Scheme| !is_fetched(scheme) || is_asked(scheme) && !can_ask(provider);
     // A certificate brings its own id.
-    let named = schemes().any(|scheme| scheme.key_id.is_some() && !is_fetched(scheme));
+    let named = schemes().any(|scheme| scheme.key_id.is_some() && given(scheme));
     let key = match named {
         true => format!(
             "{{ from = {}, id = \"\" }}   # as the provider calls it; a certificate needs no id",
@@ -76,7 +78,10 @@ fn keys(provider: &Provider, draft: &Draft<'_>) -> String {
     if provider.needs_keys() || !schemes().all(is_fetched) {
         line
     } else if schemes().any(is_asked) && !can_ask(provider) {
-        format!("{}   # or set what fetching needs\n", line.trim_end())
+        match named {
+            true => format!("{}; or set what fetching needs\n", line.trim_end()),
+            false => format!("{}   # or set what fetching needs\n", line.trim_end()),
+        }
     } else if schemes().all(is_published) {
         "# keys are fetched\n".to_owned()
     } else {

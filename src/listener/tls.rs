@@ -14,7 +14,7 @@ use rustls::server::{ClientHello, NoClientAuth, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use crate::clock::Timestamp;
-use crate::secret::write_whole;
+use crate::secret::{cause_of, write_whole};
 
 /// Where certificate and key lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +85,9 @@ pub enum TlsError {
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            TlsError::Unreadable { path, cause } => write!(f, "{}: {cause}", path.display()),
+            TlsError::Unreadable { path, cause } => {
+                write!(f, "{}: {}", path.display(), cause_of(*cause))
+            }
             TlsError::NoCertificate { path } => {
                 write!(
                     f,

@@ -23,7 +23,7 @@ use crate::remote::token::{self, TokenId, Tokens};
 use crate::remote::wire::{self, Message};
 use crate::remote::{Ask, Auth, Outbound, Pending, RemoteAnswer, RemoteFault};
 use crate::rule::address::is_public;
-use crate::secret::Secret;
+use crate::secret::{Secret, cause_of};
 use crate::settings::OutboundSettings;
 use crate::telemetry::{Metrics, ResultLabel};
 
@@ -43,7 +43,9 @@ pub enum RootsError {
 impl fmt::Display for RootsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RootsError::Unreadable { path, cause } => write!(f, "{}: {cause}", path.display()),
+            RootsError::Unreadable { path, cause } => {
+                write!(f, "{}: {}", path.display(), cause_of(*cause))
+            }
             RootsError::NoCertificate { path } => write!(
                 f,
                 "{}: not a list of root certificates (-----BEGIN CERTIFICATE-----)",

@@ -15,6 +15,7 @@ use crate::rule::text::{inside_string, nearest};
 use crate::rule::value::Complaint;
 #[cfg(test)]
 use crate::rule::witness::{self, Read, Sight};
+use crate::secret::SecretRef;
 
 /// What was found wrong in one file.
 pub struct Problems {
@@ -23,6 +24,8 @@ pub struct Problems {
     found: RefCell<Vec<Diagnostic>>,
     /// Places that may hold a secret: painted over in whatever is shown of the file.
     hidden: RefCell<Vec<Range<usize>>>,
+    /// Where the file says that a secret lies.
+    referred: RefCell<Vec<(Range<usize>, SecretRef)>>,
     /// What kind of file this is: says where a key belongs that stands in a wrong table.
     shape: fn() -> Shape,
 }
@@ -35,6 +38,7 @@ impl Problems {
             text: text.into(),
             found: RefCell::default(),
             hidden: RefCell::default(),
+            referred: RefCell::default(),
         }
     }
 
@@ -113,20 +117,38 @@ impl Problems {
         self.hidden.borrow_mut().push(span);
     }
 
+    /// A place of a secret, named here. Whether anything lies there is for whoever reads it.
+    pub fn refer(&self, span: Range<usize>, secret: SecretRef) {
+        self.referred.borrow_mut().push((span, secret));
+    }
+
     pub fn has_errors(&self) -> bool {
         self.found.borrow().iter().any(Diagnostic::is_error)
     }
 
     /// Everything found, in the order of the file, with possible secrets painted over.
     pub fn into_diagnostics(self) -> Vec<Diagnostic> {
+        self.into_parts().0
+    }
+
+    /// The same, and every place of a secret that the file names.
+    pub fn into_parts(self) -> (Vec<Diagnostic>, Vec<Referred>) {
         let mut found = self.found.into_inner();
         let hidden = self.hidden.into_inner();
+        let mut text = self.text;
         if !hidden.is_empty() {
-            let painted: Arc<str> = paint(&self.text, &hidden).into();
-            found.iter_mut().for_each(|d| d.text = Arc::clone(&painted));
+            text = paint(&text, &hidden).into();
+            found.iter_mut().for_each(|d| d.text = Arc::clone(&text));
         }
         found.sort_by_key(|d| (d.span.start, d.span.end));
-        found
+        let referred = self.referred.into_inner();
+        let referred = referred.into_iter().map(|(span, secret)| Referred {
+            file: self.file.clone(),
+            text: Arc::clone(&text),
+            span,
+            secret,
+        });
+        (found, referred.collect())
     }
 
     /// Parses the file. What could be read is read, even when some of it is no TOML.
@@ -158,6 +180,32 @@ impl Problems {
                 self.hide(at + line.len() - value.len()..at + line.len());
             }
             at += line.len();
+        }
+    }
+}
+
+/// A place of a secret, and where a file names it.
+#[derive(Clone, Debug)]
+pub struct Referred {
+    /// As a person would look for it.
+    pub file: String,
+    /// With everything that might be a secret painted over.
+    text: Arc<str>,
+    span: Range<usize>,
+    pub secret: SecretRef,
+}
+
+impl Referred {
+    /// What is wrong with what lies there, said where it is named.
+    pub fn error(&self, code: &'static str, message: String, hint: Option<String>) -> Diagnostic {
+        Diagnostic {
+            file: self.file.clone(),
+            text: Arc::clone(&self.text),
+            span: self.span.clone(),
+            code,
+            severity: Severity::Error,
+            message,
+            hint,
         }
     }
 }

@@ -52,6 +52,19 @@ pub fn duration(text: &str) -> Result<Duration, Complaint> {
     }
 }
 
+/// A duration as it is written in a rule: `7d`, `72h`, `10s`. Rounded down to milliseconds.
+pub fn written(duration: Duration) -> String {
+    let (seconds, millis) = (duration.as_secs(), duration.subsec_millis());
+    match seconds {
+        _ if millis != 0 => format!("{}ms", duration.as_millis()),
+        0 => "0s".to_owned(),
+        s if s % 86_400 == 0 => format!("{}d", s / 86_400),
+        s if s % 3_600 == 0 => format!("{}h", s / 3_600),
+        s if s % 60 == 0 => format!("{}m", s / 60),
+        s => format!("{s}s"),
+    }
+}
+
 /// `+08:00`: seconds east of UTC.
 pub fn zone(text: &str) -> Result<i32, Complaint> {
     let wrong = || Complaint::new("a zone is written like `+08:00`");
@@ -239,6 +252,9 @@ fn web_address(text: &str) -> Result<http::Uri, Complaint> {
     // The parser drops a fragment in silence.
     if text.contains('#') {
         return Err(bad("has a fragment, which is never sent"));
+    }
+    if !text.contains("://") {
+        return Err(bad("begins neither with `http://` nor with `https://`"));
     }
     let uri: http::Uri = text
         .parse()

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::admin;
 use crate::inbox::store::embedded::OpenError;
@@ -11,6 +11,7 @@ use crate::message::DestinationName;
 use crate::relay::target::TlsFilesError;
 use crate::remote::RootsError;
 use crate::rule::diagnostic::Diagnostic;
+use crate::rule::reader::Referred;
 use crate::secret::SecretRef;
 use crate::verify::KeyError;
 
@@ -19,6 +20,11 @@ use crate::verify::KeyError;
 pub enum Fault {
     /// In a rule or settings file, with its place.
     File(Box<Diagnostic>),
+    /// What lies outside the files, a key mostly, and where a file names it.
+    Named {
+        fault: Box<Fault>,
+        at: Box<Diagnostic>,
+    },
     Key {
         source: String,
         error: KeyError,
@@ -74,6 +80,10 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::File(diagnostic) => fmt::Display::fmt(diagnostic, f),
+            Fault::Named { fault, at } => {
+                let (line, column) = at.position();
+                write!(f, "{}:{line}:{column}: {fault}", at.file)
+            }
             Fault::Key { source, error } => write!(f, "source {source}: {error}"),
             Fault::SignWith { source, place, why } => {
                 write!(f, "source {source}: relay.sign_with ({place}): {why}")
@@ -119,6 +129,7 @@ impl Fault {
     /// The file that someone has to mend or to put there, where it is a key.
     pub(super) fn key_file(&self) -> Option<PathBuf> {
         match self {
+            Fault::Named { fault, .. } => fault.key_file(),
             Fault::Key { error, .. } => error.place.strip_prefix("file:").map(PathBuf::from),
             Fault::SignWith {
                 place: SecretRef::File(path),
@@ -154,6 +165,53 @@ impl Fault {
             | Fault::Bind { .. }
             | Fault::Thread { .. }
             | Fault::NoSources { .. } => None,
+        }
+    }
+}
+
+impl Fault {
+    /// Says it where a file names what is at fault, as far as one does.
+    #[must_use]
+    pub(super) fn named(self, file: Option<&Path>, referred: &[Referred]) -> Fault {
+        let (place, code, message, hint) = match &self {
+            Fault::Key { error, .. } => (
+                error.place.clone(),
+                error.code(),
+                error.fault.to_string(),
+                error.fault.hint(),
+            ),
+            Fault::SignWith { place, why, .. } => {
+                (place.to_string(), "sign_with", why.clone(), None)
+            }
+            Fault::DestinationTls {
+                place: Some(place),
+                why,
+                ..
+            } => (place.to_string(), "tls", why.to_string(), None),
+            Fault::DestinationTls { place: None, .. }
+            | Fault::File(_)
+            | Fault::Named { .. }
+            | Fault::Tls(_)
+            | Fault::AdminTls(_)
+            | Fault::Roots(_)
+            | Fault::Store(_)
+            | Fault::Token(_)
+            | Fault::Outlet { .. }
+            | Fault::Directory { .. }
+            | Fault::Bind { .. }
+            | Fault::Thread { .. }
+            | Fault::NoSources { .. } => return self,
+        };
+        let file = file.map(|file| file.display().to_string());
+        let at = referred.iter().find(|referred| {
+            Some(&referred.file) == file.as_ref() && referred.secret.to_string() == place
+        });
+        match at {
+            Some(at) => Fault::Named {
+                at: Box::new(at.error(code, message, hint.map(str::to_owned))),
+                fault: Box::new(self),
+            },
+            None => self,
         }
     }
 }

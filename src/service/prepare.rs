@@ -16,6 +16,7 @@ use crate::random::Random;
 use crate::relay;
 use crate::rule::diagnostic::Diagnostic;
 use crate::rule::document::RuleFiles;
+use crate::rule::reader::Referred;
 use crate::rule::{Destination, compile};
 use crate::service::Fault;
 use crate::service::outlets::Outlets;
@@ -92,7 +93,16 @@ fn from_rules(
         }]);
     }
     let read = RuleFiles::read(&settings.rules).map_err(files)?;
-    let (rules, warnings) = compile::compile(read).map_err(files)?;
+    let compile::Compilation {
+        rules,
+        remarks: mut warnings,
+        referred,
+    } = compile::compile_all(read);
+    let Some(rules) = rules else {
+        // What does not lie where a source says is told at once, and not when the rest is mended.
+        warnings.extend(missing(&referred));
+        return Err(files(warnings));
+    };
     let mut faults = Vec::new();
     let mut verifiers = HashMap::new();
     let mut routes = Vec::new();
@@ -107,9 +117,12 @@ fn from_rules(
                 verifiers.insert(rule.name.clone(), verifier);
             }
             Err(errors) => {
-                faults.extend(errors.into_iter().map(|error| Fault::Key {
-                    source: source.clone(),
-                    error,
+                faults.extend(errors.into_iter().map(|error| {
+                    let fault = Fault::Key {
+                        source: source.clone(),
+                        error,
+                    };
+                    fault.named(rule.file.as_deref(), &referred)
                 }));
             }
         }
@@ -133,7 +146,10 @@ fn from_rules(
                     sign_with,
                     tls,
                 }),
-                (sign_with, tls) => faults.extend(sign_with.err().into_iter().chain(tls.err())),
+                (sign_with, tls) => {
+                    let found = sign_with.err().into_iter().chain(tls.err());
+                    faults.extend(found.map(|f| f.named(rule.file.as_deref(), &referred)));
+                }
             }
         }
     }
@@ -160,6 +176,15 @@ fn from_rules(
         },
         routes,
         warnings,
+    })
+}
+
+/// Places of secrets at which nothing can be read.
+fn missing(referred: &[Referred]) -> impl Iterator<Item = Diagnostic> {
+    referred.iter().filter_map(|referred| {
+        let error = referred.secret.load().err()?;
+        let hint = Some(error.hint().to_owned());
+        Some(referred.error("key_unreadable", error.to_string(), hint))
     })
 }
 

@@ -79,8 +79,44 @@ fn the_doctor_finds_what_is_wrong() {
         has(&findings, "blocker", "unknown_provider", "bad.toml:1:"),
         "{findings:?}"
     );
+    // A key's file that everybody can read is told of, however little is left of the key's time.
+    let mode = |name: &str, mode: u32| {
+        let key = site.rules().join("keys").join(name);
+        std::fs::set_permissions(key, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode("github", 0o604);
+    // So is that of a further secret.
+    let more = "[secrets]\napiv3 = \"file:keys/wallet\"\n";
+    std::fs::write(
+        site.rules().join("keys/wallet"),
+        "0123456789abcdef0123456789abcdef",
+    )
+    .unwrap();
+    mode("wallet", 0o604);
+    site.source(
+        "pay",
+        "wechatpay-v3",
+        "pay.pem",
+        "http://127.0.0.1:9/",
+        more,
+    );
+    let pair = output(site.command(&["sign", "--provider", "wechatpay-v3", "--key", "t"]));
+    assert_eq!(pair.0, 0, "{}", pair.2);
+    std::fs::copy(site.path("t.pub"), site.rules().join("keys/pay.pem")).unwrap();
+    let text = std::fs::read_to_string(site.rules().join("pay.toml")).unwrap();
+    let text = text.replace(
+        "\"file:keys/pay.pem\"",
+        "{ from = \"file:keys/pay.pem\", id = \"K\" }",
+    );
+    std::fs::write(site.rules().join("pay.toml"), text).unwrap();
     std::fs::remove_file(site.rules().join("bad.toml")).unwrap();
     let (_, findings) = diagnose();
+    for subject in ["good keys[0]", "pay"] {
+        assert!(
+            has(&findings, "warning", "file_mode", subject),
+            "{subject}: {findings:?}"
+        );
+    }
     assert!(
         has(&findings, "blocker", "no_usable_key", "good"),
         "{findings:?}"

@@ -15,6 +15,7 @@ mod admin_safety;
 mod api;
 mod asking;
 mod authoritative;
+mod beginner;
 mod catalogue;
 mod challenges;
 mod confirm;

@@ -59,7 +59,7 @@ struct ManyOptions {
     #[arg(long)]
     plan: bool,
     /// Deliveries in a second [default: 100]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", value_parser = rate)]
     rate: Option<u32>,
     /// Do not ask
     #[arg(long, short)]
@@ -78,6 +78,15 @@ pub struct JobsOptions {
     /// Stop it; what it did stays done
     #[arg(long, requires = "id")]
     stop: bool,
+}
+
+/// `20`, or as rules write it, `20/s`.
+fn rate(text: &str) -> Result<u32, String> {
+    let number = text.strip_suffix("/s").unwrap_or(text).trim();
+    match number.parse() {
+        Ok(rate @ 1..=10_000) => Ok(rate),
+        Ok(_) | Err(_) => Err("a whole number from 1 to 10000".to_owned()),
+    }
 }
 
 /// What is done.
@@ -194,7 +203,8 @@ fn filtered(client: &Client, many: &ManyOptions, word: Word<'_>, as_json: bool) 
     }
     let seconds = Duration::from_secs(number(&plan, "/seconds"));
     let took = humantime::format_duration(seconds);
-    let plan = format!("{count} deliveries at {} ({told})", client.target());
+    let deliveries = view::count(count, "delivery", "deliveries");
+    let plan = format!("{deliveries} at {} ({told})", client.target());
     if many.plan {
         output::line(format_args!("{} {plan}: it would take {took}", word.name));
         groups(client, &many.filter)?
@@ -321,9 +331,12 @@ fn watched(client: &Client, job: u64, done: &str, as_json: bool) -> Result<(), u
     loop {
         let now = client.get(&format!("/v1/jobs/{job}")).map_err(|e| {
             let code = failed(&e);
-            output::remark(format_args!(
-                "  job {job} ends with the gateway, and else goes on: callseal jobs {job}"
-            ));
+            // One that is not there does not go on.
+            if !matches!(&e, AskError::Problem { status: 404, .. }) {
+                output::remark(format_args!(
+                    "  job {job} ends with the gateway, and else goes on: callseal jobs {job}"
+                ));
+            }
             code
         })?;
         let outcome = text(&now, "/outcome");
@@ -444,6 +457,15 @@ mod tests {
             |pause| pauses.push(pause.as_secs()),
         );
         (answer.is_ok(), pauses)
+    }
+
+    #[test]
+    fn a_rate_is_a_number_of_deliveries_in_a_second() {
+        assert_eq!(rate("20"), Ok(20));
+        assert_eq!(rate("20/s"), Ok(20));
+        for wrong in ["0", "10001", "20/m", "x", "", "-1"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -18,6 +18,9 @@ const STAGES: [&str; 6] = [
     "conflict_dropped",
 ];
 
+/// With a filter, too.
+const NOTHING: &str = "no refusals fit";
+
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -72,7 +75,7 @@ fn groups(client: &Client, options: &Options) -> Result<(), u8> {
     let now = SystemClock.now();
     let groups = list(&answer, "/groups");
     if groups.is_empty() {
-        output::remark("nothing was refused");
+        output::remark(NOTHING);
     }
     for group in groups {
         let source = match text(group, "/source") {
@@ -80,12 +83,12 @@ fn groups(client: &Client, options: &Options) -> Result<(), u8> {
             source => source,
         };
         output::line(format_args!(
-            "{}  {}  {} times, last {} ago, from {} addresses",
+            "{}  {}  {}, last {} ago, from {}",
             paint(&source, Paint::Strong),
             paint(&text(group, "/reason"), Paint::Bad),
-            number(group, "/count"),
+            view::count(number(group, "/count"), "time", "times"),
             view::ago(&text(group, "/last_at"), now),
-            number(group, "/peers"),
+            view::count(number(group, "/peers"), "address", "addresses"),
         ));
         for member in ["/cause", "/mend", "/command"] {
             let told = text(group, member);
@@ -149,7 +152,7 @@ fn each(client: &Client, options: &Options) -> Result<(), u8> {
         })
         .collect();
     match rows.is_empty() {
-        true => output::remark("nothing was refused"),
+        true => output::remark(NOTHING),
         false => output::table(
             &[
                 "AGE", "STAGE", "REASON", "SOURCE", "FROM", "REQUEST", "DETAIL",

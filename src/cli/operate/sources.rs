@@ -1,5 +1,7 @@
 //! `callseal sources`, `callseal pause` and `callseal resume`.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::cli::operate::client::{Query, segment};
@@ -7,6 +9,7 @@ use crate::cli::operate::view::{self, Paint, list, number, paint, text};
 use crate::cli::operate::{Gateway, client, failed, json};
 use crate::cli::{Place, output};
 use crate::clock::{Clock, SystemClock};
+use crate::rule::value;
 
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -58,9 +61,13 @@ pub fn say(place: &Place, options: &PauseOptions, word: Word) -> Result<(), u8> 
         to if to.is_empty() => text(&answer, "/source"),
         to => format!("{} > {to}", text(&answer, "/source")),
     };
-    output::line(match view::is(&answer, "/paused") {
-        true => format!("{what} is paused: callbacks are accepted, and nothing is sent"),
-        false => format!("{what} is not paused"),
+    output::line(match (word, view::is(&answer, "/paused")) {
+        (Word::Pause, true) => {
+            format!("{what} is paused: callbacks are accepted, and nothing is sent")
+        }
+        (Word::Resume, false) => format!("{what} goes on: what is owed is sent"),
+        (Word::Resume, true) => format!("{what} is still paused"),
+        (Word::Pause, false) => format!("{what} is not paused"),
     });
     Ok(())
 }
@@ -156,11 +163,7 @@ fn one(source: &Value) {
         ("rejected", moment("/last_rejected_at")),
         (
             "keeps",
-            humantime::format_duration(std::time::Duration::from_secs(number(
-                source,
-                "/keep_seconds",
-            )))
-            .to_string(),
+            value::written(Duration::from_secs(number(source, "/keep_seconds"))),
         ),
     ];
     for (name, value) in facts {

@@ -39,6 +39,11 @@ pub fn paint(text: &str, with: Paint) -> String {
     format!("\x1b[{code}m{text}\x1b[0m")
 }
 
+/// So many of them.
+pub fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// The colour of a delivery's state.
 pub fn of_state(state: &str) -> Paint {
     match state {

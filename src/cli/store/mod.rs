@@ -125,19 +125,26 @@ fn held<S>(directory: &Path, take: impl FnOnce() -> Result<S, OpenError>) -> Res
 
 /// The lock of a store that is there.
 fn lock(directory: &Path) -> Result<Held<Offline>, u8> {
+    there(directory)?;
     held(directory, || Offline::lock(directory))
 }
 
 /// As a gateway opens it; but a store must be there.
 fn open(config: EmbeddedConfig) -> Result<Held<Embedded>, u8> {
-    if !config.directory.join("journal").is_dir() {
-        output::remark(format_args!(
-            "error: there is no store in {}",
-            config.directory.display()
-        ));
-        return Err(EXIT_FAILED);
-    }
+    there(&config.directory)?;
     open_or_make(config)
+}
+
+/// A mistyped path is no disk that fails; what cannot be looked at is told by whoever opens it.
+fn there(directory: &Path) -> Result<(), u8> {
+    if directory.join("journal").try_exists().unwrap_or(true) {
+        return Ok(());
+    }
+    output::remark(format_args!(
+        "error: there is no store in {}",
+        directory.display()
+    ));
+    Err(EXIT_FAILED)
 }
 
 fn open_or_make(config: EmbeddedConfig) -> Result<Held<Embedded>, u8> {

@@ -125,7 +125,12 @@ pub enum IndexUse {
 /// One line for the banner: what is there, and everything that was not as a clean stop leaves it.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} events in {} segments", self.events, self.segments)?;
+        let of = |count: u64, what: &str| match count {
+            1 => format!("1 {what}"),
+            count => format!("{count} {what}s"),
+        };
+        let (events, segments) = (of(self.events, "event"), u64::from(self.segments));
+        write!(f, "{events} in {}", of(segments, "segment"))?;
         if self.replayed_events + self.replayed_steps > 0 {
             let (events, steps) = (self.replayed_events, self.replayed_steps);
             write!(

@@ -103,7 +103,19 @@ fn key(field: &Field<'_>, index: usize, folder: &Path) -> Option<KeyRef> {
     let from = table
         .need("from", "`env:NAME` or `file:PATH`")
         .and_then(|f| secret(&f, folder));
-    let id = table.get("id").map(|f| f.text());
+    let id = table.get("id").map(|f| {
+        let id = f.text()?;
+        if id.trim().is_empty() {
+            f.problems.error_with(
+                f.span.clone(),
+                "bad_value",
+                "the `id` of a key is empty: no callback names that one",
+                "as the provider calls the key; without `id` where it is a certificate, which brings its own",
+            );
+            return None;
+        }
+        Some(id)
+    });
     let not_after = table
         .get("not_after")
         .map(|f| match value::moment(f.datetime()?) {
@@ -126,8 +138,9 @@ fn key(field: &Field<'_>, index: usize, folder: &Path) -> Option<KeyRef> {
 /// A place of a secret. What stands there instead may be the secret itself, so it is hidden.
 pub(super) fn secret(field: &Field<'_>, folder: &Path) -> Option<SecretRef> {
     let found = field.parsed(|text| value::secret_ref(text, folder));
-    if found.is_none() {
-        field.problems.hide(field.span.clone());
+    match &found {
+        Some(place) => field.problems.refer(field.span.clone(), place.clone()),
+        None => field.problems.hide(field.span.clone()),
     }
     found
 }
@@ -140,9 +153,20 @@ pub(super) fn config(
     let field = root.get("config");
     let config = field.as_ref().map_or(Some(BTreeMap::new()), meanings)?;
     for (name, _) in config.iter().filter(|(_, value)| value.trim().is_empty()) {
-        let place = field.as_ref().map_or(0..0, |field| field.key.clone());
+        let table = field.as_ref().and_then(Field::table);
+        let entry = table.as_ref().and_then(|table| {
+            let mut entries = table.entries();
+            entries.find_map(|(known, f)| (known == name).then(|| f.span.clone()))
+        });
+        let place = entry.unwrap_or_default();
         let message = format!("`config.{name}` is empty, which equals what is missing");
-        root.problems.error(place, "bad_value", message);
+        let asked = provider.and_then(|provider| provider.config.get(name));
+        match asked {
+            Some(asked) => root
+                .problems
+                .error_with(place, "bad_value", message, &asked.meaning),
+            None => root.problems.error(place, "bad_value", message),
+        }
     }
     if let Some(provider) = provider {
         let names = config.keys().map(String::as_str);

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::rule::diagnostic::{Diagnostic, Severity};
 use crate::rule::document::{RuleFile, RuleFiles};
 use crate::rule::provider::Provider;
-use crate::rule::reader::Problems;
+use crate::rule::reader::{Problems, Referred};
 use crate::rule::template::Selector;
 use crate::rule::text::nearest;
 use crate::rule::{RuleFileDigest, RuleFileKind, RuleSet, catalogue, shape};
@@ -35,6 +35,25 @@ pub use example::rule_for;
 
 /// Compiles a rule directory. The remarks beside the rules are warnings only.
 pub fn compile(files: RuleFiles) -> Result<(RuleSet, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let Compilation { rules, remarks, .. } = compile_all(files);
+    match rules {
+        Some(rules) => Ok((rules, remarks)),
+        None => Err(remarks),
+    }
+}
+
+/// What became of a rule directory.
+pub struct Compilation {
+    /// None: one of the remarks is an error.
+    pub rules: Option<RuleSet>,
+    pub remarks: Vec<Diagnostic>,
+    /// Every place of a secret that a source names, of those with errors too, as far as they could
+    /// be read.
+    pub referred: Vec<Referred>,
+}
+
+/// The same with the places of all secrets: what does not lie there is told with the errors.
+pub fn compile_all(files: RuleFiles) -> Compilation {
     let mut shelf = Shelf::default();
     let mut remarks = Vec::new();
     let mut digest = Sha256::new();
@@ -80,21 +99,23 @@ pub fn compile(files: RuleFiles) -> Result<(RuleSet, Vec<Diagnostic>), Vec<Diagn
         }
     }
     let mut rules = Vec::new();
+    let mut referred = Vec::new();
     for (_, problems, compiled) in sources {
         rules.extend(compiled.and_then(|compiled| compiled.rule).map(Arc::new));
-        remarks.extend(problems.into_diagnostics());
+        let (found, places) = problems.into_parts();
+        remarks.extend(found);
+        referred.extend(places);
     }
-    if remarks.iter().any(Diagnostic::is_error) {
-        return Err(remarks);
-    }
-    Ok((
-        RuleSet {
+    let sound = !remarks.iter().any(Diagnostic::is_error);
+    Compilation {
+        rules: sound.then(|| RuleSet {
             rules,
             digest: digest.finalize().into(),
             files: digests,
-        },
+        }),
         remarks,
-    ))
+        referred,
+    }
 }
 
 fn digest_of(kind: RuleFileKind, file: &RuleFile) -> RuleFileDigest {

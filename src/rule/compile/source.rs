@@ -67,7 +67,14 @@ fn rule(
     path: Option<String>,
 ) -> Option<Rule> {
     let folder = file.folder();
-    let provider = provider(root, shelf).and_then(|provider| schemes(root, &provider));
+    let provider = match provider(root, shelf) {
+        Some(provider) => schemes(root, &provider),
+        None => {
+            // Whatever it says, it is a key that is known.
+            let _ = root.get("schemes");
+            None
+        }
+    };
     let known = provider.as_deref();
     let keys = keys(root, folder, known);
     let forward = root
@@ -323,7 +330,7 @@ fn answer(root: &Table<'_>, provider: Option<&Provider>) -> Option<AnswerMode> {
                     "late_answer",
                     format!(
                         "the provider waits no longer than {}",
-                        humantime::format_duration(deadline.unwrap_or_default())
+                        value::written(deadline.unwrap_or_default())
                     ),
                     "leave it time for the way: half of that",
                 );
@@ -404,11 +411,8 @@ fn inbox(
                     field.problems.error_with(
                         field.span.clone(),
                         "short_memory",
-                        format!(
-                            "{why} {}, longer than this",
-                            humantime::format_duration(floor)
-                        ),
-                        format!("at least {}", humantime::format_duration(least)),
+                        format!("{why} {}, longer than this", value::written(floor)),
+                        format!("at least {}", value::written(least)),
                     );
                 }
             }

@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::message::RawRequest;
 use crate::rule::provider::{Example, Provider};
 use crate::rule::scheme::{Algorithm, Digest, KeySource, Scheme};
-use crate::rule::template::{Template, Value};
+use crate::rule::template::{Selector, Template, Value};
 use crate::rule::{KeyRef, Rule};
 use crate::secret::{Secret, SecretRef};
 use crate::verify::digest::digest;
@@ -358,6 +358,15 @@ impl Bench {
     fn reencrypt(&self, draft: &mut Draft<'_>, wish: &Wish<'_>) -> Result<(), Unsignable> {
         let rule = self.verifier.rule();
         if !self.own || rule.provider.decrypt.is_none() || wish.body.is_some() {
+            return Ok(());
+        }
+        // Without the secret the source's gateway does not open that part either: it stays as it is.
+        let set = |selector: &Selector| match selector {
+            Selector::Secret(name) => rule.secrets.contains_key(name),
+            _ => true,
+        };
+        let key = rule.provider.decrypt.as_ref().map(|decrypt| &decrypt.key);
+        if key.is_some_and(|key| !key.selectors().into_iter().all(set)) {
             return Ok(());
         }
         let verifier = example::verifier(&rule.provider, wish.example).map_err(unreadable)?;

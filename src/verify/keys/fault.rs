@@ -53,10 +53,33 @@ impl KeyError {
     }
 }
 
+impl KeyFault {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            KeyFault::Unreadable(cause) => Some(cause.hint()),
+            KeyFault::TooShort { .. } => Some("the whole secret, as the provider shows it"),
+            KeyFault::BadEncoding { .. } => {
+                Some("the whole secret, as the provider shows it, and nothing else")
+            }
+            KeyFault::IdMissing => Some(
+                "`{ from = \"…\", id = \"…\" }`: the id as the provider calls the key; a certificate brings its own",
+            ),
+            KeyFault::PemAsSecret => Some("the secret that you share with the provider"),
+            KeyFault::Public(_) | KeyFault::NotACertificate | KeyFault::NoScheme => None,
+        }
+    }
+}
+
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}): ", self.label, self.place)?;
-        match &self.fault {
+        write!(f, "{} ({}): {}", self.label, self.place, self.fault)
+    }
+}
+
+impl fmt::Display for KeyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             KeyFault::Unreadable(cause) => cause.fmt(f),
             KeyFault::TooShort { bytes } => {
                 write!(

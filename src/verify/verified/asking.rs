@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::message::RawRequest;
 use crate::remote::{Outbound, RemoteAnswer, RemoteFault};
 use crate::rule::scheme::{KeySource, PartForm};
+use crate::rule::template::Selector;
 use crate::verify::document::Document;
 use crate::verify::keys::Key;
 use crate::verify::outbound::place_of;
@@ -38,13 +39,22 @@ impl Verifier {
     /// The hosts that verifying may ask, each once. Addresses that only a request will name are not
     /// among them, unless the file names their host.
     pub fn places(&self) -> Vec<Outbound> {
-        let provider = &self.0.rule.provider;
+        let rule = &self.0.rule;
+        let provider = &rule.provider;
+        let set = |selector: &Selector| match selector {
+            Selector::Secret(name) => rule.secrets.contains_key(name),
+            Selector::Config(name) => rule.config.contains_key(name),
+            _ => true,
+        };
         let of_keys = provider
             .schemes
             .iter()
             .filter_map(|scheme| match &scheme.key.source {
                 KeySource::Jwks { request, .. } => Some(request),
-                KeySource::Fetch(fetch) => Some(&fetch.request),
+                // Without all that fetching needs nobody is asked: the source names its keys.
+                KeySource::Fetch(fetch) => {
+                    fetch.settings().iter().all(set).then_some(&fetch.request)
+                }
                 _ => None,
             });
         let asked = provider.query_back.iter().map(|query| &query.request);
@@ -155,5 +165,45 @@ pub(super) fn visited(answer: &RemoteAnswer) -> Result<bool, Rejection> {
             "the address that was to be visited answered {}",
             answer.status
         )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::catalogue::PROVIDERS;
+    use crate::rule::compile::{compile_provider, rule_for};
+    use crate::secret::SecretRef;
+    use crate::verify::Keyring;
+
+    #[test]
+    fn a_host_counts_only_when_all_that_asking_it_needs_is_set() {
+        let known = PROVIDERS.iter().find(|(name, _)| *name == "wechatpay-v3");
+        let (name, text) = known.unwrap();
+        let provider = Arc::new(compile_provider(name, text).unwrap().0);
+        let mut rule = rule_for(&provider, &provider.examples[0]);
+        rule.secrets.clear();
+        rule.config.clear();
+        let hosts = |rule: &crate::rule::Rule| {
+            let verifier = Verifier::new(Arc::new(rule.clone()), Keyring::default());
+            verifier.places().len()
+        };
+        // The source names WeChat Pay's public key, and nothing to fetch certificates with.
+        assert_eq!(hosts(&rule), 0);
+        let KeySource::Fetch(fetch) = &provider.schemes[0].key.source else {
+            panic!("wechatpay-v3 fetches");
+        };
+        for selector in fetch.settings() {
+            match selector {
+                Selector::Secret(name) => {
+                    rule.secrets.insert(name, SecretRef::Env("X".to_owned()));
+                }
+                Selector::Config(name) => {
+                    rule.config.insert(name, "x".to_owned());
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(hosts(&rule), 1);
     }
 }

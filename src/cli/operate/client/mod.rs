@@ -99,6 +99,13 @@ impl AskError {
             } => Some(
                 "the group of a Unix socket may connect, and the user that the gateway runs as",
             ),
+            AskError::Wire {
+                error: WireError::Connect(ConnectError::Tls),
+                ..
+            } => Some(
+                "--ca FILE names the certificate, or whom it must lead to; the host in --admin must be \
+                 one of its names",
+            ),
             AskError::Wire { .. } => {
                 Some("is the gateway running? --admin names another address, --config its settings")
             }
@@ -127,7 +134,9 @@ impl fmt::Display for AskError {
         match self {
             AskError::Wire { target, error } => write!(f, "{target}: {error}"),
             AskError::Problem { code, detail, .. } => {
-                write!(f, "{} [{}]", view::visible(detail), view::visible(code))
+                // Several faults of a reload have a line each.
+                let detail: Vec<String> = detail.lines().map(view::visible).collect();
+                write!(f, "{} [{}]", detail.join("\n  "), view::visible(code))
             }
             AskError::Strange { status } => {
                 write!(f, "an answer that is none of ours (status {status})")
@@ -237,6 +246,10 @@ impl Client {
     pub fn new(place: &Place, gateway: &Gateway) -> Result<Client, Unready> {
         // With both named, no settings are needed.
         let settings = match (&gateway.admin, &gateway.token) {
+            // But for the certificate that they show, as far as there are any.
+            (Some(admin), Some(_)) if admin.starts_with("https://") && gateway.ca.is_none() => {
+                place.settings().ok().map(|(settings, _)| settings)
+            }
             (Some(_), Some(_)) => None,
             (None, _) | (_, None) => Some(place.settings().map_err(Unready::Settings)?.0),
         };

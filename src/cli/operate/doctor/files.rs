@@ -82,7 +82,7 @@ fn rules(settings: &Settings, findings: &mut Vec<Finding>) -> Option<Prepared> {
         Ok(prepared) => prepared,
         Err(faults) => {
             let each = faults.into_iter().map(|fault| match fault {
-                Fault::File(diagnostic) => in_file(&diagnostic),
+                Fault::File(at) | Fault::Named { at, .. } => in_file(&at),
                 fault => Finding::blocker("rules", settings.rules.display(), fault)
                     .mend("callseal check shows every fault with its place"),
             });
@@ -99,7 +99,10 @@ fn rules(settings: &Settings, findings: &mut Vec<Finding>) -> Option<Prepared> {
         sources => Finding::fine(
             "rules",
             settings.rules.display(),
-            format!("{sources} sources compile; each keeps its events for longer than its provider retries"),
+            match sources {
+                1 => "the source compiles; it keeps its events for longer than its provider retries".to_owned(),
+                _ => format!("{sources} sources compile; each keeps its events for longer than its provider retries"),
+            },
         ),
     });
     Some(prepared)
@@ -110,6 +113,13 @@ fn keys(prepared: &Prepared, now: Timestamp, findings: &mut Vec<Finding>) {
         let mut good = 0;
         for key in &rule.keys {
             let subject = format!("{} {}", rule.name, key.label);
+            // Whatever else there is to say of it: one that everybody can read is none.
+            let known = match &key.from {
+                SecretRef::File(path) => file(&subject, path, now),
+                SecretRef::Env(_) => None,
+            };
+            let sound = known.is_none();
+            findings.extend(known);
             if let Some(end) = key.not_after {
                 if end <= now {
                     findings.push(
@@ -130,13 +140,7 @@ fn keys(prepared: &Prepared, now: Timestamp, findings: &mut Vec<Finding>) {
                     continue;
                 }
             }
-            match &key.from {
-                SecretRef::File(path) => match file(&subject, path, now) {
-                    Some(finding) => findings.push(finding),
-                    None => good += 1,
-                },
-                SecretRef::Env(_) => good += 1,
-            }
+            good += usize::from(sound);
         }
         if good > 0 {
             findings.push(Finding::fine(
@@ -148,6 +152,7 @@ fn keys(prepared: &Prepared, now: Timestamp, findings: &mut Vec<Finding>) {
         let secrets = rule.relay.destinations();
         let secrets = secrets
             .flat_map(|to| to.secrets())
+            .chain(rule.secrets.values())
             .filter_map(|secret| match secret {
                 SecretRef::File(path) => Some(path),
                 SecretRef::Env(_) => None,
