@@ -21,6 +21,7 @@ use crate::message::{Answer, EventId, SourceName};
 use crate::random::Random;
 use crate::refusals::{Refusals, Refused};
 use crate::relay::Waker;
+use crate::rule::diagnostic::Diagnostic;
 use crate::rule::{AnswerMode, Rule, RuleSet};
 use crate::telemetry::figures::Count;
 use crate::telemetry::news::News;
@@ -63,7 +64,7 @@ pub struct Reloaded {
     /// Why the last reload failed; none when it did not.
     pub error: Option<String>,
     /// What was remarked on the rules in force.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// The pipeline of one core.

@@ -11,7 +11,7 @@ use crate::admin::State;
 use crate::admin::money::PaymentJson;
 use crate::admin::parameter::{self, Asked, Picked, limit};
 use crate::admin::payload::field;
-use crate::admin::problem::Problem;
+use crate::admin::problem::{Problem, Wrong};
 use crate::admin::token::{Caller, Role};
 use crate::clock::Timestamp;
 use crate::inbox::store::{Filter, Row, payment};
@@ -36,6 +36,10 @@ pub struct EventsQuery {
     text: Option<String>,
     /// The row's reason.
     reason: Option<String>,
+    /// True: texts are compared with what is shown, masks and all, as a group shows them. For a
+    /// viewer they always are.
+    #[serde(default)]
+    masked: bool,
     /// RFC 3339.
     from: Option<String>,
     to: Option<String>,
@@ -130,46 +134,65 @@ impl EventJson {
     }
 }
 
-/// What the store is asked. For a viewer it compares no texts: it knows them without masks, and where
-/// a page ends would tell what it found.
-fn sought<'f>(filter: &'f Filter, caller: &Caller) -> Cow<'f, Filter> {
-    match caller.role {
-        Role::Operator => Cow::Borrowed(filter),
-        Role::Viewer => Cow::Owned(Filter {
-            event_type: None,
-            event_key: None,
-            order: None,
-            reason: None,
-            text: None,
-            ..filter.clone()
-        }),
+/// A filter, and with what its texts are compared.
+#[derive(Clone, Copy, Debug)]
+pub struct Sought<'f> {
+    pub filter: &'f Filter,
+    shown: bool,
+}
+
+impl<'f> Sought<'f> {
+    /// `masked`: with what is shown of a row instead of what it is. For a viewer always.
+    pub fn of(filter: &'f Filter, caller: &Caller, masked: bool) -> Self {
+        let shown = masked || caller.role == Role::Viewer;
+        Sought { filter, shown }
+    }
+
+    /// What the store is asked. It compares no texts where what is shown counts: it knows them
+    /// without masks, and where a page ends would tell a viewer what it found.
+    pub fn asked(&self) -> Cow<'f, Filter> {
+        match self.shown {
+            false => Cow::Borrowed(self.filter),
+            true => Cow::Owned(Filter {
+                event_type: None,
+                event_key: None,
+                order: None,
+                reason: None,
+                text: None,
+                ..self.filter.clone()
+            }),
+        }
+    }
+
+    /// A row of those that were asked for fits.
+    pub fn fits(&self, row: &Row) -> bool {
+        !self.shown || EventJson::of(row.clone(), false).shows(self.filter)
+    }
+
+    /// The row as this caller sees it, where it fits.
+    fn shown(&self, row: Row) -> Option<EventJson> {
+        let row = EventJson::of(row, false);
+        (!self.shown || row.shows(self.filter)).then_some(row)
     }
 }
 
-/// The row as this caller sees it, where it fits.
-fn shown(row: Row, filter: &Filter, caller: &Caller) -> Option<EventJson> {
-    let row = EventJson::of(row, false);
-    (caller.role == Role::Operator || row.shows(filter)).then_some(row)
-}
-
-/// Pages of the store that one answer to a viewer goes through.
+/// Pages of the store that one answer goes through where what is shown counts.
 const PAGES: usize = 4;
 
-/// A page for a viewer who asks for texts: may be short, or empty, and still have a next one.
+/// A page of what is shown to have these texts: may be short, or empty, and still have a next one.
 async fn viewed(
     state: &State,
-    filter: &Filter,
-    caller: &Caller,
+    sought: Sought<'_>,
     (mut after, limit): (Option<EventId>, usize),
 ) -> Result<(Vec<EventJson>, Option<EventId>), Problem> {
-    let sought = sought(filter, caller);
+    let asked = sought.asked();
     let mut events = Vec::new();
     for _ in 0..PAGES {
-        let page = state.store.list(&sought, after, PAGE).await?;
+        let page = state.store.list(&asked, after, PAGE).await?;
         let mut rows = page.rows.into_iter().peekable();
         while let Some(row) = rows.next() {
             let id = row.id;
-            events.extend(shown(row, filter, caller));
+            events.extend(sought.shown(row));
             if events.len() >= limit {
                 let more = rows.peek().is_some();
                 return Ok((events, if more { Some(id) } else { page.next }));
@@ -205,13 +228,13 @@ pub async fn events(
     let after = parameter::cursor(query.cursor.as_deref())?;
     let filter = picked.filter()?;
     let limit = limit(query.limit)?;
-    let (events, next) = if *sought(&filter, &caller) == filter {
+    let sought = Sought::of(&filter, &caller, query.masked);
+    let (events, next) = if *sought.asked() == filter {
         let page = state.store.list(&filter, after, limit).await?;
-        let rows = page.rows.into_iter();
-        let rows = rows.filter_map(|row| shown(row, &filter, &caller));
+        let rows = page.rows.into_iter().filter_map(|row| sought.shown(row));
         (rows.collect(), page.next)
     } else {
-        viewed(&state, &filter, &caller, (after, limit)).await?
+        viewed(&state, sought, (after, limit)).await?
     };
     Ok(Json(EventsPage {
         events,
@@ -259,7 +282,7 @@ pub struct GroupJson {
     /// Null unless grouped by it.
     #[serde(rename = "type")]
     kind: Option<String>,
-    /// The reason or the type is shown with masks: as a filter it finds none of them.
+    /// The reason or the type is shown with masks: as a filter it finds them with `masked=true`.
     masked: bool,
     count: u64,
     oldest_at: String,
@@ -308,7 +331,10 @@ pub async fn groups(
         Some("source") => By::Source,
         Some("type") => By::Type,
         Some(_) => {
-            return Err(Problem::bad_parameter("by", "one of reason, source, type"));
+            return Err(Problem::bad_parameter(
+                "by",
+                Wrong::OneOf("reason, source, type".into()),
+            ));
         }
     };
     let dead = "dead".to_owned();
@@ -326,12 +352,13 @@ pub async fn groups(
         to: query.to.as_ref(),
     };
     let filter = picked.filter()?;
-    let sought = sought(&filter, &caller);
+    let sought = Sought::of(&filter, &caller, false);
+    let asked = sought.asked();
     let mut after = parameter::cursor(query.cursor.as_deref())?;
     let mut groups: BTreeMap<Group, Tally> = BTreeMap::new();
     let mut looked = 0;
     for _ in 0..COUNTED / PAGE {
-        let page = state.store.list(&sought, after, PAGE).await?;
+        let page = state.store.list(&asked, after, PAGE).await?;
         let found = page.rows.len();
         for row in page.rows {
             let (id, at) = (row.id, row.received_at);
@@ -340,7 +367,7 @@ pub async fn groups(
                 By::Type => row.event_type.clone(),
                 By::Source => String::new(),
             };
-            if let Some(row) = shown(row, &filter, &caller) {
+            if let Some(row) = sought.shown(row) {
                 looked += 1;
                 tally(&mut groups, (by, &raw), row, (id, at));
             }

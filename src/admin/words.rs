@@ -31,6 +31,8 @@ fn both(key: &str) {
 
 /// The string literals of a source file, but for its tests, remarks and attributes.
 fn literals(source: &str) -> BTreeSet<String> {
+    // Tests in a file of their own are named at the top.
+    let source = source.replace("#[cfg(test)]\nmod tests;", "");
     let code = source.split("#[cfg(test)]").next().unwrap();
     let lines = code
         .lines()
@@ -98,6 +100,12 @@ fn what_needs_attention_is_said_in_both_languages() {
         "since",
         "until",
         "remark",
+        "reason",
+        "file",
+        "line",
+        "column",
+        "message",
+        "hint",
         "lowercase",
         "key_expiry",
     ];
@@ -182,7 +190,11 @@ fn every_reason_has_words_in_both_languages() {
 
 /// The keys of one table of trace.js.
 fn keys(table: &str) -> BTreeSet<String> {
-    let text = file("/trace.js");
+    keys_in("/trace.js", table)
+}
+
+fn keys_in(path: &str, table: &str) -> BTreeSet<String> {
+    let text = file(path);
     let (_, rest) = text.split_once(&format!("const {table} = {{")).unwrap();
     let (rows, _) = rest.split_once("\n};").unwrap();
     let rows = rows.lines().filter_map(|row| row.trim().strip_suffix(','));
@@ -246,6 +258,118 @@ fn every_fault_of_a_request_is_known_to_the_page() {
     for text in said {
         let text = holes(&text);
         assert!(known.contains(&text), "trace.js does not know {text:?}");
+    }
+}
+
+/// What stands behind a colon in a fault: why a document, a key, an address or an answer is no good.
+#[test]
+fn every_why_of_a_fault_is_known_to_the_page() {
+    let mut known = keys_in("/whys.js", "WHYS");
+    known.extend(keys("FAULTS"));
+    known.extend(keys("WORDS"));
+    // Labels of keys, names of headers, and what is put together.
+    let other = [
+        "a fetched key",
+        "a signed key",
+        "config.{}",
+        "Bearer {}",
+        "Basic {}",
+        "{} {}",
+        "{}: {}",
+    ];
+    let whole = [
+        include_str!("../verify/json.rs"),
+        include_str!("../verify/xml.rs"),
+        include_str!("../verify/form.rs"),
+        include_str!("../verify/jws.rs"),
+        include_str!("../verify/sign.rs"),
+        include_str!("../verify/judge.rs"),
+        include_str!("../verify/outbound.rs"),
+        include_str!("../verify/resolve.rs"),
+        include_str!("../verify/resolve/certificate.rs"),
+        include_str!("../verify/resolve/fetched.rs"),
+        include_str!("../verify/verified.rs"),
+        include_str!("../verify/verified/asking.rs"),
+        include_str!("../verify/verified/judging.rs"),
+    ];
+    let display = |source: &'static str, of: &str| {
+        let start = format!("impl fmt::Display for {of}");
+        let (_, text) = source.split_once(&start).unwrap();
+        text.split_once("\n}\n").unwrap().0
+    };
+    let shown = [
+        display(include_str!("../verify/certificate.rs"), "CertificateFault"),
+        display(include_str!("../verify/public_key.rs"), "PublicKeyFault"),
+        display(include_str!("../rule/url/mod.rs"), "NotPinned"),
+        display(include_str!("../remote/fault.rs"), "RemoteFault"),
+    ];
+    let mut said = 0;
+    for text in whole.iter().chain(&shown).flat_map(|text| literals(text)) {
+        let text = holes(&text.replace("\\\"", "\""));
+        let sentence = text.contains(' ') && !text.contains('\\');
+        if sentence && !other.contains(&text.as_str()) {
+            assert!(known.contains(&text), "whys.js does not know {text:?}");
+            said += 1;
+        }
+    }
+    assert!(said > 110, "{said}");
+}
+
+#[test]
+fn every_remark_on_a_rule_file_is_known_to_the_page() {
+    let mut known = keys_in("/whys.js", "REMARKS");
+    known.extend(keys_in("/whys.js", "WHYS"));
+    let mut said = 0;
+    let sources = [
+        include_str!("../rule/compile/lint.rs"),
+        include_str!("../rule/compile/source.rs"),
+    ];
+    // `.warn(place, code, message, hint)`.
+    let calls = sources.iter().flat_map(|text| text.split(".warn(").skip(1));
+    let calls = calls.map(|call| call.split_once(");\n").unwrap().0);
+    let outlets = include_str!("../service/outlets.rs");
+    let (_, inherited) = outlets.split_once("fn inherited(").unwrap();
+    let (inherited, _) = inherited.split_once("\nfn field(").unwrap();
+    for text in calls.chain([inherited]).flat_map(literals) {
+        // No address stands in the page.
+        let text = text.replace("http://127.0.0.1:4318", "{}");
+        let text = text.replace("{{", "").replace("}}", "");
+        let text = holes(&text.replace("\\\"", "\""));
+        if text.contains(' ') {
+            assert!(known.contains(&text), "whys.js does not know {text:?}");
+            said += 1;
+        }
+    }
+    assert!(said >= 8, "{said}");
+}
+
+/// The details of problems that say more than their code.
+#[test]
+fn what_is_wrong_with_a_request_is_said_in_both_languages() {
+    let sources = [
+        include_str!("auth.rs"),
+        include_str!("many.rs"),
+        include_str!("operate.rs"),
+        include_str!("problem.rs"),
+        include_str!("verification.rs"),
+    ];
+    let calls = sources
+        .iter()
+        .flat_map(|text| text.split(".said(\"").skip(1));
+    let given: BTreeSet<&str> = calls.filter_map(|call| call.split('"').next()).collect();
+    // Of two, whichever was asked for.
+    let given = given.into_iter().chain(["not_redriven", "not_discarded"]);
+    let listed: BTreeSet<&str> = problem::TEXTS.into_iter().collect();
+    assert_eq!(given.collect::<BTreeSet<&str>>(), listed);
+    let (_, texts) = include_str!("problem.rs")
+        .split_once("pub fn text(&self)")
+        .unwrap();
+    let (texts, _) = texts.split_once("fn facts").unwrap();
+    let wrong: BTreeSet<String> = literals(texts);
+    let known: BTreeSet<String> = problem::Wrong::TEXTS.map(str::to_owned).into();
+    assert_eq!(wrong, known);
+    for text in problem::TEXTS.into_iter().chain(problem::Wrong::TEXTS) {
+        both(&format!("problem.{text}"));
     }
 }
 

@@ -169,7 +169,7 @@ impl Gateway {
             reloaded: ArcSwap::from_pointee(pipeline::Reloaded {
                 at: clock.now(),
                 error: None,
-                warnings: prepared.warnings.iter().map(ToString::to_string).collect(),
+                warnings: prepared.warnings.clone(),
             }),
         });
         reload::watch_over(&metrics, &shared.loaded.load());

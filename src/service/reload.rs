@@ -52,7 +52,7 @@ impl Reloader {
             Ok(warnings) => Reloaded {
                 at: self.clock.now(),
                 error: None,
-                warnings: warnings.iter().map(ToString::to_string).collect(),
+                warnings: warnings.clone(),
             },
             Err(faults) => Reloaded {
                 at: before.at,

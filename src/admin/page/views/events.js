@@ -8,7 +8,7 @@ import { live } from "/live.js";
 import { columns } from "/rows.js";
 import { button, empty, loading, more, table, tableRow, trouble } from "/widgets.js";
 
-export const NAMES = ["text", "state", "source", "destination", "type", "order", "key", "provider", "reason", "from", "to"];
+export const NAMES = ["text", "state", "source", "destination", "type", "order", "key", "provider", "reason", "from", "to", "masked"];
 const STATES = ["owed", "delivered", "dead", "discarded", "filtered", "superseded"];
 
 export const specs = (sources) => [
