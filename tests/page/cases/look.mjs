@@ -53,6 +53,8 @@ export default ({ base, gateway, attach, token, shots }) => {
       const off = [...document.querySelectorAll("main *")].filter((e) => e.offsetParent && e.getBoundingClientRect().right > innerWidth + 1 && !e.closest(".block, .cell, .plot, .offscreen, dd, thead"));
       // Nor is a button cut off by its cell.
       off.push(...[...document.querySelectorAll("main td .button")].filter((e) => e.offsetParent && e.getBoundingClientRect().left < e.closest(".cell").getBoundingClientRect().left - 1));
+      // Nor a text: what is wider than its cell wraps.
+      off.push(...[...document.querySelectorAll("main .cell, main dd")].filter((e) => e.offsetParent && e.scrollWidth > e.clientWidth));
       const edge = document.querySelector("main").getBoundingClientRect().right - 10;
       off.push(...[...document.querySelectorAll("main table")].filter((e) => e.getBoundingClientRect().right > edge));
       return [root.clientWidth, root.scrollWidth, off.slice(0, 3).map((e) => `${e.tagName}.${e.className}`)];
@@ -127,6 +129,9 @@ export default ({ base, gateway, attach, token, shots }) => {
     const mode = `${kind}-${width}`;
     cases[`no view is wider than the screen: ${mode}`] = async (browser) => {
       const options = { viewport: { width, height: width < 500 ? 740 : 1000 }, timezoneId: midnight(), colorScheme: kind === "dark" ? "dark" : "light", locale: kind === "zh" ? "zh-CN" : "en-GB" };
+      const [, long] = gateway.world.events;
+      long.type = "an.event.of.a.type.whose.name.goes.on.and.on.until.it.has.taken.three.lines.of.its.column";
+      long.payment = { order: "ORDER-".repeat(20), transaction: "T", amount: "1.00", currency: "EUR", status: "paid" };
       await walk(browser, options, async (page, name) => {
         await narrow(page, name, mode);
         if (kind === "zh") {

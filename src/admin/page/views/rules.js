@@ -1,7 +1,7 @@
 // The rules as they are loaded, and what the gateway finds wrong with itself.
 
 import { at, get, mayChange, post } from "/api.js";
-import { block, h, icon, mono, replace, value } from "/dom.js";
+import { block, h, icon, marked, mono, replace, value } from "/dom.js";
 import { cure, sentence } from "/findings.js";
 import { moment } from "/format.js";
 import { t, word } from "/i18n.js";
@@ -65,7 +65,7 @@ export async function rules({ root, signal }) {
     draw();
     return [
       panel(t("rules.loaded"), facts([[t("fact.digest"), mono(loaded.digest)], [t("fact.loaded"), moment(loaded.loaded_at)]]), loaded.reload_error && h("div", { class: "notice bad" }, icon("stop"), h("div", {}, h("p", {}, t("rules.old")), block(loaded.reload_error, t("rules.diagnostics")))), command("callseal check")),
-      (loaded.remarks ?? []).length > 0 && panel(t("rules.warnings"), h("ul", { class: "findings" }, loaded.remarks.map((w) => h("li", {}, badge("warning", t("severity.warning")), h("p", { class: "preline" }, value(remark(w))))))),
+      (loaded.remarks ?? []).length > 0 && panel(t("rules.warnings"), h("ul", { class: "findings" }, loaded.remarks.map((w) => h("li", {}, badge("warning", t("severity.warning")), h("p", { class: "preline" }, marked(remark(w))))))),
       panel(t("rules.sources"), table(t("rules.sources"), ofSources(), loaded.sources, { class: "slim" })),
       panel(t("providers"), providers),
     ];
