@@ -418,6 +418,33 @@ fn problems_states_and_deeds_have_words() {
     }
 }
 
+/// Somebody who copies a command from the page finds it.
+#[test]
+fn commands_that_the_page_names_are_there() {
+    let (_, commands) = include_str!("../cli/mod.rs")
+        .split_once("enum Command {")
+        .unwrap();
+    let (commands, _) = commands.split_once("\n}").unwrap();
+    let lines = commands.lines().map(str::trim);
+    let variants = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()));
+    let name = |line: &str| line.split(['(', ',', ' ']).next().unwrap().to_lowercase();
+    let known: BTreeSet<String> = variants.map(name).collect();
+    assert!(known.len() > 20, "{known:?}");
+    let mut named = 0;
+    let scripts = FILES.iter().filter(|file| file.path.ends_with(".js"));
+    for script in scripts {
+        let text = std::str::from_utf8(script.bytes).unwrap();
+        for rest in text.split("callseal ").skip(1) {
+            let word: String = rest.chars().take_while(char::is_ascii_lowercase).collect();
+            if !word.is_empty() {
+                assert!(known.contains(&word), "{}: callseal {word}", script.path);
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 12, "{named}");
+}
+
 /// The words for how a source, its keys and its destinations are.
 #[test]
 fn states_of_a_source_have_words() {

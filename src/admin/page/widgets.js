@@ -111,8 +111,14 @@ export function loading() {
   return h("p", { class: "loading", role: "status" }, h("span", { class: "spinner", "aria-hidden": "true" }), t("loading"));
 }
 
+/** Nothing is there, and that is good. */
 export function empty(title, text) {
   return h("div", { class: "empty" }, icon("check"), h("p", { class: "empty-title" }, title), text && h("p", {}, text));
+}
+
+/** Nothing is there, which is neither good nor bad; `next`: a command that changes it. */
+export function none(title, text, next = null) {
+  return h("div", { class: "empty plain" }, icon("note"), h("p", { class: "empty-title" }, title), text && h("p", {}, text), next && command(next));
 }
 
 // Of these the gateway has no more to tell than the page does.

@@ -243,6 +243,19 @@ export default (setting) => {
       await page.getByText("Nothing fits these filters").waitFor();
     }),
 
+    "where nothing is yet, a command says how to begin": visit("#/audit", async (page) => {
+      const json = { events: { events: [], next: null }, sources: { sources: [], rules_digest: "" } };
+      gateway.instead = (method, path) => (json[path.split("/")[2]] ? { status: 200, type: "application/json", json: json[path.split("/")[2]] } : null);
+      for (const [view, command] of [["events", "callseal send SOURCE"], ["sources", "callseal init PROVIDER --forward URL"]]) {
+        await page.evaluate((hash) => { location.hash = hash; }, `#/${view}`);
+        await page.locator(".empty code", { hasText: command }).waitFor();
+      }
+      // Filters hide what is there: nothing is to be begun.
+      await page.evaluate(() => { location.hash = "#/events?state=dead"; });
+      await page.getByText("Nothing fits these filters").waitFor();
+      same(await page.locator(".empty code").count(), 0, "commands");
+    }),
+
     "reload shows every diagnostic of bad rules": visit("#/rules", async (page) => {
       gateway.badRules = true;
       await page.getByRole("button", { name: "Reload" }).click();

@@ -7,7 +7,7 @@ import { ago } from "/format.js";
 import { number, parts, t } from "/i18n.js";
 import { jobPanel, many } from "/jobs.js";
 import { lane, reason, toEvent } from "/rows.js";
-import { button, choice, empty, loading, table, trouble } from "/widgets.js";
+import { button, choice, empty, loading, none, table, trouble } from "/widgets.js";
 
 const NAMES = ["text", "source", "destination", "type", "provider", "from", "to"];
 const BY = ["reason", "source", "type"];
@@ -98,7 +98,7 @@ export async function dead({ root, params, signal, keep, onLeave }) {
   }
   function draw(groups, looked, going) {
     if (groups.length === 0 && !going) {
-      replace(place, empty(t("dead.none"), Object.keys(filters).length > 0 ? t("events.none_filtered") : t("dead.none_text")));
+      replace(place, Object.keys(filters).length > 0 ? none(t("dead.none"), t("events.none_filtered")) : empty(t("dead.none"), t("dead.none_text")));
       return;
     }
     const total = groups.reduce((all, g) => all + g.count, 0);

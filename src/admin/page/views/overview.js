@@ -5,7 +5,7 @@ import { statCharts } from "/charts.js";
 import { h, icon, mono, replace, value } from "/dom.js";
 import { cure, sentence } from "/findings.js";
 import { ago, bytes, millisPair, moment, rate, share } from "/format.js";
-import { has, number, parts, t, word } from "/i18n.js";
+import { gap, has, number, parts, t, word } from "/i18n.js";
 import { live } from "/live.js";
 import { worstFirst } from "/views/sources.js";
 import { badge, button, choice, empty, load, panel, table } from "/widgets.js";
@@ -44,7 +44,7 @@ function attention(item) {
       "div",
       {},
       h("p", { class: "attention-title" }, href ? h("a", { href, "data-row": "" }, text) : text),
-      h("p", { class: "faint" }, has(key) && !SAID.has(item.text) && [sentence(item), " "], mend),
+      h("p", { class: "faint" }, has(key) && !SAID.has(item.text) && [sentence(item), gap()], mend),
     ),
     h("p", { class: "faint attention-time" }, item.since && h("span", {}, parts("since", { time: ago(item.since) })), item.until && h("span", {}, parts("until", { time: ago(item.until) }))),
   );

@@ -8,7 +8,7 @@ import { filterBar, read } from "/filters.js";
 import { ago, duration, moment, share } from "/format.js";
 import { number, parts, t, word } from "/i18n.js";
 import { reason } from "/rows.js";
-import { badge, button, choice, command, empty, facts, load, panel, quoted, say, table } from "/widgets.js";
+import { badge, button, choice, command, facts, load, none, panel, quoted, say, table } from "/widgets.js";
 
 const sum = (s, name) => (s.destinations ?? []).reduce((all, one) => all + (one[name] ?? 0), 0);
 const linked = (n, href) => (n > 0 ? h("a", { href, class: "figures" }, number(n)) : h("span", { class: "figures faint" }, "0"));
@@ -65,9 +65,9 @@ export async function sources({ root, params, signal, keep, onLeave }) {
   let every = [];
   replace(root, h("div", { class: "view-head" }, h("h1", { tabindex: "-1" }, t("nav.sources"))), h("p", { class: "lead" }, t("sources.lead")), bar, place);
   const draw = () => {
-    if (every.length === 0) return empty(t("sources.none"), t("sources.none_text"));
+    if (every.length === 0) return none(t("sources.none"), t("sources.none_text"), "callseal init PROVIDER --forward URL");
     const fit = every.filter((s) => Object.entries(filters).every(([name, wanted]) => FITS[name](s, wanted)));
-    if (fit.length === 0) return empty(t("sources.none"), t("events.none_filtered"));
+    if (fit.length === 0) return none(t("sources.none"), t("events.none_filtered"));
     return table(t("nav.sources"), columns(), worstFirst(fit), { id: (s) => s.name });
   };
   const make = async () => {
