@@ -176,15 +176,23 @@ function pattern(key) {
   return patterns.get(key);
 }
 
+// What begins with a hole fits nearly anything: last.
+const holes = new Map();
+function holed(table) {
+  if (!holes.has(table)) {
+    const rows = Object.entries(table).filter(([key]) => key.includes("{}"));
+    holes.set(table, rows.sort(([a], [b]) => a.startsWith("{}") - b.startsWith("{}")));
+  }
+  return holes.get(table);
+}
+
 const own = (table, key) => (Object.hasOwn(table, key) ? table[key] : null);
 
 function translated(table, text) {
   const whole = own(table, text);
   if (whole !== null) return whole;
-  // What begins with a hole fits nearly anything: last.
-  const rows = Object.entries(table).sort(([a], [b]) => a.startsWith("{}") - b.startsWith("{}"));
-  for (const [key, chinese] of rows) {
-    const found = key.includes("{}") ? pattern(key).exec(text) : null;
+  for (const [key, chinese] of holed(table)) {
+    const found = pattern(key).exec(text);
     if (!found) continue;
     let known = true;
     const filled = chinese.replace(/\{(\d)([wfy]?)\}/g, (_, at, kind) => {

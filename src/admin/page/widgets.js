@@ -135,8 +135,10 @@ function beyond(error) {
   const code = error.code ?? "page";
   const own = told(error);
   if (own !== null) return h("p", { class: "preline" }, own);
-  if (!error.detail || SAID_ALREADY.has(code) || (meaning(code) && !has(`error.${code}`))) return null;
-  return h("p", { class: "preline", lang: language() === "en" ? null : "en" }, value(error.detail));
+  const english = language() === "en";
+  // The store's own say the same as the meaning of their code.
+  if (!error.detail || SAID_ALREADY.has(code) || (!english && meaning(code))) return null;
+  return h("p", { class: "preline", lang: english ? null : "en" }, value(error.detail));
 }
 
 /** What went wrong, in one line. */
