@@ -218,6 +218,11 @@ export default (setting) => {
       await resume(page.getByRole("button", { name: "Resume all" }));
       await row("ledger").getByRole("button", { name: "Pause…" }).waitFor();
       await row("main").getByRole("button", { name: "Pause…" }).waitFor();
+      // In the list: of a source that goes on otherwise, which is paused.
+      await pause(row("ledger").getByRole("button", { name: "Pause…" }));
+      await row("ledger").getByRole("button", { name: "Resume" }).waitFor();
+      await page.evaluate(() => { location.hash = "#/sources"; });
+      await page.locator("tr[data-id=shop]").getByText("Paused: ledger · operator[0]").waitFor();
     }),
 
     "hundreds of sources: the worst on the overview, and a search among all": visit("#/audit", async (page) => {

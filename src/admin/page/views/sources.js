@@ -19,7 +19,7 @@ const KEYS = ["expired", "expiring", "unused"];
 
 const columns = () => [
   { label: t("col.source"), class: "c-type", cell: (s) => [h("a", { href: `#${at("sources", s.name)}`, "data-row": s.name }, value(s.name)), h("small", { class: "under" }, mono(s.path))] },
-  { label: t("col.health"), class: "c-state", cell: (s) => [badge(s.health), briefly(pausesOf(s).slice(0, 1))] },
+  { label: t("col.health"), class: "c-state", cell: (s) => [badge(s.health), held(s)] },
   { label: t("col.provider"), cell: (s) => value(s.title || s.provider) },
   { label: t("col.last_accepted"), cell: (s) => ago(s.last_accepted_at, t("never")) },
   { label: t("col.accepted_1h"), class: "c-number", cell: (s) => number(s.accepted_1h) },
@@ -48,6 +48,13 @@ const ownPause = (d) => d.paused && ((d.pauses ?? []).length === 0 || d.pauses.s
 
 /** Who paused it, and when, in few words. */
 const briefly = (pauses) => pauses.map((p) => h("small", { class: "under" }, value(p.by), " · ", ago(p.since)));
+
+/** Who paused a source; or which of its destinations, where the others go on. */
+function held(s) {
+  const pauses = pausesOf(s);
+  if (s.health === "paused") return briefly(pauses.slice(0, 1));
+  return pauses.map((p) => h("small", { class: "under" }, t("state.paused"), t("colon"), value(p.destination ?? s.name), " · ", value(p.by)));
+}
 
 function pausedBy(p) {
   const who = { by: h("b", {}, value(p.by)), destination: value(p.destination ?? ""), time: moment(p.since) };
