@@ -179,6 +179,7 @@ export default (site, told) => {
         await box.locator("textarea").fill("an update");
         await box.getByRole("button", { name: "Pause delivery" }).click();
         await page.locator("main .badge", { hasText: "Paused" }).first().waitFor();
+        await page.locator(".notice", { hasText: "alice paused main" }).getByText("Reason: an update").waitFor();
         await page.getByRole("button", { name: "Resume", exact: true }).click();
         await page.locator("dialog[open]").getByRole("button", { name: "Resume" }).click();
         await page.locator("main .badge", { hasText: "Delivering" }).waitFor();
