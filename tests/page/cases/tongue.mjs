@@ -25,7 +25,7 @@ function english() {
   return found;
 }
 
-async function nothingInEnglish(page, where) {
+export async function nothingInEnglish(page, where) {
   const found = await page.evaluate(english);
   if (found.length > 0) throw new Error(`${where}: ${found.slice(0, 5).map((text) => JSON.stringify(text)).join(", ")}`);
 }
