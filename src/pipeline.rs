@@ -18,6 +18,7 @@ use crate::message::{Answer, SourceName};
 use crate::random::Random;
 use crate::refusals::Refusals;
 use crate::relay::Waker;
+use crate::rule::diagnostic::Diagnostic;
 use crate::rule::{AnswerMode, Rule, RuleSet};
 use crate::telemetry::figures::Count;
 use crate::telemetry::series::FETCHED;
@@ -63,7 +64,7 @@ pub struct Reloaded {
     /// Why the last reload failed; none when it did not.
     pub error: Option<String>,
     /// What was remarked on the rules in force.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Diagnostic>,
     /// Keys of the settings file that changed since the start and count from the next one on.
     pub waiting: Vec<&'static str>,
 }

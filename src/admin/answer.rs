@@ -5,20 +5,20 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::admin::host;
-use crate::admin::problem::Problem;
+use crate::admin::problem::{Problem, Wrong};
 
 /// What axum itself refuses, e.g. a path that is no number where one is wanted, it says in plain
 /// text, with what was sent in it.
 pub fn in_our_words(response: Response) -> Response {
     let kind = response.headers().get(header::CONTENT_TYPE);
     let plain = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
-    let why = match response.status() {
-        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => "not what this path takes",
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => "send JSON as application/json",
+    let wrong = match response.status() {
+        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => Wrong::NotTaken,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Wrong::NotJson,
         _ => return response,
     };
     match plain {
-        true => Problem::bad_parameter("request", why).into_response(),
+        true => Problem::bad_parameter("request", wrong).into_response(),
         false => response,
     }
 }

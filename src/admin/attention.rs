@@ -197,7 +197,19 @@ fn of_source(source: &SourceJson, quiet: bool, found: &mut Vec<Attention>) {
                 "Nothing is sent to {} of {name} until it is resumed.",
                 to.name
             );
-            found.push(at(Severity::Warning, "paused", detail));
+            let paused = at(Severity::Warning, "paused", detail);
+            // Of two words, that about the whole source.
+            found.push(match to.pauses.first() {
+                None => paused,
+                Some(word) => {
+                    let paused = paused.since(Some(word.since.clone()));
+                    let paused = paused.fact("by", &word.by);
+                    match word.reason.as_str() {
+                        "" => paused.text("paused_by"),
+                        reason => paused.text("paused_because").fact("reason", reason),
+                    }
+                }
+            });
         }
         if to.breaker != "closed" {
             let detail = format!("{} of {name} fails: its deliveries wait.", to.name);

@@ -18,7 +18,7 @@ use crate::admin::answer::{dress, in_our_words, names_loopback};
 use crate::admin::connection::Connection;
 use crate::admin::host::{self, Hosts};
 use crate::admin::limits::{Limits, Peer, Wait};
-use crate::admin::problem::Problem;
+use crate::admin::problem::{Problem, Wrong};
 use crate::admin::session::{Found, Sessions};
 use crate::admin::tls::CurrentTls;
 use crate::admin::token::{Caller, Digest, Role, Tokens, digest};
@@ -171,8 +171,7 @@ fn let_near(state: &State, parts: &Parts, connection: Connection) -> Result<(), 
             .any(|known| name.eq_ignore_ascii_case(known))
     };
     if query.split('&').any(named) {
-        let why = "a token in an address stays in logs and histories: send `Authorization: Bearer TOKEN`, and take another token";
-        return Err(Problem::bad_parameter("query", why).into());
+        return Err(Problem::bad_parameter("query", Wrong::TokenInAddress).into());
     }
     Ok(())
 }
@@ -374,8 +373,10 @@ async fn whole(body: Body) -> Result<Body, Problem> {
             StatusCode::PAYLOAD_TOO_LARGE,
             "too_large",
             format!("a body has at most {BODY_MAX} bytes"),
-        )),
-        Ok(Err(_)) => Err(Problem::bad_parameter("body", "it broke off")),
+        )
+        .said("body_large")
+        .fact("most", BODY_MAX)),
+        Ok(Err(_)) => Err(Problem::bad_parameter("body", Wrong::BrokenOff)),
         Err(_) => Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
             "timeout",

@@ -181,7 +181,17 @@ pub async fn doctor(
     }
     for remark in &reloaded.warnings {
         let mend = "`callseal check` shows the place.";
-        all.push(warning("rule_warning", "rules", remark, mend).fact("remark", remark));
+        let said = remark.to_string();
+        let mut found = warning("rule_warning", "rules", &said, mend).fact("remark", said);
+        let (line, column) = remark.position();
+        found = found.fact("file", &remark.file).fact("line", line);
+        found = found
+            .fact("column", column)
+            .fact("message", &remark.message);
+        if let Some(hint) = &remark.hint {
+            found = found.fact("hint", hint);
+        }
+        all.push(found);
     }
     all.extend(found.into_iter().map(Finding::from));
     let rank = |severity| ["blocker", "warning"].iter().position(|s| *s == severity);

@@ -1,7 +1,6 @@
-//! `/v1/events` and `/v1/groups`: what was accepted, delivery by delivery, and what it has in common.
+//! `/v1/events`: what was accepted, delivery by delivery.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::{Extension, State as Extract};
@@ -13,7 +12,6 @@ use crate::admin::parameter::{self, Asked, Picked, limit};
 use crate::admin::payload::field;
 use crate::admin::problem::Problem;
 use crate::admin::token::{Caller, Role};
-use crate::clock::Timestamp;
 use crate::inbox::store::{Filter, Row, payment};
 use crate::message::EventId;
 
@@ -36,6 +34,10 @@ pub struct EventsQuery {
     text: Option<String>,
     /// The row's reason.
     reason: Option<String>,
+    /// True: texts are compared with what is shown, masks and all, as a group shows them. For a
+    /// viewer they always are.
+    #[serde(default)]
+    masked: bool,
     /// RFC 3339.
     from: Option<String>,
     to: Option<String>,
@@ -57,19 +59,19 @@ pub struct EventJson {
     id: String,
     /// Of the event.
     event: String,
-    source: String,
-    destination: String,
+    pub source: String,
+    pub destination: String,
     provider: String,
     key: String,
     #[serde(rename = "type")]
-    kind: String,
+    pub kind: String,
     received_at: String,
     pub state: &'static str,
     attempts: u32,
     /// When the next attempt is due, while owed.
     due: Option<String>,
     /// Why it is dead or discarded, or what the last attempt failed with.
-    reason: String,
+    pub reason: String,
     /// True when an event with the same key and another body was accepted before.
     conflict: bool,
     body_bytes: u32,
@@ -130,46 +132,67 @@ impl EventJson {
     }
 }
 
-/// What the store is asked. For a viewer it compares no texts: it knows them without masks, and where
-/// a page ends would tell what it found.
-fn sought<'f>(filter: &'f Filter, caller: &Caller) -> Cow<'f, Filter> {
-    match caller.role {
-        Role::Operator => Cow::Borrowed(filter),
-        Role::Viewer => Cow::Owned(Filter {
-            event_type: None,
-            event_key: None,
-            order: None,
-            reason: None,
-            text: None,
-            ..filter.clone()
-        }),
+/// A filter, and with what its texts are compared.
+#[derive(Clone, Copy, Debug)]
+pub struct Sought<'f> {
+    pub filter: &'f Filter,
+    shown: bool,
+}
+
+impl<'f> Sought<'f> {
+    /// `masked`: with what is shown of a row instead of what it is. For a viewer always.
+    pub fn of(filter: &'f Filter, caller: &Caller, masked: bool) -> Self {
+        let shown = masked || caller.role == Role::Viewer;
+        Sought { filter, shown }
+    }
+
+    /// What the store is asked. It compares no texts where what is shown counts: it knows them
+    /// without masks, and where a page ends would tell a viewer what it found.
+    pub fn asked(&self) -> Cow<'f, Filter> {
+        match self.shown {
+            false => Cow::Borrowed(self.filter),
+            true => Cow::Owned(Filter {
+                event_type: None,
+                event_key: None,
+                order: None,
+                reason: None,
+                text: None,
+                ..self.filter.clone()
+            }),
+        }
+    }
+
+    /// A row of those that were asked for fits.
+    pub fn fits(&self, row: &Row) -> bool {
+        !self.shown || EventJson::of(row.clone(), false).shows(self.filter)
+    }
+
+    /// The row as this caller sees it, where it fits.
+    pub fn shown(&self, row: Row) -> Option<EventJson> {
+        let row = EventJson::of(row, false);
+        (!self.shown || row.shows(self.filter)).then_some(row)
     }
 }
 
-/// The row as this caller sees it, where it fits.
-fn shown(row: Row, filter: &Filter, caller: &Caller) -> Option<EventJson> {
-    let row = EventJson::of(row, false);
-    (caller.role == Role::Operator || row.shows(filter)).then_some(row)
-}
-
-/// Pages of the store that one answer to a viewer goes through.
+/// Rows of such a page.
+const PAGE: usize = 500;
+/// Pages of the store that one answer goes through where what is shown counts.
 const PAGES: usize = 4;
 
-/// A page for a viewer who asks for texts: may be short, or empty, and still have a next one.
+/// A page of what is shown to have these texts: may be short, or empty, and still have a next one.
 async fn viewed(
     state: &State,
-    filter: &Filter,
-    caller: &Caller,
+    sought: Sought<'_>,
     (mut after, limit): (Option<EventId>, usize),
 ) -> Result<(Vec<EventJson>, Option<EventId>), Problem> {
-    let sought = sought(filter, caller);
+    let asked = sought.asked();
     let mut events = Vec::new();
     for _ in 0..PAGES {
-        let page = state.store.list(&sought, after, PAGE).await?;
+        let page = state.store.list(&asked, after, PAGE).await?;
         let mut rows = page.rows.into_iter().peekable();
         while let Some(row) = rows.next() {
             let id = row.id;
-            events.extend(shown(row, filter, caller));
+            events.extend(sought.shown(row));
             if events.len() >= limit {
                 let more = rows.peek().is_some();
                 return Ok((events, if more { Some(id) } else { page.next }));
@@ -205,203 +228,16 @@ pub async fn events(
     let after = parameter::cursor(query.cursor.as_deref())?;
     let filter = picked.filter()?;
     let limit = limit(query.limit)?;
-    let (events, next) = if *sought(&filter, &caller) == filter {
+    let sought = Sought::of(&filter, &caller, query.masked);
+    let (events, next) = if *sought.asked() == filter {
         let page = state.store.list(&filter, after, limit).await?;
-        let rows = page.rows.into_iter();
-        let rows = rows.filter_map(|row| shown(row, &filter, &caller));
+        let rows = page.rows.into_iter().filter_map(|row| sought.shown(row));
         (rows.collect(), page.next)
     } else {
-        viewed(&state, &filter, &caller, (after, limit)).await?
+        viewed(&state, sought, (after, limit)).await?
     };
     Ok(Json(EventsPage {
         events,
         next: next.map(|id| id.to_string()),
     }))
-}
-
-#[derive(Debug, Default, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct GroupsQuery {
-    /// `reason`, `source` or `type`.
-    by: Option<String>,
-    source: Option<String>,
-    provider: Option<String>,
-    destination: Option<String>,
-    /// `dead` when it is not given.
-    state: Option<String>,
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    key: Option<String>,
-    order: Option<String>,
-    text: Option<String>,
-    reason: Option<String>,
-    from: Option<String>,
-    to: Option<String>,
-    cursor: Option<String>,
-}
-
-#[derive(Debug, Serialize, schemars::JsonSchema)]
-pub struct GroupsPage {
-    /// The largest first.
-    groups: Vec<GroupJson>,
-    /// Deliveries that fitted and were counted in this answer.
-    looked: u64,
-    /// There are more: the caller adds up.
-    next: Option<String>,
-}
-
-#[derive(Debug, Serialize, schemars::JsonSchema)]
-pub struct GroupJson {
-    source: String,
-    destination: String,
-    /// Empty unless grouped by it.
-    reason: String,
-    /// Null unless grouped by it.
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    /// The reason or the type is shown with masks: as a filter it finds none of them.
-    masked: bool,
-    count: u64,
-    oldest_at: String,
-    newest_at: String,
-    /// One of them: the newest.
-    example: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
-    Reason,
-    Source,
-    Type,
-}
-
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Group {
-    source: String,
-    destination: String,
-    reason: String,
-    kind: Option<String>,
-}
-
-#[derive(Debug)]
-struct Tally {
-    masked: bool,
-    count: u64,
-    oldest: Timestamp,
-    newest: Timestamp,
-    example: EventId,
-}
-
-/// Rows that one answer counts; and groups, which strangers can make many of by types.
-const COUNTED: usize = 20_000;
-const GROUPS: usize = 1_000;
-const PAGE: usize = 500;
-
-pub async fn groups(
-    Extract(state): Extract<State>,
-    Extension(caller): Extension<Caller>,
-    asked: Asked<GroupsQuery>,
-) -> Result<Json<GroupsPage>, Problem> {
-    let query = parameter::query(asked)?;
-    let by = match query.by.as_deref() {
-        None | Some("reason") => By::Reason,
-        Some("source") => By::Source,
-        Some("type") => By::Type,
-        Some(_) => {
-            return Err(Problem::bad_parameter("by", "one of reason, source, type"));
-        }
-    };
-    let dead = "dead".to_owned();
-    let picked = Picked {
-        source: query.source.as_ref(),
-        provider: query.provider.as_ref(),
-        destination: query.destination.as_ref(),
-        state: query.state.as_ref().or(Some(&dead)),
-        kind: query.kind.as_ref(),
-        key: query.key.as_ref(),
-        order: query.order.as_ref(),
-        text: query.text.as_ref(),
-        reason: query.reason.as_ref(),
-        from: query.from.as_ref(),
-        to: query.to.as_ref(),
-    };
-    let filter = picked.filter()?;
-    let sought = sought(&filter, &caller);
-    let mut after = parameter::cursor(query.cursor.as_deref())?;
-    let mut groups: BTreeMap<Group, Tally> = BTreeMap::new();
-    let mut looked = 0;
-    for _ in 0..COUNTED / PAGE {
-        let page = state.store.list(&sought, after, PAGE).await?;
-        let found = page.rows.len();
-        for row in page.rows {
-            let (id, at) = (row.id, row.received_at);
-            let raw = match by {
-                By::Reason => row.reason.clone(),
-                By::Type => row.event_type.clone(),
-                By::Source => String::new(),
-            };
-            if let Some(row) = shown(row, &filter, &caller) {
-                looked += 1;
-                tally(&mut groups, (by, &raw), row, (id, at));
-            }
-        }
-        after = page.next;
-        // A short page: it has looked at all that one look goes over.
-        if after.is_none() || found < PAGE || groups.len() > GROUPS {
-            break;
-        }
-    }
-    let mut groups: Vec<GroupJson> = groups.into_iter().map(GroupJson::of).collect();
-    groups.sort_by_key(|group| std::cmp::Reverse(group.count));
-    Ok(Json(GroupsPage {
-        groups,
-        looked,
-        next: after.map(|id| id.to_string()),
-    }))
-}
-
-fn tally(
-    groups: &mut BTreeMap<Group, Tally>,
-    (by, raw): (By, &str),
-    row: EventJson,
-    (example, at): (EventId, Timestamp),
-) {
-    let group = Group {
-        source: row.source,
-        destination: row.destination,
-        reason: match by {
-            By::Reason => row.reason,
-            By::Source | By::Type => String::new(),
-        },
-        kind: (by == By::Type).then_some(row.kind),
-    };
-    let masked = group.kind.as_ref().unwrap_or(&group.reason) != raw;
-    // Newest first: the first of a group is its newest.
-    let tally = groups.entry(group).or_insert_with(|| Tally {
-        masked: false,
-        count: 0,
-        oldest: at,
-        newest: at,
-        example,
-    });
-    tally.masked |= masked;
-    tally.count += 1;
-    tally.oldest = tally.oldest.min(at);
-    tally.newest = tally.newest.max(at);
-}
-
-impl GroupJson {
-    fn of((group, tally): (Group, Tally)) -> Self {
-        GroupJson {
-            source: group.source,
-            destination: group.destination,
-            reason: group.reason,
-            kind: group.kind,
-            masked: tally.masked,
-            count: tally.count,
-            oldest_at: tally.oldest.to_string(),
-            newest_at: tally.newest.to_string(),
-            example: tally.example.to_string(),
-        }
-    }
 }

@@ -11,11 +11,12 @@ use tokio::time::Instant;
 
 use crate::admin::State;
 use crate::admin::auth::{Pass, operator_only};
+use crate::admin::events::Sought;
 use crate::admin::jobs::{Job, JobJson, Picked, RUNNING};
 use crate::admin::operate::checked_reason;
 use crate::admin::parameter::{self, Asked, Said};
 use crate::admin::payload::Nothing;
-use crate::admin::problem::Problem;
+use crate::admin::problem::{Problem, Wrong};
 use crate::admin::token::Caller;
 use crate::inbox::store::{self, Deed, DeedKind, Expected, Filter, Operation, Row};
 
@@ -45,6 +46,10 @@ pub struct Many {
     error: Option<String>,
     from: Option<String>,
     to: Option<String>,
+    /// Texts are compared with what is shown, masks and all: what a group with `masked` shows picks
+    /// all of that group.
+    #[serde(default)]
+    masked: bool,
     /// Only say how many.
     #[serde(default)]
     plan: bool,
@@ -112,18 +117,26 @@ async fn operate(
     operator_only(pass.caller.role)?;
     let many = parameter::body(many)?;
     let filter = many.picked().filter()?;
+    let sought = Sought::of(&filter, &pass.caller, many.masked);
     let rate = many.rate.unwrap_or(RATE);
     if !(1..=10_000).contains(&rate) {
-        let why = "from 1 to 10000 in a second";
-        return Err(Problem::bad_parameter("rate", why));
+        let wrong = Wrong::Number {
+            why: "from 1 to 10000 in a second".to_owned(),
+            from: 1,
+            to: 10_000,
+        };
+        return Err(Problem::bad_parameter("rate", wrong));
     }
     if many.plan {
         let _look = state.jobs.look().ok_or_else(busy)?;
-        let count = count(&state, &filter).await?;
+        let count = count(&state, sought).await?;
         let seconds = count.div_ceil(u64::from(rate));
         return Ok(Json(Planned { count, seconds }).into_response());
     }
     let mut told = many.picked().told();
+    if many.masked {
+        told.push_str(" masked=true");
+    }
     let word = if kind == DeedKind::DiscardMany {
         let reason = checked_reason(many.reason)?;
         told.push_str(&format!(" reason={reason}"));
@@ -134,15 +147,17 @@ async fn operate(
     // First the place, so that those who collect at once do not become too many jobs.
     let place = state.jobs.place().ok_or_else(|| {
         let detail = format!("{RUNNING} jobs are under way: wait for one, or stop it");
-        too_many(detail)
+        too_many(detail).said("jobs_many").fact("most", RUNNING)
     })?;
     let look = state.jobs.look().ok_or_else(busy)?;
-    let picked = collect(&state, &filter).await?;
+    let picked = collect(&state, sought).await?;
     drop(look);
     let fit = picked.len() as u64;
     if let Some(expected) = many.count.filter(|count| *count != fit) {
         let detail = format!("{fit} deliveries fit, not {expected}: plan anew");
-        return Err(Problem::new(StatusCode::CONFLICT, "count_differs", detail));
+        let problem = Problem::new(StatusCode::CONFLICT, "count_differs", detail);
+        let problem = problem.said("count_differs").fact("expected", expected);
+        return Err(problem.fact("fit", fit));
     }
     let deed = Deed {
         at: state.shared.clock.now(),
@@ -180,20 +195,28 @@ fn busy() -> Problem {
 
 fn too_slow(since: Instant) -> Result<(), Problem> {
     match since.elapsed() > PATIENCE {
-        true => Err(too_many(
-            "looking for them takes too long: narrow the filter",
-        )),
+        true => {
+            let detail = "looking for them takes too long: narrow the filter";
+            Err(too_many(detail).said("looking_long"))
+        }
         false => Ok(()),
     }
 }
 
-async fn count(state: &State, filter: &Filter) -> Result<u64, Problem> {
+async fn count(state: &State, sought: Sought<'_>) -> Result<u64, Problem> {
     let (mut count, mut after) = (0, None);
     let began = Instant::now();
+    let asked = sought.asked();
     loop {
-        let counted = state.store.count(filter, after).await?;
-        count += counted.count;
-        after = counted.next;
+        if *asked == *sought.filter {
+            let counted = state.store.count(&asked, after).await?;
+            count += counted.count;
+            after = counted.next;
+        } else {
+            let page = state.store.list(&asked, after, 500).await?;
+            count += page.rows.iter().filter(|row| sought.fits(row)).count() as u64;
+            after = page.next;
+        }
         if after.is_none() {
             return Ok(count);
         }
@@ -213,20 +236,22 @@ fn expected(filter: &Filter, row: &Row) -> Expected {
 }
 
 /// Oldest first, so that what is in order goes out in order.
-async fn collect(state: &State, filter: &Filter) -> Result<Vec<Picked>, Problem> {
+async fn collect(state: &State, sought: Sought<'_>) -> Result<Vec<Picked>, Problem> {
     let mut picked: Vec<Picked> = Vec::new();
     let mut after = None;
     let began = Instant::now();
+    let asked = sought.asked();
     loop {
-        let page = state.store.list(filter, after, 500).await?;
-        picked.extend(page.rows.iter().map(|row| Picked {
+        let page = state.store.list(&asked, after, 500).await?;
+        let rows = page.rows.iter().filter(|row| sought.fits(row));
+        picked.extend(rows.map(|row| Picked {
             id: row.id,
-            expected: expected(filter, row),
+            expected: expected(sought.filter, row),
         }));
         if picked.len() > MOST {
-            return Err(too_many(format!(
-                "more than {MOST} deliveries fit: narrow the filter"
-            )));
+            let detail = format!("more than {MOST} deliveries fit: narrow the filter");
+            let problem = too_many(detail).said("deliveries_many");
+            return Err(problem.fact("most", MOST));
         }
         after = page.next;
         if after.is_none() {

@@ -31,6 +31,7 @@ pub mod history;
 pub mod reasons;
 pub mod audit;
 pub mod events;
+pub mod groups;
 pub mod payload;
 pub mod detail;
 pub mod verification;

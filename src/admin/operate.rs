@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::admin::State;
 use crate::admin::auth::operator_only;
 use crate::admin::parameter::{self, Asked, Said, event_id};
-use crate::admin::problem::Problem;
+use crate::admin::problem::{Problem, Wrong};
 use crate::admin::token::Caller;
 use crate::inbox::store::{self, Deed, DeedKind, Operated, Operation};
 use crate::message::{DestinationName, LaneName};
@@ -141,7 +141,7 @@ const REASON_MAX: usize = 500;
 /// A discard needs a reason.
 pub fn checked_reason(reason: String) -> Result<String, Problem> {
     if reason.trim().is_empty() {
-        return Err(Problem::bad_parameter("reason", "a discard needs a reason"));
+        return Err(Problem::bad_parameter("reason", Wrong::ReasonMissing));
     }
     not_too_long(&reason)?;
     Ok(reason)
@@ -149,8 +149,8 @@ pub fn checked_reason(reason: String) -> Result<String, Problem> {
 
 fn not_too_long(reason: &str) -> Result<(), Problem> {
     if reason.len() > REASON_MAX {
-        let why = format!("at most {REASON_MAX} bytes");
-        return Err(Problem::bad_parameter("reason", why));
+        let wrong = Wrong::Bytes { most: REASON_MAX };
+        return Err(Problem::bad_parameter("reason", wrong));
     }
     Ok(())
 }
@@ -166,9 +166,19 @@ async fn operate(
     let row = state.store.row(id).await?;
     let source = row.ok_or_else(Problem::no_such_event)?.source;
     let now = state.shared.clock.now();
-    let (verb, stands, reason) = match &word {
-        Operation::Redrive => ("redriven", store::State::Owed, String::new()),
-        Operation::Discard { reason } => ("discarded", store::State::Discarded, reason.clone()),
+    let (verb, not, stands, reason) = match &word {
+        Operation::Redrive => (
+            "redriven",
+            "not_redriven",
+            store::State::Owed,
+            String::new(),
+        ),
+        Operation::Discard { reason } => (
+            "discarded",
+            "not_discarded",
+            store::State::Discarded,
+            reason.clone(),
+        ),
     };
     let by = caller.label.clone();
     match state.store.operate(id, word, now, Some(by)).await? {
@@ -191,7 +201,8 @@ async fn operate(
         Operated::NotFound => Err(Problem::no_such_event()),
         Operated::NotApplicable(stands) => {
             let why = format!("the event is {} and cannot be {verb}", stands.as_str());
-            Err(Problem::not_applicable(why))
+            let problem = Problem::not_applicable(why).said(not);
+            Err(problem.fact("state", stands.as_str()))
         }
     }
 }

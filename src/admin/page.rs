@@ -44,7 +44,7 @@ macro_rules! file {
 }
 
 /// All files of the page. A test compares with the folder.
-pub const FILES: [File; 33] = [
+pub const FILES: [File; 34] = [
     file!("/", HTML, "page/index.html"),
     file!("/icon.svg", PICTURE),
     file!("/style.css", STYLE),
@@ -67,6 +67,7 @@ pub const FILES: [File; 33] = [
     file!("/reasons.js", SCRIPT),
     file!("/rows.js", SCRIPT),
     file!("/trace.js", SCRIPT),
+    file!("/whys.js", SCRIPT),
     file!("/widgets.js", SCRIPT),
     file!("/zh.js", SCRIPT),
     file!("/views/audit.js", SCRIPT),

@@ -4,10 +4,10 @@ use axum::Json;
 use axum::extract::Query;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 
-use crate::admin::problem::Problem;
+use crate::admin::problem::{Problem, Wrong};
 use crate::clock::Timestamp;
 use crate::inbox::store::{Filter, State};
-use crate::message::{DestinationName, EventId, SourceName};
+use crate::message::{BadEventId, DestinationName, EventId, SourceName};
 
 /// Rows of a page when the request does not say.
 const PAGE: usize = 50;
@@ -21,43 +21,51 @@ pub type Said<T> = Result<Json<T>, JsonRejection>;
 
 /// The query, or what is wrong with it.
 pub fn query<T>(asked: Asked<T>) -> Result<T, Problem> {
-    let Query(query) = asked.map_err(|e| Problem::bad_parameter("query", e.body_text()))?;
+    let why = |e: QueryRejection| Wrong::Unreadable { why: e.body_text() };
+    let Query(query) = asked.map_err(|e| Problem::bad_parameter("query", why(e)))?;
     Ok(query)
 }
 
 /// The body, or what is wrong with it.
 pub fn body<T>(said: Said<T>) -> Result<T, Problem> {
-    let Json(body) = said.map_err(|e| Problem::bad_parameter("body", e.body_text()))?;
+    let why = |e: JsonRejection| Wrong::Unreadable { why: e.body_text() };
+    let Json(body) = said.map_err(|e| Problem::bad_parameter("body", why(e)))?;
     Ok(body)
 }
 
 pub fn state(text: &str) -> Result<State, Problem> {
     let found = State::ALL.into_iter().find(|state| state.as_str() == text);
     let names = State::ALL.map(State::as_str).join(", ");
-    found.ok_or_else(|| Problem::bad_parameter("state", format!("one of {names}")))
+    found.ok_or_else(|| Problem::bad_parameter("state", Wrong::OneOf(names)))
 }
 
 pub fn moment(name: &str, text: Option<&String>) -> Result<Option<Timestamp>, Problem> {
     let Some(text) = text else { return Ok(None) };
-    let time = humantime::parse_rfc3339(text).map_err(|e| Problem::bad_parameter(name, e))?;
+    let wrong = |why: String| Problem::bad_parameter(name, Wrong::Moment { why });
+    let time = humantime::parse_rfc3339(text).map_err(|e| wrong(e.to_string()))?;
     let since = time
         .duration_since(std::time::UNIX_EPOCH)
-        .map_err(|e| Problem::bad_parameter(name, e))?;
+        .map_err(|e| wrong(e.to_string()))?;
     Ok(Some(Timestamp::default().plus(since)))
 }
 
 pub fn limit(asked: Option<usize>) -> Result<usize, Problem> {
     match asked.unwrap_or(PAGE) {
         limit @ 1..=PAGE_MAX => Ok(limit),
-        other => Err(Problem::bad_parameter(
-            "limit",
-            format!("{other} is not from 1 to {PAGE_MAX}"),
-        )),
+        other => {
+            let wrong = Wrong::Number {
+                why: format!("{other} is not from 1 to {PAGE_MAX}"),
+                from: 1,
+                to: PAGE_MAX,
+            };
+            Err(Problem::bad_parameter("limit", wrong))
+        }
     }
 }
 
 pub fn event_id(name: &str, text: &str) -> Result<EventId, Problem> {
-    text.parse().map_err(|e| Problem::bad_parameter(name, e))
+    let wrong = |_: BadEventId| Problem::bad_parameter(name, Wrong::EventId);
+    text.parse().map_err(wrong)
 }
 
 pub fn cursor(text: Option<&str>) -> Result<Option<EventId>, Problem> {
@@ -86,8 +94,8 @@ impl Picked<'_> {
             .text
             .is_some_and(|text| text.is_empty() || text.chars().count() > TEXT_MAX)
         {
-            let why = format!("from 1 to {TEXT_MAX} characters");
-            return Err(Problem::bad_parameter("text", why));
+            let wrong = Wrong::Characters { most: TEXT_MAX };
+            return Err(Problem::bad_parameter("text", wrong));
         }
         Ok(Filter {
             source: self.source.map(|name| SourceName::new(name)),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::admin::State;
 use crate::admin::parameter::{self, Asked, limit, moment};
 use crate::admin::payload::plain;
-use crate::admin::problem::Problem;
+use crate::admin::problem::{Problem, Wrong};
 use crate::admin::reasons;
 use crate::clock::Timestamp;
 use crate::refusals::Refused;
@@ -105,8 +105,8 @@ pub async fn refusals(
         .as_deref()
         .is_some_and(|stage| !STAGES.contains(&stage))
     {
-        let why = format!("one of {}", STAGES.join(", "));
-        return Err(Problem::bad_parameter("stage", why));
+        let wrong = Wrong::OneOf(STAGES.join(", "));
+        return Err(Problem::bad_parameter("stage", wrong));
     }
     let wanted = Wanted {
         source: query.source,

@@ -6,8 +6,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::admin::auth::Access;
 use crate::admin::{
-    State, audit, detail, doctor, events, health, jobs, many, openapi, operate, overview, payload,
-    refusals, rules, sign_in, sources, stats, stream, verification,
+    State, audit, detail, doctor, events, groups, health, jobs, many, openapi, operate, overview,
+    payload, refusals, rules, sign_in, sources, stats, stream, verification,
 };
 
 /// Describes one type.
@@ -212,10 +212,10 @@ fn looking() -> Vec<Route> {
             "/v1/groups",
             Viewer,
             "What deliveries have in common",
-            || get(events::groups),
+            || get(groups::groups),
         )
-        .query::<events::GroupsQuery>()
-        .json::<events::GroupsPage>(200)
+        .query::<groups::GroupsQuery>()
+        .json::<groups::GroupsPage>(200)
         .problems(&["store"]),
         get_("/v1/events/{id}", Viewer, "One delivery, whole", || {
             get(detail::event)

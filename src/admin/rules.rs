@@ -13,6 +13,7 @@ use crate::admin::payload::Nothing;
 use crate::admin::problem::Problem;
 use crate::admin::token::Caller;
 use crate::inbox::store::{Deed, DeedKind};
+use crate::rule::diagnostic::Diagnostic;
 use crate::rule::{RuleFileDigest, RuleFileKind};
 
 #[derive(Debug, Serialize, schemars::JsonSchema)]
@@ -24,9 +25,38 @@ pub struct RulesJson {
     sources: Vec<SourceFileJson>,
     providers: Vec<ProviderFileJson>,
     warnings: Vec<String>,
+    /// The same, in their parts.
+    remarks: Vec<RemarkJson>,
     /// Keys of `callseal.toml` that say something else than at the start and count from the next one
     /// on.
     next_start: Vec<String>,
+}
+
+/// A remark on a rule file.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub struct RemarkJson {
+    /// Stable.
+    code: &'static str,
+    file: String,
+    line: usize,
+    /// From 1, in characters.
+    column: usize,
+    message: String,
+    hint: Option<String>,
+}
+
+impl RemarkJson {
+    fn of(remark: &Diagnostic) -> Self {
+        let (line, column) = remark.position();
+        RemarkJson {
+            code: remark.code,
+            file: remark.file.clone(),
+            line,
+            column,
+            message: remark.message.clone(),
+            hint: remark.hint.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize, schemars::JsonSchema)]
@@ -94,8 +124,9 @@ pub async fn rules(
         reload_error: reloaded.error.clone(),
         sources: sources.collect(),
         providers: providers.collect(),
-        warnings: reloaded.warnings.clone(),
         next_start: owned(&reloaded.waiting),
+        warnings: reloaded.warnings.iter().map(ToString::to_string).collect(),
+        remarks: reloaded.warnings.iter().map(RemarkJson::of).collect(),
     }))
 }
 

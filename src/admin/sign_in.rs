@@ -14,7 +14,7 @@ use crate::admin::audit;
 use crate::admin::auth::{self, No};
 use crate::admin::connection::Connection;
 use crate::admin::host;
-use crate::admin::problem::Problem;
+use crate::admin::problem::{Problem, Wrong};
 use crate::admin::session::{Found, LONGEST};
 use crate::admin::token::Role;
 
@@ -69,8 +69,7 @@ pub async fn open(Extract(state): Extract<State>, request: Request) -> Result<Re
     let read: Result<Json<SignIn>, JsonRejection> =
         Json::from_request(Request::from_parts(parts, body), &state).await;
     // What was sent may be a token in a wrong place: it is not repeated.
-    let Json(asked) =
-        read.map_err(|_| Problem::bad_parameter("body", "a JSON object with `token`, a text"))?;
+    let Json(asked) = read.map_err(|_| Problem::bad_parameter("body", Wrong::SignIn))?;
     let holder = auth::check_token(&state, connection, asked.token.as_bytes())?;
     state.door.limits.sign_in(holder.1).map_err(No::Wait)?;
     let now = state.shared.clock.now();

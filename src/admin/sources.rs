@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::admin::State;
 use crate::admin::history::{Gauges, WINDOWS};
 use crate::admin::parameter::{self, Asked};
-use crate::admin::payload::Nothing;
+use crate::admin::payload::{Nothing, hushed};
 use crate::admin::problem::Problem;
 use crate::clock::Timestamp;
 use crate::inbox::store::Store;
@@ -85,6 +85,8 @@ pub struct DestinationJson {
     pub name: String,
     forward: String,
     pub paused: bool,
+    /// By what: the word about the whole source first. Each is resumed by itself.
+    pub pauses: Vec<PauseJson>,
     /// `closed`, `half_open` or `open`.
     pub breaker: &'static str,
     /// Attempts that it gets at once at present, and those under way.
@@ -97,6 +99,19 @@ pub struct DestinationJson {
     last_delivered_at: Option<String>,
     last_failed_at: Option<String>,
     last_error: &'static str,
+}
+
+/// A word of an operator that holds deliveries back.
+#[derive(Clone, Debug, Serialize, schemars::JsonSchema)]
+pub struct PauseJson {
+    /// Null: the whole source is paused.
+    pub destination: Option<String>,
+    pub by: String,
+    pub since: String,
+    /// Empty where nobody gave one.
+    pub reason: String,
+    /// In the audit.
+    number: u64,
 }
 
 fn text(moment: Option<Timestamp>) -> Option<String> {
@@ -262,6 +277,26 @@ impl ContractJson {
     }
 }
 
+/// Who paused a lane, as the audit says it.
+async fn pauses(state: &State, lane: &LaneName) -> Vec<PauseJson> {
+    let mut pauses = Vec::new();
+    for number in state.store.paused_by(lane) {
+        let page = state.store.audit(None, number.checked_add(1), 1).await;
+        // An entry that cannot be read hides nothing but itself; and it may have gone meanwhile.
+        let word = page.ok().and_then(|page| page.entries.into_iter().next());
+        if let Some((_, deed)) = word.filter(|(found, _)| *found == number) {
+            pauses.push(PauseJson {
+                destination: deed.destination.map(|to| to.to_string()),
+                by: deed.by,
+                since: deed.at.to_string(),
+                reason: hushed(&deed.detail),
+                number,
+            });
+        }
+    }
+    pauses
+}
+
 impl DestinationJson {
     async fn of(state: &State, rule: &Rule, to: &Destination) -> Result<Self, Problem> {
         let lane = LaneName::new(&rule.name, &to.name);
@@ -274,6 +309,7 @@ impl DestinationJson {
             // Its query may hold a word that only the application should know.
             forward: mask::target(&to.forward.to_string()),
             paused: state.store.paused(&lane),
+            pauses: pauses(state, &lane).await,
             breaker: match view.map(|view| view.breaker) {
                 Some(2) => "open",
                 Some(1) => "half_open",

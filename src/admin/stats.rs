@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::admin::State;
 use crate::admin::history::{Point, WINDOWS};
 use crate::admin::parameter::{self, Asked};
-use crate::admin::problem::Problem;
+use crate::admin::problem::{Problem, Wrong};
 use crate::admin::sources::gauges;
 use crate::message::SourceName;
 use crate::telemetry::figures::Count;
@@ -84,7 +84,8 @@ pub async fn stats(
     let query = parameter::query(asked)?;
     let name = query.window.as_deref().unwrap_or("1h");
     let window = WINDOWS.into_iter().find(|window| window.name == name);
-    let window = window.ok_or_else(|| Problem::bad_parameter("window", "one of 1h, 24h, 7d"))?;
+    let window = window
+        .ok_or_else(|| Problem::bad_parameter("window", Wrong::OneOf("1h, 24h, 7d".into())))?;
     let source = query.source.as_deref().map(SourceName::new);
     let shown = state.history.show(
         window,

@@ -24,7 +24,7 @@ use crate::admin::events::EventJson;
 use crate::admin::overview::Moment;
 use crate::admin::parameter::{self, Asked};
 use crate::admin::payload::hushed;
-use crate::admin::problem::Problem;
+use crate::admin::problem::{Problem, Wrong};
 use crate::admin::refusals::RefusalJson;
 use crate::message::{DELIVERIES, EventId};
 use crate::telemetry::news::News;
@@ -264,8 +264,8 @@ impl Picked {
             Some(asked) => {
                 let known = |kind: &str| KINDS.into_iter().find(|known| *known == kind);
                 let kinds: Option<Vec<_>> = asked.split(',').map(known).collect();
-                let why = || format!("some of {}, with commas between", KINDS.join(", "));
-                kinds.ok_or_else(|| Problem::bad_parameter("kinds", why()))?
+                let wrong = || Wrong::SomeOf(KINDS.join(", "));
+                kinds.ok_or_else(|| Problem::bad_parameter("kinds", wrong()))?
             }
         };
         let state = query.state.as_deref().map(parameter::state).transpose()?;

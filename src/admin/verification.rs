@@ -199,10 +199,12 @@ pub async fn verification(
     let loaded = state.shared.loaded.load_full();
     let verifier = loaded.verifiers.get(&stored.source).ok_or_else(|| {
         let why = format!("no rule names the source {} any more", stored.source);
-        Problem::not_applicable(why)
+        let problem = Problem::not_applicable(why).said("source_gone");
+        problem.fact("source", &stored.source)
     })?;
     let hidden = credentials(&stored);
-    let request = request_of(stored).ok_or_else(|| Problem::not_applicable("it is no request"))?;
+    let none = || Problem::not_applicable("it is no request").said("no_request");
+    let request = request_of(stored).ok_or_else(none)?;
     let mut known = Known::default();
     let at = request.received_at;
     let verdict = verifier.judge_kept(&request, at, state.shared.clock.now(), &mut known);

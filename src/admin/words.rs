@@ -31,6 +31,8 @@ fn both(key: &str) {
 
 /// The string literals of a source file, but for its tests, remarks and attributes.
 fn literals(source: &str) -> BTreeSet<String> {
+    // Tests in a file of their own are named at the top.
+    let source = source.replace("#[cfg(test)]\nmod tests;", "");
     let code = source.split("#[cfg(test)]").next().unwrap();
     let lines = code
         .lines()
@@ -98,6 +100,12 @@ fn what_needs_attention_is_said_in_both_languages() {
         "since",
         "until",
         "remark",
+        "reason",
+        "file",
+        "line",
+        "column",
+        "message",
+        "hint",
         "lowercase",
         "key_expiry",
     ];
@@ -183,7 +191,11 @@ fn every_reason_has_words_in_both_languages() {
 
 /// The keys of one table of trace.js.
 fn keys(table: &str) -> BTreeSet<String> {
-    let text = file("/trace.js");
+    keys_in("/trace.js", table)
+}
+
+fn keys_in(path: &str, table: &str) -> BTreeSet<String> {
+    let text = file(path);
     let (_, rest) = text.split_once(&format!("const {table} = {{")).unwrap();
     let (rows, _) = rest.split_once("\n};").unwrap();
     let rows = rows.lines().filter_map(|row| row.trim().strip_suffix(','));
@@ -250,6 +262,125 @@ fn every_fault_of_a_request_is_known_to_the_page() {
     }
 }
 
+/// What stands behind a colon in a fault: why a document, a key, an address or an answer is no good.
+#[test]
+fn every_why_of_a_fault_is_known_to_the_page() {
+    let mut known = keys_in("/whys.js", "WHYS");
+    known.extend(keys("FAULTS"));
+    known.extend(keys("WORDS"));
+    // Labels of keys, names of headers, and what is put together.
+    let other = [
+        "a fetched key",
+        "a signed key",
+        "config.{}",
+        "Bearer {}",
+        "Basic {}",
+        "{} {}",
+        "{}: {}",
+        "{} {} https://{}{}",
+        "-----BEGIN ",
+        "nearly every judgement is an event, and none is kept",
+        "nearly every verdict is an event, and none is kept",
+    ];
+    let whole = [
+        include_str!("../verify/json.rs"),
+        include_str!("../verify/xml.rs"),
+        include_str!("../verify/form.rs"),
+        include_str!("../verify/jws.rs"),
+        include_str!("../verify/sign.rs"),
+        include_str!("../verify/judge.rs"),
+        include_str!("../verify/outbound.rs"),
+        include_str!("../verify/resolve.rs"),
+        include_str!("../verify/resolve/certificate.rs"),
+        include_str!("../verify/resolve/fetched.rs"),
+        include_str!("../verify/verified.rs"),
+        include_str!("../verify/verified/asking.rs"),
+        include_str!("../verify/verified/judging.rs"),
+    ];
+    let display = |source: &'static str, of: &str| {
+        let start = format!("impl fmt::Display for {of}");
+        let (_, text) = source.split_once(&start).unwrap();
+        text.split_once("\n}\n").unwrap().0
+    };
+    let shown = [
+        display(include_str!("../verify/certificate.rs"), "CertificateFault"),
+        display(include_str!("../verify/public_key.rs"), "PublicKeyFault"),
+        display(include_str!("../rule/url/mod.rs"), "NotPinned"),
+        display(include_str!("../remote/fault.rs"), "RemoteFault"),
+    ];
+    let (mut said, mut unknown) = (0, BTreeSet::new());
+    for text in whole.iter().chain(&shown).flat_map(|text| literals(text)) {
+        let text = holes(&text.replace("\\\"", "\""));
+        let sentence = text.contains(' ') && !text.contains('\\');
+        if sentence && !other.contains(&text.as_str()) {
+            said += 1;
+            if !known.contains(&text) {
+                unknown.insert(text);
+            }
+        }
+    }
+    assert!(unknown.is_empty(), "whys.js does not know {unknown:#?}");
+    assert!(said > 110, "{said}");
+}
+
+#[test]
+fn every_remark_on_a_rule_file_is_known_to_the_page() {
+    let mut known = keys_in("/whys.js", "REMARKS");
+    known.extend(keys_in("/whys.js", "WHYS"));
+    let mut said = 0;
+    let sources = [
+        include_str!("../rule/compile/lint.rs"),
+        include_str!("../rule/compile/source.rs"),
+    ];
+    // `.warn(place, code, message, hint)`.
+    let calls = sources.iter().flat_map(|text| text.split(".warn(").skip(1));
+    let calls = calls.map(|call| call.split_once(");\n").unwrap().0);
+    let outlets = include_str!("../service/outlets.rs");
+    let (_, inherited) = outlets.split_once("fn inherited(").unwrap();
+    let (inherited, _) = inherited.split_once("\nfn field(").unwrap();
+    for text in calls.chain([inherited]).flat_map(literals) {
+        // No address stands in the page.
+        let text = text.replace("http://127.0.0.1:4318", "{}");
+        let text = text.replace("{{", "").replace("}}", "");
+        let text = holes(&text.replace("\\\"", "\""));
+        if text.contains(' ') {
+            assert!(known.contains(&text), "whys.js does not know {text:?}");
+            said += 1;
+        }
+    }
+    assert!(said >= 8, "{said}");
+}
+
+/// The details of problems that say more than their code.
+#[test]
+fn what_is_wrong_with_a_request_is_said_in_both_languages() {
+    let sources = [
+        include_str!("auth.rs"),
+        include_str!("many.rs"),
+        include_str!("operate.rs"),
+        include_str!("problem.rs"),
+        include_str!("verification.rs"),
+    ];
+    let calls = sources
+        .iter()
+        .flat_map(|text| text.split(".said(\"").skip(1));
+    let given: BTreeSet<&str> = calls.filter_map(|call| call.split('"').next()).collect();
+    // Of two, whichever was asked for.
+    let given = given.into_iter().chain(["not_redriven", "not_discarded"]);
+    let listed: BTreeSet<&str> = problem::TEXTS.into_iter().collect();
+    assert_eq!(given.collect::<BTreeSet<&str>>(), listed);
+    let (_, texts) = include_str!("problem.rs")
+        .split_once("pub fn text(&self)")
+        .unwrap();
+    let (texts, _) = texts.split_once("fn facts").unwrap();
+    let wrong: BTreeSet<String> = literals(texts);
+    let known: BTreeSet<String> = problem::Wrong::TEXTS.map(str::to_owned).into();
+    assert_eq!(wrong, known);
+    for text in problem::TEXTS.into_iter().chain(problem::Wrong::TEXTS) {
+        both(&format!("problem.{text}"));
+    }
+}
+
 #[test]
 fn problems_states_and_deeds_have_words() {
     for (code, _) in problem::CODES {
@@ -287,6 +418,33 @@ fn problems_states_and_deeds_have_words() {
     ] {
         both(&format!("job.{outcome}"));
     }
+}
+
+/// Somebody who copies a command from the page finds it.
+#[test]
+fn commands_that_the_page_names_are_there() {
+    let (_, commands) = include_str!("../cli/mod.rs")
+        .split_once("enum Command {")
+        .unwrap();
+    let (commands, _) = commands.split_once("\n}").unwrap();
+    let lines = commands.lines().map(str::trim);
+    let variants = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()));
+    let name = |line: &str| line.split(['(', ',', ' ']).next().unwrap().to_lowercase();
+    let known: BTreeSet<String> = variants.map(name).collect();
+    assert!(known.len() > 20, "{known:?}");
+    let mut named = 0;
+    let scripts = FILES.iter().filter(|file| file.path.ends_with(".js"));
+    for script in scripts {
+        let text = std::str::from_utf8(script.bytes).unwrap();
+        for rest in text.split("callseal ").skip(1) {
+            let word: String = rest.chars().take_while(char::is_ascii_lowercase).collect();
+            if !word.is_empty() {
+                assert!(known.contains(&word), "{}: callseal {word}", script.path);
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 12, "{named}");
 }
 
 /// The words for how a source, its keys and its destinations are.

@@ -173,7 +173,7 @@ impl Gateway {
             reloaded: ArcSwap::from_pointee(pipeline::Reloaded {
                 at: clock.now(),
                 error: None,
-                warnings: prepared.warnings.iter().map(ToString::to_string).collect(),
+                warnings: prepared.warnings.clone(),
                 waiting: Vec::new(),
             }),
         });

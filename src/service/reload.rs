@@ -79,7 +79,7 @@ impl Reloader {
             Ok(done) => Reloaded {
                 at: self.clock.now(),
                 error: None,
-                warnings: done.warnings.iter().map(ToString::to_string).collect(),
+                warnings: done.warnings.clone(),
                 waiting: done.waiting.clone(),
             },
             Err(faults) => Reloaded {

@@ -13,7 +13,7 @@ use callseal::rule::scheme::KeyKind;
 use callseal::secret::Secret;
 use callseal::verify::craft::{Bench, Wish, choose};
 use callseal::verify::diagnose::{Case, Cause, causes};
-use callseal::verify::trace::{self, Outcome, SECRET, Subject};
+use callseal::verify::trace::{self, Outcome, SECRET, Step, Subject};
 use callseal::verify::want::Known;
 use callseal::verify::{Keyring, Rejection, Verifier};
 
@@ -100,6 +100,19 @@ fn diagnosed(
         siblings,
     };
     causes(&case, &reason)
+}
+
+/// The verdict on a request, step by step and in full.
+fn traced(verifier: &Verifier, request: &RawRequest) -> Vec<Step> {
+    trace::trace(&Subject {
+        verifier,
+        request,
+        now: NOW,
+        known: &Known::default(),
+        verdict: &verifier.judge(request, NOW),
+        peer_known: false,
+        full: true,
+    })
 }
 
 #[track_caller]
@@ -438,15 +451,7 @@ fn steps_show_the_message_and_no_secret() {
         let verifier = ends.verifier();
         let verdict = verifier.judge(&request, NOW);
         assert!(verdict.is_ok(), "{name}: {verdict:?}");
-        let steps = trace::trace(&Subject {
-            verifier: &verifier,
-            request: &request,
-            now: NOW,
-            known: &Known::default(),
-            verdict: &verdict,
-            peer_known: false,
-            full: true,
-        });
+        let steps = traced(&verifier, &request);
         let signature = steps
             .iter()
             .find(|s| s.name.starts_with("signature"))
@@ -474,16 +479,7 @@ fn what_is_compared_with_a_secret_is_not_shown() {
     ] {
         let mut request = ends("meta").signed(None);
         request.headers.push("x-probe", probe);
-        let verdict = verifier.judge(&request, NOW);
-        let steps = trace::trace(&Subject {
-            verifier: &verifier,
-            request: &request,
-            now: NOW,
-            known: &Known::default(),
-            verdict: &verdict,
-            peer_known: false,
-            full: true,
-        });
+        let steps = traced(&verifier, &request);
         let step = steps.iter().find(|step| step.name == trace::ASSERTS);
         let shown = format!("{:?}", step.unwrap().facts);
         let (fits, compared) = (probe.ends_with('1'), format!("{SECRET} against {SECRET}"));

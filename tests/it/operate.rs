@@ -267,6 +267,17 @@ fn sources_are_paused_shown_and_resumed() {
     assert!(sources.contains("paused"), "{sources}");
     let one = json(&site, &gateway, &["sources", "stripe"]);
     assert_eq!(one["destinations"][0]["owed"], 1, "{one}");
+    let by = &one["destinations"][0]["pauses"];
+    assert_eq!(by[0]["by"], "operator[0]", "{by}");
+    assert_eq!(by[0]["reason"], "maintenance", "{by}");
+    assert!(by[0]["destination"].is_null() && by[0]["since"].is_string());
+    assert_eq!(by.as_array().unwrap().len(), 1, "{by}");
+    let told = text(&site, &gateway, &["sources", "stripe"]);
+    let who = "the whole source was paused by operator[0] at ";
+    assert!(
+        told.contains(who) && told.contains("ago): maintenance"),
+        "{told}"
+    );
     let top = text(&site, &gateway, &["top"]);
     assert!(top.contains("owed 1") && top.contains("paused"), "{top}");
     text(&site, &gateway, &["resume", "stripe"]);

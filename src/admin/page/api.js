@@ -30,6 +30,9 @@ export class Problem extends Error {
     this.detail = detail;
     /** Seconds to wait, where the gateway says so. */
     this.wait = wait;
+    /** The detail once more, as a code and what it says. */
+    this.text = null;
+    this.facts = {};
   }
 }
 
@@ -37,7 +40,10 @@ async function problem(response) {
   const wait = Number(response.headers.get("retry-after")) || null;
   try {
     const said = await response.json();
-    return new Problem(response.status, String(said.code || "unknown"), String(said.detail ?? ""), wait);
+    const made = new Problem(response.status, String(said.code || "unknown"), String(said.detail ?? ""), wait);
+    made.text = said.text ? String(said.text) : null;
+    made.facts = Object.fromEntries(Object.entries(said.facts ?? {}).map(([name, text]) => [name, String(text)]));
+    return made;
   } catch {
     return new Problem(response.status, "unknown", "", wait);
   }

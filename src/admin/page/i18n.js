@@ -52,6 +52,9 @@ export function t(key, params) {
   return parts(key, params).join("");
 }
 
+/** What stands between two sentences. */
+export const gap = () => (language() === "en" ? " " : "");
+
 /** The text of a code where there is one, else the code itself. */
 export function word(prefix, code) {
   const key = `${prefix}.${code}`;

@@ -7,7 +7,7 @@ import { ago, duration } from "/format.js";
 import { has, parts, t, word } from "/i18n.js";
 import { live } from "/live.js";
 import { meaning } from "/reasons.js";
-import { badge, button, field, progress, say, trouble } from "/widgets.js";
+import { badge, button, field, plainly, progress, say, trouble } from "/widgets.js";
 
 /** How it ended: in words, with the code where it failed. */
 function outcomeText(code) {
@@ -23,7 +23,7 @@ export function outcome(code) {
 
 // As the gateway writes a filter down: `state=dead source=shop reason=in words`, in this order. A
 // value may hold spaces, and what looks like a name: one that is out of order belongs to the value.
-const TOLD = ["state", "source", "provider", "destination", "type", "key", "order", "text", "error", "from", "to", "reason"];
+const TOLD = ["state", "source", "provider", "destination", "type", "key", "order", "text", "error", "from", "to", "masked", "reason"];
 
 export function toldFilter(text) {
   if (!text.startsWith("state=")) return text === "" ? [] : [value(text)];
@@ -37,7 +37,7 @@ export function toldFilter(text) {
   return pairs.slice(1).map(({ name, rest }) => said(name, rest));
 }
 
-const said = (name, v) => h("span", {}, h("span", { class: "faint" }, has(`filter.${name}`) ? t(`filter.${name}`) : name), " ", v === "" ? h("span", {}, t("nothing")) : mono(String(v)));
+const said = (name, v) => name === "masked" ? h("span", { class: "faint" }, t("dead.masked")) : h("span", {}, h("span", { class: "faint" }, has(`filter.${name}`) ? t(`filter.${name}`) : name), " ", v === "" ? h("span", {}, t("nothing")) : mono(String(v)));
 
 function filterText(filter) {
   if (typeof filter === "string") return toldFilter(filter);
@@ -146,7 +146,7 @@ export function jobPanel({ signal, onLeave, ended }) {
     try {
       hear(await post(`/v1${at("jobs", String(id), "stop")}`, undefined, {}, signal));
     } catch (error) {
-      say(error.detail || error.code, "bad");
+      say(plainly(error), "bad");
     }
   }
   async function look() {

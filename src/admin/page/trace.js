@@ -1,8 +1,9 @@
 // The gateway's words on a verification, in Chinese. They come in English, as the command line shows
 // them; a test holds the keys here against the source. `{}` stands for what changes, and comes back as
-// {1}, {2}; {1w} is one of our own words, {1f} says why something cannot be read.
+// {1}, {2}; {1w} is one of our own words, {1f} another fault, {1y} why.
 
 import { language } from "/i18n.js";
+import { REMARKS, WHYS } from "/whys.js";
 
 const STEPS = {
   "guard": "入口检查",
@@ -95,7 +96,7 @@ const VALUES = {
   "not for this event": "此事件无需查询",
   "not asked (--ask asks)": "未查询（--ask 可查询）",
   "status {}": "状态码 {1}",
-  "no: {}": "否：{1}",
+  "no: {}": "否：{1y}",
   "none: the provider asks who is there": "无：服务商只是询问",
   "none: it was rejected": "无：已拒绝",
   "every delivery is an event of its own": "每次回调各为一个事件",
@@ -128,6 +129,10 @@ const WORDS = {
   "currency": "货币",
   "status": "状态",
   "confirmations": "确认数",
+  "an RSA": "RSA",
+  "a P-256": "P-256",
+  "a P-384": "P-384",
+  "an Ed25519": "Ed25519",
 };
 
 /** Why a request is rejected, as the gateway says it beside the code. */
@@ -147,15 +152,15 @@ const FAULTS = {
   "{} is missing": "缺少 {1}",
   "{} cannot be read": "{1} 无法识别",
   "no scheme of the source fits this request": "来源的方案均不适用于此请求",
-  "the key is not trusted: {}": "密钥不受信任：{1}",
+  "the key is not trusted: {}": "密钥不受信任：{1y}",
   "{} is not what this source has configured": "{1} 与此来源的设置不同",
   "{} is not what it must be": "{1} 不是应有的值",
   "the check under secrets.{} failed": "secrets.{1} 的检查未通过",
-  "the provider does not confirm it: {}": "服务商未予确认：{1}",
+  "the provider does not confirm it: {}": "服务商未予确认：{1y}",
   "the encrypted part cannot be opened": "加密部分无法解密",
   "callbacks do not come by this method": "回调不使用此方法",
-  "cannot be verified now: {}": "目前无法验证：{1}",
-  "not readable as {}: {} at byte {}": "无法按 {1} 读取：第 {3} 字节处 {2}",
+  "cannot be verified now: {}": "目前无法验证：{1y}",
+  "not readable as {}: {} at byte {}": "无法按 {1} 读取：第 {3} 字节处：{2y}",
 };
 
 // Facts whose value is a quotation of the request, in whole: it stays as it came.
@@ -171,22 +176,33 @@ function pattern(key) {
   return patterns.get(key);
 }
 
+// What begins with a hole fits nearly anything: last.
+const holes = new Map();
+function holed(table) {
+  if (!holes.has(table)) {
+    const rows = Object.entries(table).filter(([key]) => key.includes("{}"));
+    holes.set(table, rows.sort(([a], [b]) => a.startsWith("{}") - b.startsWith("{}")));
+  }
+  return holes.get(table);
+}
+
 const own = (table, key) => (Object.hasOwn(table, key) ? table[key] : null);
 
 function translated(table, text) {
   const whole = own(table, text);
   if (whole !== null) return whole;
-  for (const [key, chinese] of Object.entries(table)) {
-    const found = key.includes("{}") ? pattern(key).exec(text) : null;
+  for (const [key, chinese] of holed(table)) {
+    const found = pattern(key).exec(text);
     if (!found) continue;
     let known = true;
-    const filled = chinese.replace(/\{(\d)([wf]?)\}/g, (_, at, kind) => {
+    const filled = chinese.replace(/\{(\d)([wfy]?)\}/g, (_, at, kind) => {
       const part = found[Number(at)];
       if (kind === "w") {
         known &&= own(WORDS, part) !== null;
         return own(WORDS, part) ?? part;
       }
-      return kind === "f" ? (translated(FAULTS, part) ?? part) : part;
+      const tables = { f: [FAULTS], y: [WHYS, REMARKS] }[kind] ?? [];
+      return tables.map((one) => translated(one, part)).find((said) => said !== null) ?? part;
     });
     if (known) return filled;
   }
@@ -212,3 +228,11 @@ export function factValue(name, text) {
 
 /** What a rejection says beside its code. */
 export const fault = (text) => (english() ? text : (translated(FAULTS, text) ?? text));
+
+/** A remark on a rule file: where, what, and a hint. */
+export function remark({ file, line, column, message, hint }) {
+  const said = (text) => (english() ? text : (translated(REMARKS, text) ?? text));
+  const place = [file, line, column].join(":");
+  if (english()) return `${place}: ${message}${hint ? ` (${hint})` : ""}`;
+  return `${place}：${said(message)}${hint ? `（${said(hint)}）` : ""}`;
+}

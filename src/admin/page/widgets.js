@@ -1,6 +1,7 @@
 // The parts that views are made of.
 
 import { flat, h, icon, mono, replace, scrolling, value } from "/dom.js";
+import { told } from "/findings.js";
 import { has, language, number, parts, t, word } from "/i18n.js";
 import { meaning } from "/reasons.js";
 
@@ -110,19 +111,46 @@ export function loading() {
   return h("p", { class: "loading", role: "status" }, h("span", { class: "spinner", "aria-hidden": "true" }), t("loading"));
 }
 
+/** Nothing is there, and that is good. */
 export function empty(title, text) {
   return h("div", { class: "empty" }, icon("check"), h("p", { class: "empty-title" }, title), text && h("p", {}, text));
 }
 
+/** Nothing is there, which is neither good nor bad; `next`: a command that changes it. */
+export function none(title, text, next = null) {
+  return h("div", { class: "empty plain" }, icon("note"), h("p", { class: "empty-title" }, title), text && h("p", {}, text), next && command(next));
+}
+
 // Of these the gateway has no more to tell than the page does.
-const SAID_ALREADY = new Set(["unauthorized", "operator_only", "csrf", "no_such_event", "no_such_job", "no_such_source", "not_found", "method_not_allowed", "too_many_requests", "too_many_streams", "too_many_connections"]);
+const SAID_ALREADY = new Set(["unauthorized", "operator_only", "csrf", "host", "client_certificate", "timeout", "no_such_event", "no_such_job", "no_such_source", "not_found", "method_not_allowed", "too_many_requests", "too_many_streams", "too_many_connections"]);
+
+// The store's own codes say what is wrong; the advice is the same for all.
+function advice(error) {
+  const code = error.code ?? "page";
+  return has(`error.${code}`) ? t(`error.${code}`) : [meaning(code) && `${meaning(code)} · `, t(error.status >= 500 ? "error.server" : "error.other")];
+}
+
+/** What the gateway says beyond the code; null where that is all. In its own English where it must be. */
+function beyond(error) {
+  const code = error.code ?? "page";
+  const own = told(error);
+  if (own !== null) return h("p", { class: "preline" }, own);
+  const english = language() === "en";
+  // The store's own say the same as the meaning of their code.
+  if (!error.detail || SAID_ALREADY.has(code) || (!english && meaning(code))) return null;
+  return h("p", { class: "preline", lang: english ? null : "en" }, value(error.detail));
+}
+
+/** What went wrong, in one line. */
+export function plainly(error) {
+  if (!error.code) console.error(error);
+  return [advice(error)].flat().filter(Boolean).join("");
+}
 
 /** What went wrong, and what to do about it. */
 export function trouble(error, retry) {
   if (!error.code) console.error(error);
   const code = error.code ?? "page";
-  // The store's own codes say what is wrong; the advice is the same for all.
-  const advice = has(`error.${code}`) ? t(`error.${code}`) : [meaning(code) && `${meaning(code)} · `, t(error.status >= 500 ? "error.server" : "error.other")];
   return h(
     "div",
     { class: "trouble", role: "alert", "data-code": code },
@@ -130,8 +158,8 @@ export function trouble(error, retry) {
     h(
       "div",
       {},
-      h("p", { class: "trouble-title" }, advice, error.wait ? ` ${t("error.wait", { n: error.wait })}` : ""),
-      error.detail && !SAID_ALREADY.has(code) && h("p", { class: "preline", lang: language() === "en" ? null : "en" }, value(error.detail)),
+      h("p", { class: "trouble-title" }, advice(error), error.wait ? ` ${t("error.wait", { n: error.wait })}` : ""),
+      beyond(error),
       h("p", { class: "faint" }, parts("error.code", { code: mono(error.status ? `${error.status} ${code}` : code) })),
       retry && button(t("try_again"), retry, { shape: "redo" }),
     ),

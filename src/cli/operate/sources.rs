@@ -8,7 +8,7 @@ use crate::cli::operate::client::{Query, segment};
 use crate::cli::operate::view::{self, Paint, list, number, paint, text};
 use crate::cli::operate::{Gateway, client, failed, json};
 use crate::cli::{Place, output};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::rule::value;
 
 #[derive(Debug, clap::Args)]
@@ -219,4 +219,31 @@ fn one(source: &Value) {
         "FORWARD",
     ];
     output::table(&header, &destinations);
+    for line in pauses(source, now) {
+        output::line(line);
+    }
+}
+
+/// Who paused it, since when and why: each word once.
+fn pauses(source: &Value, now: Timestamp) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let to = list(source, "/destinations").iter();
+    for pause in to.flat_map(|to| list(to, "/pauses")) {
+        let what = match text(pause, "/destination") {
+            to if to.is_empty() => "the whole source".to_owned(),
+            to => to,
+        };
+        let since = text(pause, "/since");
+        let ago = view::ago(&since, now);
+        let by = text(pause, "/by");
+        let mut line = format!("{what} was paused by {by} at {since} ({ago} ago)");
+        match text(pause, "/reason") {
+            reason if reason.is_empty() => {}
+            reason => line.push_str(&format!(": {reason}")),
+        }
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines
 }

@@ -151,6 +151,12 @@ impl Store for Embedded {
         self.shared.words.paused(lane)
     }
 
+    fn paused_by(&self, lane: &LaneName) -> Vec<u64> {
+        let by = |destination| self.shared.words.paused_by(&lane.source, destination);
+        let both = [by(None), by(Some(&lane.destination))];
+        both.into_iter().flatten().collect()
+    }
+
     fn overtaken(&self, id: EventId) -> Pending<'_, Result<Option<EventId>, StoreError>> {
         Box::pin(self.look(move |shared| shared.overtaken_by(id)))
     }

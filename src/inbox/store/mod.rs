@@ -214,6 +214,10 @@ pub trait Store: Send + Sync + 'static {
     /// True when nothing of this lane is leased until it is resumed.
     fn paused(&self, lane: &LaneName) -> bool;
 
+    /// The numbers of the words by which it is paused, as in the audit: that about the whole source
+    /// first, then that about the lane. Each has its own end.
+    fn paused_by(&self, lane: &LaneName) -> Vec<u64>;
+
     /// How many rows fit, of those that are looked at in one call; where to go on counting, none at
     /// the end.
     fn count<'a>(

@@ -238,6 +238,10 @@ impl Store for Watched {
         self.store.paused(lane)
     }
 
+    fn paused_by(&self, lane: &LaneName) -> Vec<u64> {
+        self.store.paused_by(lane)
+    }
+
     fn lane_stats(&self, lane: &LaneName) -> LaneStats {
         self.store.lane_stats(lane)
     }

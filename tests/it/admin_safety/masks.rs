@@ -99,6 +99,10 @@ fn rows_and_deeds_are_masked_and_masks_are_no_oracle() {
         "/v1/groups?state=owed".to_owned(),
         "/v1/audit".to_owned(),
         "/v1/jobs".to_owned(),
+        // It is paused, and says why.
+        "/v1/sources".to_owned(),
+        "/v1/overview".to_owned(),
+        "/v1/doctor".to_owned(),
     ] {
         for token in [VIEWER, OPERATOR] {
             let shown = get(&gateway, token, &target).to_string();
@@ -112,6 +116,73 @@ fn rows_and_deeds_are_masked_and_masks_are_no_oracle() {
     assert!(deeds.contains(MAIL), "{deeds}");
     let audit = get(&gateway, VIEWER, "/v1/audit?limit=1");
     assert_eq!(audit["audit"][0]["what"], "unmask");
+}
+
+/// A group whose reason has masks holds several that look alike: as it is shown, it is picked whole.
+#[test]
+fn a_masked_group_is_listed_and_redriven_as_it_is_shown() {
+    let site = plain();
+    let gateway = site.start();
+    let pause = json!({});
+    assert_eq!(post(&gateway, "/v1/sources/stripe/pause", &pause).0, 200);
+    let reasons = [
+        "jane@example.org has paid",
+        "john@example.org has paid",
+        "mary@example.org has paid",
+    ];
+    for (n, reason) in reasons.iter().enumerate() {
+        let body = String::from_utf8(event()).unwrap();
+        let body = body.replace("evt_1", &format!("evt_{n}"));
+        let signature = sign::stripe(body.as_bytes());
+        let client = gateway.client();
+        let answer = client.post("/stripe", &signature, body.as_bytes());
+        assert_eq!(answer.status, 200);
+        let owed = get(&gateway, OPERATOR, "/v1/events?state=owed");
+        let id = owed["events"][0]["id"].as_str().unwrap().to_owned();
+        let target = format!("/v1/events/{id}/discard");
+        assert_eq!(post(&gateway, &target, &json!({ "reason": reason })).0, 200);
+    }
+    let groups = get(&gateway, OPERATOR, "/v1/groups?by=reason&state=discarded");
+    let group = &groups["groups"][0];
+    assert_eq!(
+        (&group["masked"], &group["count"]),
+        (&json!(true), &json!(2))
+    );
+    let shown = group["reason"].as_str().unwrap();
+    let encoded: String = shown.bytes().map(|b| format!("%{b:02X}")).collect();
+    let list = |token, masked| {
+        let target = format!("/v1/events?state=discarded&reason={encoded}&masked={masked}");
+        let page = get(&gateway, token, &target);
+        page["events"].as_array().unwrap().len()
+    };
+    assert_eq!((list(OPERATOR, false), list(OPERATOR, true)), (0, 2));
+    // A viewer sees nothing else anyway.
+    assert_eq!((list(VIEWER, false), list(VIEWER, true)), (2, 2));
+    let plan = |more: Value| {
+        let mut body = json!({ "state": "discarded", "error": shown, "plan": true });
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        post(&gateway, "/v1/redrive", &body)
+    };
+    assert_eq!(plan(json!({})).1["count"], 0);
+    assert_eq!(plan(json!({ "masked": true })).1["count"], 2);
+    let (status, wrong) = plan(json!({ "masked": true, "plan": false, "count": 3 }));
+    assert_eq!((status, &wrong["code"]), (409, &json!("count_differs")));
+    let facts = json!({ "expected": "3", "fit": "2" });
+    assert_eq!((&wrong["text"], &wrong["facts"]), (&wrong["code"], &facts));
+    let (status, begun) = plan(json!({ "masked": true, "plan": false, "count": 2 }));
+    assert_eq!((status, &begun["job"]), (202, &json!(1)));
+    eventually("the end of the job", || {
+        let job = get(&gateway, OPERATOR, "/v1/jobs/1");
+        (job["outcome"] == "done").then_some(())
+    });
+    let left = get(&gateway, OPERATOR, "/v1/events?state=discarded");
+    assert_eq!(left["events"][0]["reason"], "m•••@example.org has paid");
+    assert_eq!(left["events"].as_array().unwrap().len(), 1);
+    let job = get(&gateway, VIEWER, "/v1/jobs/1");
+    let filter = job["filter"].as_str().unwrap();
+    assert!(filter.ends_with(" masked=true"), "{filter}");
 }
 
 /// How a page ends tells nothing of what the masks hide, either.

@@ -1,27 +1,17 @@
 // What a person does: keys, filters, changes, and what comes in meanwhile.
 
 import { open, settled, signIn } from "../browser.mjs";
+import { postsTo, same, visitor } from "../visit.mjs";
 
-const same = (found, wanted, what) => {
-  if (JSON.stringify(found) !== JSON.stringify(wanted)) throw new Error(`${what}: ${JSON.stringify(found)}, not ${JSON.stringify(wanted)}`);
-};
-
-export default ({ base, gateway, attach, token, streams }) => {
-  const visit = (name, hash, run, options) => async (browser) => {
-    const { page, context, wrongs } = await open(browser, base, options);
-    await attach(page);
-    await signIn(page, base, token, typeof hash === "function" ? hash() : hash);
-    await settled(page);
-    await run(page, context);
-    await context.close();
-    if (wrongs.length > 0) throw new Error([...new Set(wrongs)].slice(0, 6).join("\n"));
-  };
-  const posts = () => gateway.asked.filter((one) => one.method === "POST" && one.path !== "/session");
+export default (setting) => {
+  const { base, gateway, attach, token, streams } = setting;
+  const visit = visitor(setting);
+  const posts = () => postsTo(gateway);
   const focusedRow = (page) => page.evaluate(() => document.activeElement?.dataset.row);
   const dead = () => gateway.world.events.find((e) => e.state === "dead");
 
   const cases = {
-    "keyboard: j, k, Enter, Escape, /, g, ?": visit("keyboard", "#/events", async (page) => {
+    "keyboard: j, k, Enter, Escape, /, g, ?": visit("#/events", async (page) => {
       const ids = gateway.world.events.map((e) => e.id);
       await page.keyboard.press("j");
       same(await focusedRow(page), ids[0], "j");
@@ -50,7 +40,7 @@ export default ({ base, gateway, attach, token, streams }) => {
       same(await page.evaluate(() => document.activeElement?.tagName), "H1", "the heading has the focus");
     }),
 
-    "filters live in the address: reload, back, link": visit("filters", "#/events", async (page) => {
+    "filters live in the address: reload, back, link": visit("#/events", async (page) => {
       await page.locator("select[name=state]").selectOption("dead");
       await page.waitForFunction(() => location.hash === "#/events?state=dead");
       await page.locator("select[name=source]").selectOption("shop");
@@ -76,7 +66,7 @@ export default ({ base, gateway, attach, token, streams }) => {
       await page.getByText("Nothing fits these filters").waitFor();
     }),
 
-    "pages: more rows, none twice, the focus goes on": visit("pages", "#/events", async (page) => {
+    "pages: more rows, none twice, the focus goes on": visit("#/events", async (page) => {
       await page.getByRole("button", { name: "Show more" }).click();
       await page.waitForFunction(() => document.querySelectorAll("table.events tbody tr").length === 100);
       const ids = await page.locator("table.events tbody tr").evaluateAll((all) => all.map((row) => row.dataset.id));
@@ -84,7 +74,7 @@ export default ({ base, gateway, attach, token, streams }) => {
       same(await focusedRow(page), gateway.world.events[50].id, "the focus");
     }),
 
-    "redrive one, and see it owed": visit("redrive", () => `#/events/${dead().id}`, async (page) => {
+    "redrive one, and see it owed": visit(() => `#/events/${dead().id}`, async (page) => {
       const row = dead();
       await page.getByRole("button", { name: "Redrive", exact: true }).click();
       await page.locator("dialog[open]").getByRole("button", { name: "Redrive" }).click();
@@ -93,7 +83,7 @@ export default ({ base, gateway, attach, token, streams }) => {
       await page.locator(".step-title", { hasText: "Redrive by operator[0]" }).waitFor();
     }),
 
-    "discard one wants a reason": visit("discard", () => `#/events/${dead().id}`, async (page) => {
+    "discard one wants a reason": visit(() => `#/events/${dead().id}`, async (page) => {
       await page.getByRole("button", { name: "Discard", exact: true }).click();
       const box = page.locator("dialog[open]");
       await box.getByRole("button", { name: "Discard" }).click();
@@ -105,7 +95,7 @@ export default ({ base, gateway, attach, token, streams }) => {
       same(posts()[0].body, { reason: "a test order" }, "the reason");
     }),
 
-    "unmask asks first, and is not repeated by itself": visit("unmask", () => `#/events/${dead().id}`, async (page) => {
+    "unmask asks first, and is not repeated by itself": visit(() => `#/events/${dead().id}`, async (page) => {
       if ((await page.locator("main").innerText()).includes("jane@example.com")) throw new Error("not masked");
       await page.getByRole("button", { name: "Unmask" }).click();
       await page.locator("dialog[open]").getByRole("button", { name: "Unmask" }).click();
@@ -123,7 +113,7 @@ export default ({ base, gateway, attach, token, streams }) => {
       await context.close();
     },
 
-    "redrive many: a plan first, progress, then the end": visit("many", "#/dead?source=shop", async (page) => {
+    "redrive many: a plan first, progress, then the end": visit("#/dead?source=shop", async (page) => {
       gateway.pace = 60;
       const before = gateway.world.events.filter((e) => e.state === "dead" && e.source === "shop").length;
       await page.getByRole("button", { name: "Redrive all of these…" }).click();
@@ -141,7 +131,7 @@ export default ({ base, gateway, attach, token, streams }) => {
       await page.getByText("No dead letters").waitFor();
     }),
 
-    "redrive many: stop; and a count that has changed makes a new plan": visit("stop", "#/dead", async (page) => {
+    "redrive many: stop; and a count that has changed makes a new plan": visit("#/dead", async (page) => {
       gateway.pace = 300;
       const group = page.locator("main table tbody tr").first();
       await group.getByRole("button", { name: "Redrive…" }).click();
@@ -157,7 +147,7 @@ export default ({ base, gateway, attach, token, streams }) => {
       await page.locator(".job .badge", { hasText: "Stopped" }).waitFor();
     }),
 
-    "dead letters: the list of a group is of its reason exactly": visit("list", "#/dead", async (page) => {
+    "dead letters: the list of a group is of its reason exactly": visit("#/dead", async (page) => {
       const rows = gateway.world.events.filter((e) => e.state === "dead");
       // A part of the text would find this one, too.
       rows[1].reason = `${rows[0].reason}_of_another_kind`;
@@ -171,7 +161,7 @@ export default ({ base, gateway, attach, token, streams }) => {
       same(await page.locator("table.events tbody tr").evaluateAll((all) => all.map((row) => row.dataset.id)), wanted.map((e) => e.id), "rows");
     }),
 
-    "too many requests: it waits as told, and asks again": visit("patience", "#/events", async (page) => {
+    "too many requests: it waits as told, and asks again": visit("#/events", async (page) => {
       let turned = 0;
       await page.route("**/v1/audit*", (route) => {
         turned += 1;
@@ -183,7 +173,7 @@ export default ({ base, gateway, attach, token, streams }) => {
       same(turned, 2, "requests");
     }),
 
-    "pause with a reason, and resume": visit("pause", "#/sources/wechat", async (page) => {
+    "pause with a reason, and resume": visit("#/sources/wechat", async (page) => {
       await page.getByRole("button", { name: "Pause…" }).click();
       const box = page.locator("dialog[open]");
       await box.locator("textarea").fill("an update");
@@ -196,14 +186,89 @@ export default ({ base, gateway, attach, token, streams }) => {
       await page.locator("main .badge", { hasText: "Delivering" }).waitFor();
     }),
 
-    "reload shows every diagnostic of bad rules": visit("reload", "#/rules", async (page) => {
+    "paused: by whom, since when and why; the whole source and a destination end each by itself": visit("#/sources/shop", async (page) => {
+      const row = (name) => page.locator("main table").first().locator("tbody tr", { hasText: name });
+      const pause = async (button) => {
+        await button.click();
+        const box = page.locator("dialog[open]");
+        await box.locator("textarea").fill("an update <b>now</b>");
+        await box.getByRole("button", { name: "Pause delivery" }).click();
+        await box.waitFor({ state: "detached" });
+      };
+      const resume = async (button) => {
+        await button.click();
+        await page.locator("dialog[open]").getByRole("button", { name: "Resume" }).click();
+        await page.locator("dialog").waitFor({ state: "detached" });
+      };
+      await pause(row("ledger").getByRole("button", { name: "Pause…" }));
+      await page.locator(".notice", { hasText: "operator[0] paused ledger" }).getByText("Reason: an update <b>now</b>").waitFor();
+      await pause(page.getByRole("button", { name: "Pause all…" }));
+      await page.locator(".notice", { hasText: "operator[0] paused the whole source" }).waitFor();
+      await row("main").getByText("with the whole source").waitFor();
+      await resume(row("ledger").getByRole("button", { name: "Resume" }));
+      await page.getByText("Still paused: the whole source is").waitFor();
+      await row("ledger").getByText("with the whole source").waitFor();
+      await resume(page.getByRole("button", { name: "Resume all" }));
+      await row("main").getByRole("button", { name: "Pause…" }).waitFor();
+      same(await page.locator("main .notice").count(), 0, "notices");
+      // Each by itself: all of it ends with one word, too.
+      await pause(row("main").getByRole("button", { name: "Pause…" }));
+      await row("main").getByRole("button", { name: "Resume" }).waitFor();
+      await pause(row("ledger").getByRole("button", { name: "Pause…" }));
+      await resume(page.getByRole("button", { name: "Resume all" }));
+      await row("ledger").getByRole("button", { name: "Pause…" }).waitFor();
+      await row("main").getByRole("button", { name: "Pause…" }).waitFor();
+      // In the list: of a source that goes on otherwise, which is paused.
+      await pause(row("ledger").getByRole("button", { name: "Pause…" }));
+      await row("ledger").getByRole("button", { name: "Resume" }).waitFor();
+      await page.evaluate(() => { location.hash = "#/sources"; });
+      await page.locator("tr[data-id=shop]").getByText("Paused: ledger · operator[0]").waitFor();
+    }),
+
+    "hundreds of sources: the worst on the overview, and a search among all": visit("#/audit", async (page) => {
+      const { sources } = gateway.world;
+      const good = sources.find((s) => s.name === "adyen");
+      for (let n = 0; n < 300; n += 1) sources.push({ ...good, name: `branch-${n}`, path: `/branches/${n}`, health: n === 299 ? "quiet" : "good" });
+      await page.evaluate(() => { location.hash = "#/overview"; });
+      const panel = page.locator("section.panel", { hasText: "Rejected share" });
+      await panel.getByRole("link", { name: "All 306 sources" }).waitFor();
+      same(await panel.locator("tbody tr").count(), 10, "rows on the overview");
+      same(await panel.getByRole("link", { name: "branch-299" }).count(), 1, "the quiet one is among them");
+      await panel.getByRole("link", { name: "All 306 sources" }).click();
+      await page.locator("tr[data-id=shop]").waitFor();
+      same(await page.locator("main tbody tr").count(), 306, "rows of all");
+      await page.keyboard.press("/");
+      await page.keyboard.type("BRANCHES/29");
+      await page.waitForFunction(() => location.hash.includes("text=BRANCHES%2F29"));
+      same(await page.locator("main tbody tr").count(), 11, "rows that fit");
+      await page.locator("select[name=health]").selectOption("quiet");
+      await page.waitForFunction(() => location.hash.includes("health=quiet"));
+      same(await page.locator("main tbody tr").evaluateAll((all) => all.map((row) => row.dataset.id)), ["branch-299"], "the one");
+      await page.locator("select[name=health]").selectOption("failing");
+      await page.getByText("Nothing fits these filters").waitFor();
+    }),
+
+    "where nothing is yet, a command says how to begin": visit("#/audit", async (page) => {
+      const json = { events: { events: [], next: null }, sources: { sources: [], rules_digest: "" } };
+      gateway.instead = (method, path) => (json[path.split("/")[2]] ? { status: 200, type: "application/json", json: json[path.split("/")[2]] } : null);
+      for (const [view, command] of [["events", "callseal send SOURCE"], ["sources", "callseal init PROVIDER --forward URL"]]) {
+        await page.evaluate((hash) => { location.hash = hash; }, `#/${view}`);
+        await page.locator(".empty code", { hasText: command }).waitFor();
+      }
+      // Filters hide what is there: nothing is to be begun.
+      await page.evaluate(() => { location.hash = "#/events?state=dead"; });
+      await page.getByText("Nothing fits these filters").waitFor();
+      same(await page.locator(".empty code").count(), 0, "commands");
+    }),
+
+    "reload shows every diagnostic of bad rules": visit("#/rules", async (page) => {
       gateway.badRules = true;
       await page.getByRole("button", { name: "Reload" }).click();
       await page.locator("pre", { hasText: "there is no key `forwrad` here" }).waitFor();
       await page.getByText("the old ones stay in force").waitFor();
     }),
 
-    "refusals: a cause leads to its list": visit("refusals", "#/refusals", async (page) => {
+    "refusals: a cause leads to its list": visit("#/refusals", async (page) => {
       await page.getByRole("button", { name: "stale" }).click();
       await page.waitForFunction(() => location.hash.includes("reason=stale"));
       await settled(page);
@@ -226,7 +291,7 @@ export default ({ base, gateway, attach, token, streams }) => {
     },
   };
   if (streams) {
-    cases["live: new rows wait, rows change in place, nothing jumps"] = visit("live", "#/events", async (page) => {
+    cases["live: new rows wait, rows change in place, nothing jumps"] = visit("#/events", async (page) => {
       await page.locator(".flow.live").waitFor();
       const first = await page.locator("table.events tbody tr").first().getAttribute("data-id");
       const base0 = gateway.world.events.find((e) => e.id === first);
@@ -250,7 +315,7 @@ export default ({ base, gateway, attach, token, streams }) => {
       await page.getByLabel("Show new ones at once").check();
       await page.locator("tr[data-id=evt_new5]").waitFor();
     });
-    cases["live: the overview's figures"] = visit("stats", "#/overview", async (page) => {
+    cases["live: the overview's figures"] = visit("#/overview", async (page) => {
       await page.locator(".flow.live").waitFor();
       gateway.tell("stats", { owed: 4711, dead: 12, rates: { accepted: 0, duplicate: 0, rejected: 0, refused: 0, delivered: 0, failed: 0 }, acknowledge: { p50_ms: null, p99_ms: null }, delivery: null });
       await page.locator(".tile", { hasText: "4,711" }).waitFor();

@@ -3,13 +3,11 @@
 
 import { open, settled, signIn } from "../browser.mjs";
 import { field } from "../site.mjs";
+import { same } from "../visit.mjs";
 import { CORPUS, injected, lost } from "./hostile.mjs";
+import { nothingInEnglish } from "./tongue.mjs";
 
 const CHOSEN = CORPUS.filter((_, at) => at % 12 === 0);
-
-const same = (found, wanted, what) => {
-  if (JSON.stringify(found) !== JSON.stringify(wanted)) throw new Error(`${what}: ${JSON.stringify(found)}, not ${JSON.stringify(wanted)}`);
-};
 
 /** As the gateway keeps a type: short, and without what cannot be seen. */
 const stored = (type) => type.replace(/[\p{Cc}\p{Cf}]/gu, "\ufffd").slice(0, 100);
@@ -179,6 +177,7 @@ export default (site, told) => {
         await box.locator("textarea").fill("an update");
         await box.getByRole("button", { name: "Pause delivery" }).click();
         await page.locator("main .badge", { hasText: "Paused" }).first().waitFor();
+        await page.locator(".notice", { hasText: "alice paused main" }).getByText("Reason: an update").waitFor();
         await page.getByRole("button", { name: "Resume", exact: true }).click();
         await page.locator("dialog[open]").getByRole("button", { name: "Resume" }).click();
         await page.locator("main .badge", { hasText: "Delivering" }).waitFor();
@@ -186,6 +185,20 @@ export default (site, told) => {
         await page.getByRole("button", { name: "Reload" }).click();
         await page.locator("#says", { hasText: "nothing has changed" }).waitFor();
       }, "#/sources/wallet"),
+
+    "site: in Chinese nothing that the gateway says is left in English": async (browser) => {
+      const { page, context, wrongs } = await open(browser, site.url, { locale: "zh-CN" });
+      await signIn(page, site.url, site.operator);
+      for (const hash of ["overview", "dead", "refusals", "sources", "sources/shop", "audit", "rules", "events?from=x", "events/evt_x", "sources/none"]) {
+        await go(page, `#/${hash}`);
+        await nothingInEnglish(page, hash);
+      }
+      const one = await page.evaluate(async () => (await (await fetch("/v1/events?source=shop&limit=1")).json()).events[0].id);
+      await go(page, `#/events/${one}`);
+      await nothingInEnglish(page, "an event");
+      await context.close();
+      if (wrongs.length > 0) throw new Error(wrongs.join("\n"));
+    },
 
     "site: what comes in is told at once": (browser) =>
       visit(browser, async (page) => {

@@ -48,7 +48,7 @@ export function world(now = Date.now()) {
       payment: n % 11 === 10 ? null : { order: `A-2026-${10240 - n}`, transaction: `ch_${hex(12)}`, amount: (random() * 400 + 1).toFixed(2), currency, status: pick(["paid", "paid", "paid", "refunded", "failed"]) },
     });
   }
-  const destination = (name, forward, more = {}) => ({ name, forward, paused: false, breaker: "closed", limit: 16, under_way: 0, owed: 0, dead: 0, oldest_owed_at: null, next_due: null, last_delivered_at: iso(now - 5000), last_failed_at: iso(now - 900000), last_error: "status_5xx", ...more });
+  const destination = (name, forward, more = {}) => ({ name, forward, paused: false, pauses: [], breaker: "closed", limit: 16, under_way: 0, owed: 0, dead: 0, oldest_owed_at: null, next_due: null, last_delivered_at: iso(now - 5000), last_failed_at: iso(now - 900000), last_error: "status_5xx", ...more });
   const source = (name, health, destinations, more = {}) => ({
     name,
     provider: KINDS[name][0],
@@ -68,7 +68,7 @@ export function world(now = Date.now()) {
     duplicate_1h: 9,
     usual_gap_seconds: 41,
     keys: [{ label: "keys[0]", last_used_at: iso(now - 12000), not_after: null, state: "used" }],
-    contract: { retries: "for three days, with growing pauses", horizon_seconds: 259200, deadline_ms: 10000 },
+    contract: { retries: "1h, 2h, 4h, 8h, 16h, 24h", horizon_seconds: 259200, deadline_ms: 10000 },
     keep_seconds: 604800,
     destinations,
     ...more,
@@ -79,7 +79,7 @@ export function world(now = Date.now()) {
       destination("ledger", "http://ledger.internal:8080/callbacks/stripe", { owed: 3, dead: 6, under_way: 2, next_due: iso(now + 9000) }),
     ], { rejected_1h: 37, rejected_share: 0.082, keys: [{ label: "keys[0]", last_used_at: iso(now - 12000), not_after: null, state: "used" }, { label: "keys[1]", last_used_at: null, not_after: iso(now + 86400000 * 9), state: "expiring" }] }),
     source("wechat", "good", [destination("main", "http://127.0.0.1:3000/pay/wechat/notify", { dead: 4, under_way: 1 })], { keys: [{ label: "PUB_KEY_ID_0114232134912410000000000000", last_used_at: iso(now - 30000), not_after: null, state: "used" }, { label: "keys[1]", last_used_at: iso(now - 86400000 * 40), not_after: iso(now - 86400000 * 2), state: "expired" }] }),
-    source("alipay", "paused", [destination("main", "http://127.0.0.1:3000/pay/alipay/notify", { paused: true, owed: 6, oldest_owed_at: iso(now - 7200000) })]),
+    source("alipay", "paused", [destination("main", "http://127.0.0.1:3000/pay/alipay/notify", { paused: true, pauses: [{ destination: "main", by: "alice", since: iso(now - 7200000), reason: "the ERP is down for its update until 14:00", number: 6 }], owed: 6, oldest_owed_at: iso(now - 7200000) })]),
     source("paypal-eu", "quiet", [destination("main", "https://shop.internal/hooks/paypal", {})], { last_accepted_at: iso(now - 3600000 * 7), accepted_1h: 0, duplicate_1h: 0, rejected_1h: 0, rejected_share: null, usual_gap_seconds: 900 }),
     source("adyen", "good", [destination("main", "http://127.0.0.1:3000/adyen")]),
     source("github", "idle", [destination("main", "http://127.0.0.1:3000/hooks/github", { last_delivered_at: null, last_failed_at: null, last_error: "" })], { verified: false, last_accepted_at: null, last_rejected_at: null, rejected_share: null, accepted_1h: 0, rejected_1h: 0, duplicate_1h: 0, usual_gap_seconds: null, keys: [], contract: null }),
@@ -94,7 +94,7 @@ export function world(now = Date.now()) {
   ];
   const refusals = Array.from({ length: 130 }, (_, n) => {
     const g = pick([groups[0], groups[0], groups[0], groups[1], groups[2], groups[3], groups[4]]);
-    return { number: 5000 - n, at: iso(now - n * 61000), source: g.source, peer: `203.0.113.${1 + (n % 30)}`, method: "POST", path: g.source ? `/${g.source}` : pick(["/wp-login.php", "/.env", "/admin"]), stage: g.stage, reason: g.reason, detail: g.reason === "signature_mismatch" ? "none of 1 signatures fits any of 2 keys" : "" };
+    return { number: 5000 - n, at: iso(now - n * 61000), source: g.source, peer: `203.0.113.${1 + (n % 30)}`, method: "POST", path: g.source ? `/${g.source}` : pick(["/wp-login.php", "/.env", "/admin"]), stage: g.stage, reason: g.reason, detail: { signature_mismatch: "none of 1 signatures fits any of 2 keys", unready: "cannot be verified now: no connection to the host", stale: "signed 3600 s ago" }[g.reason] ?? "" };
   });
   const deed = (number, ago, what, more) => ({ number, at: iso(now - ago), by: "operator[0]", what, source: null, destination: null, event: null, detail: "", count: 0, outcome: "done", ...more });
   const audit = [
@@ -139,7 +139,7 @@ export function overview(world) {
       { severity: "warning", code: "breaker_open", source: "shop", destination: "main", count: null, since: iso(now - 1500000), until: null, detail: "main of shop fails: its deliveries wait.", text: "breaker_open", facts: {} },
       { severity: "warning", code: "rejections", source: "shop", destination: null, count: 37, since: null, until: null, detail: "8 % of what came to shop in the last hour was rejected.", text: "rejections", facts: { share: "0.0822" } },
       { severity: "warning", code: "oldest_owed", source: null, destination: null, count: 20, since: iso(now - 7380000), until: null, detail: "The oldest delivery has been owed for 2h 3m.", text: "oldest_owed", facts: { seconds: "7380" } },
-      { severity: "warning", code: "paused", source: "alipay", destination: "main", count: null, since: null, until: null, detail: "Nothing is sent to main of alipay until it is resumed.", text: "paused", facts: {} },
+      { severity: "warning", code: "paused", source: "alipay", destination: "main", count: null, since: iso(now - 7200000), until: null, detail: "Nothing is sent to main of alipay until it is resumed.", text: "paused_because", facts: { by: "alice", reason: "the ERP is down for its update until 14:00" } },
       { severity: "warning", code: "quiet_source", source: "paypal-eu", destination: null, count: null, since: iso(now - 3600000 * 7), until: null, detail: "paypal-eu has been silent for much longer than usual.", text: "quiet_source", facts: {} },
       { severity: "note", code: "key_expiry", source: "shop", destination: null, count: null, since: null, until: iso(now + 86400000 * 9), detail: "keys[1] of shop ends soon.", text: "key_expiring", facts: { key: "keys[1]" } },
     ],
@@ -230,6 +230,8 @@ export const verification = {
   ],
 };
 
+const REMARK = { code: "long_tolerance", file: "rules/wechat.toml", line: 3, column: 13, message: "a captured request stays good for longer than an hour", hint: "providers sign every try anew; five minutes is usual" };
+
 export function rules(world) {
   const shown = Object.entries(KINDS).map(([name, [provider, title]]) => ({ name: provider, title, file: provider === "adyen" ? "rules/providers/adyen.toml" : null, digest: hex(64), used_by: [name] }));
   const idle = ["braintree", "coinbase", "gitlab", "line", "mollie", "paddle", "razorpay", "slack", "square", "twilio"].map((name) => ({ name, title: name[0].toUpperCase() + name.slice(1), file: null, digest: hex(64), used_by: [] }));
@@ -239,7 +241,8 @@ export function rules(world) {
     reload_error: null,
     sources: world.sources.map(({ name, file, digest }) => ({ name, file, digest })),
     providers: [...shown, ...idle],
-    warnings: ["rules/github.toml: verify = \"none\": anybody who knows the path can send events"],
+    warnings: [`${REMARK.file}:3:13: ${REMARK.message} (${REMARK.hint})`],
+    remarks: [REMARK, { code: "side_by_side", file: "rules/providers/adyen.toml", line: 21, column: 12, message: "nothing stands between {json:/id} and {json:/amount}", hint: "bytes can move from one to the other unseen; where the provider signs like this, say why that is no danger: `side_by_side = \"…\"`" }],
   };
 }
 
@@ -249,7 +252,7 @@ export const doctor = {
   findings: [
     finding("blocker", "disk_low", "gateway", "The disk is below `inbox.low_water`: nothing is accepted until space returns.", "Give the disk room, or lower `keep` of large sources.", "disk_low", {}),
     finding("warning", "unused_key", "wechat", "keys[1] of wechat was not used since the start.", "Take it out if the provider no longer signs with it.", "unused_key", { key: "keys[1]", source: "wechat" }),
-    finding("warning", "rule_warning", "rules", "rules/github.toml: verify = \"none\"", "`callseal check` shows the place.", "rule_warning", { remark: "rules/github.toml: verify = \"none\"" }),
+    finding("warning", "rule_warning", "rules", "rules/wechat.toml:3:13: …", "`callseal check` shows the place.", "rule_warning", { remark: "rules/wechat.toml:3:13: …", file: REMARK.file, line: "3", column: "13", message: REMARK.message, hint: REMARK.hint }),
     finding("fine", "certificate", "gateway", "Good until 2027-01-22T00:00:00.000Z.", null, "certificate_good", { until: "2027-01-22T00:00:00.000Z" }),
     finding("fine", "rules", "gateway", "6 sources, in force since 2026-11-21T12:00:00.000Z.", null, "rules", { count: "6", since: "2026-11-21T12:00:00.000Z" }),
     finding("fine", "oldest_owed", "gateway", "1 deliveries are owed, none for long.", null, "owed_fresh", { count: "1" }),

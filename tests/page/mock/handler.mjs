@@ -8,7 +8,7 @@ export const VIEWER = "viewer-token-for-the-mock";
 
 const STATUS = { unauthorized: 401, operator_only: 403, csrf: 403, bad_parameter: 400, no_such_event: 404, no_such_source: 404, no_such_job: 404, not_found: 404, count_differs: 409, not_applicable: 409, reload_failed: 409 };
 
-const problem = (code, detail = "") => ({ status: STATUS[code], type: "application/problem+json", json: { status: STATUS[code], title: "Problem", detail, code } });
+export const problem = (code, detail = "", more = {}) => ({ status: STATUS[code], type: "application/problem+json", json: { status: STATUS[code], title: "Problem", detail, code, ...more } });
 const ok = (json, status = 200) => ({ status, type: "application/json", json });
 
 export class Gateway {
@@ -107,6 +107,9 @@ export class Gateway {
 
   filtered(events, query) {
     const text = (query.get("text") ?? "").toLowerCase();
+    // What is shown with masks is not what is there.
+    const exact = [...query].filter(([name]) => ["type", "error", "reason", "key"].includes(name)).map(([, text]) => text);
+    if (exact.some((text) => text.includes("***")) && query.get("masked") !== "true") return [];
     return events.filter((e) =>
       ["source", "destination", "provider", "state", "type", "key"].every((name) => !query.has(name) || e[name] === query.get(name)) &&
       ["error", "reason"].every((name) => !query.get(name) || e.reason === query.get(name)) &&
@@ -188,9 +191,15 @@ export class Gateway {
     if (!one) return problem("no_such_source", "there is no such source");
     if (!deed) return ok(one);
     const to = query.get("destination");
+    // As the store keeps it: the whole source and one destination are paused, and resumed, each by itself.
+    const word = { destination: to, by: "operator[0]", since: new Date().toISOString(), reason: query.get("reason") ?? "", number: 1000 + this.asked.length };
     for (const d of one.destinations) {
-      if (!to || d.name === to) d.paused = deed === "pause";
+      if (to !== null && d.name !== to) continue;
+      d.pauses = d.pauses.filter((p) => p.destination !== to);
+      if (deed === "pause") d.pauses = to === null ? [word, ...d.pauses] : [...d.pauses, word];
+      d.paused = d.pauses.length > 0;
     }
-    return ok({ source: id, destination: to, paused: deed === "pause" });
+    const lane = one.destinations.find((d) => d.name === (to ?? "main"));
+    return ok({ source: id, destination: to, paused: lane?.paused ?? false });
   }
 }

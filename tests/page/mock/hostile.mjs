@@ -55,7 +55,7 @@ export class Hostile {
 
   source() {
     const at = iso(Date.now());
-    const to = () => ({ name: this.next(), forward: this.next(), paused: false, breaker: "open", limit: 1, under_way: 0, owed: 1, dead: 1, oldest_owed_at: at, next_due: at, last_delivered_at: at, last_failed_at: at, last_error: this.next() });
+    const to = () => ({ name: this.next(), forward: this.next(), paused: true, pauses: [{ destination: null, by: this.next(), since: at, reason: this.next(), number: this.turn }], breaker: "open", limit: 1, under_way: 0, owed: 1, dead: 1, oldest_owed_at: at, next_due: at, last_delivered_at: at, last_failed_at: at, last_error: this.next() });
     return { name: this.next(), provider: this.next(), title: this.next(), path: this.next(), url: this.next(), verified: false, mode: this.next(), file: this.next(), digest: this.next(), health: "failing", last_accepted_at: at, last_rejected_at: at, rejected_share: 0.5, accepted_1h: 1, rejected_1h: 1, duplicate_1h: 1, usual_gap_seconds: 5, keys: [{ label: this.next(), last_used_at: at, not_after: at, state: "expired" }], contract: { retries: this.next(), horizon_seconds: 5, deadline_ms: 5 }, keep_seconds: 5, destinations: [to(), to()] };
   }
 
@@ -84,7 +84,8 @@ export class Hostile {
       reload_error: this.next(),
       sources: Array.from({ length: 6 }, () => ({ name: this.next(), file: this.next(), digest: this.next().slice(0, 12) })),
       providers: Array.from({ length: 6 }, () => ({ name: this.next(), title: this.next(), file: this.next(), digest: this.next().slice(0, 12), used_by: [this.next()] })),
-      warnings: [this.next(), this.next()],
+      warnings: [],
+      remarks: [0, 1].map(() => ({ code: this.next(), file: this.next(), line: 1, column: 2, message: this.next(), hint: this.next() })),
     };
   }
 

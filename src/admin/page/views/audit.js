@@ -7,7 +7,7 @@ import { when } from "/format.js";
 import { number, t, word } from "/i18n.js";
 import { outcome, toldFilter } from "/jobs.js";
 import { lane, toEvent } from "/rows.js";
-import { empty, load, more, table, trouble } from "/widgets.js";
+import { load, more, none, table, trouble } from "/widgets.js";
 
 // A job's detail is its filter, that of a reload the digest of the rules.
 function detail(a) {
@@ -36,7 +36,7 @@ export async function audit({ root, params, signal }) {
   let rows = [];
   let next = null;
   const draw = () => {
-    if (rows.length === 0) return empty(t("audit.none"), t("audit.none_text"));
+    if (rows.length === 0) return none(t("audit.none"), t("audit.none_text"));
     return [table(t("nav.audit"), columns(), rows), next !== null && more(page)];
   };
   async function page() {

@@ -7,7 +7,7 @@ import { ago } from "/format.js";
 import { number, parts, t } from "/i18n.js";
 import { jobPanel, many } from "/jobs.js";
 import { lane, reason, toEvent } from "/rows.js";
-import { button, choice, empty, loading, table, trouble } from "/widgets.js";
+import { button, choice, empty, loading, none, table, trouble } from "/widgets.js";
 
 const NAMES = ["text", "source", "destination", "type", "provider", "from", "to"];
 const BY = ["reason", "source", "type"];
@@ -45,6 +45,8 @@ export async function dead({ root, params, signal, keep, onLeave }) {
     destination: group.destination,
     ...(by === "reason" ? { error: group.reason } : {}),
     ...(by === "type" ? { type: group.type } : {}),
+    // As it is shown: several texts may look alike, and all of them are meant.
+    ...(group.masked === true ? { masked: true } : {}),
   });
   const start = async (what, filter) => {
     // An empty type or reason is one, too: without it, all would be meant.
@@ -54,8 +56,6 @@ export async function dead({ root, params, signal, keep, onLeave }) {
   };
   // An address cannot say that something is empty.
   const listed = (group) => (by === "reason" ? group.reason : by === "type" ? group.type : group.source) !== "";
-  // Of a reason or type with masks whoever may see all asks for what is behind them.
-  const veiled = (group) => group.masked === true && mayChange();
   const rowsOf = (group) => {
     const { error, ...rest } = own(group);
     return `#/events${query({ ...rest, state: "dead", reason: error })}`;
@@ -67,12 +67,12 @@ export async function dead({ root, params, signal, keep, onLeave }) {
     { label: t("col.count"), class: "c-number", cell: (g) => h("b", { class: "figures" }, number(g.count)) },
     { label: t("col.oldest"), class: "c-time", cell: (g) => ago(g.oldest_at) },
     { label: t("col.newest"), class: "c-time", cell: (g) => ago(g.newest_at) },
-    { label: t("col.look"), cell: (g) => h("span", { class: "links" }, listed(g) && !veiled(g) && h("a", { href: rowsOf(g), "data-row": "" }, t("dead.list")), g.example && toEvent(g.example, t("dead.example"))) },
+    { label: t("col.look"), cell: (g) => h("span", { class: "links" }, listed(g) && h("a", { href: rowsOf(g), "data-row": "" }, t("dead.list")), g.example && toEvent(g.example, t("dead.example"))) },
     mayChange() && {
       label: "",
       hidden: t("col.actions"),
       class: "c-actions",
-      cell: (g) => veiled(g) ? h("span", { class: "faint" }, t("dead.masked")) : [button(t("redrive.dots"), () => start("redrive", own(g)), { kind: "small", shape: "redo" }), button(t("discard.dots"), () => start("discard", own(g)), { kind: "small", shape: "trash" })],
+      cell: (g) => [button(t("redrive.dots"), () => start("redrive", own(g)), { kind: "small", shape: "redo" }), button(t("discard.dots"), () => start("discard", own(g)), { kind: "small", shape: "trash" })],
     },
   ].filter(Boolean);
 
@@ -98,7 +98,7 @@ export async function dead({ root, params, signal, keep, onLeave }) {
   }
   function draw(groups, looked, going) {
     if (groups.length === 0 && !going) {
-      replace(place, empty(t("dead.none"), Object.keys(filters).length > 0 ? t("events.none_filtered") : t("dead.none_text")));
+      replace(place, Object.keys(filters).length > 0 ? none(t("dead.none"), t("events.none_filtered")) : empty(t("dead.none"), t("dead.none_text")));
       return;
     }
     const total = groups.reduce((all, g) => all + g.count, 0);

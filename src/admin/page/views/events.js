@@ -6,9 +6,9 @@ import { filterBar, read, sourceOptions } from "/filters.js";
 import { t } from "/i18n.js";
 import { live } from "/live.js";
 import { columns } from "/rows.js";
-import { button, empty, loading, more, table, tableRow, trouble } from "/widgets.js";
+import { button, loading, more, none, table, tableRow, trouble } from "/widgets.js";
 
-export const NAMES = ["text", "state", "source", "destination", "type", "order", "key", "provider", "reason", "from", "to"];
+export const NAMES = ["text", "state", "source", "destination", "type", "order", "key", "provider", "reason", "from", "to", "masked"];
 const STATES = ["owed", "delivered", "dead", "discarded", "filtered", "superseded"];
 
 export const specs = (sources) => [
@@ -79,7 +79,9 @@ export async function events({ root, params, signal, keep, onLeave }) {
       ? table(t("nav.events"), columns(), rows, options)
       : next !== null
         ? h("p", { class: "faint" }, t("events.none_yet"))
-        : empty(t("events.none"), Object.keys(filters).length > 0 ? t("events.none_filtered") : t("events.none_text"));
+        : Object.keys(filters).length > 0
+          ? none(t("events.none"), t("events.none_filtered"))
+          : none(t("events.none"), t("events.none_text"), "callseal send SOURCE");
     replace(place, list, next !== null && more(page));
     if (focused) find(focused)?.querySelector("[data-row]")?.focus({ preventScroll: true });
   };

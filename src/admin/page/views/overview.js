@@ -5,7 +5,7 @@ import { statCharts } from "/charts.js";
 import { h, icon, mono, replace, value } from "/dom.js";
 import { cure, sentence } from "/findings.js";
 import { ago, bytes, millisPair, moment, rate, share } from "/format.js";
-import { has, number, parts, t, word } from "/i18n.js";
+import { gap, has, number, parts, t, word } from "/i18n.js";
 import { live } from "/live.js";
 import { worstFirst } from "/views/sources.js";
 import { badge, button, choice, empty, load, panel, table } from "/widgets.js";
@@ -44,7 +44,7 @@ function attention(item) {
       "div",
       {},
       h("p", { class: "attention-title" }, href ? h("a", { href, "data-row": "" }, text) : text),
-      h("p", { class: "faint" }, has(key) && !SAID.has(item.text) && [sentence(item), " "], mend),
+      h("p", { class: "faint" }, has(key) && !SAID.has(item.text) && [sentence(item), gap()], mend),
     ),
     h("p", { class: "faint attention-time" }, item.since && h("span", {}, parts("since", { time: ago(item.since) })), item.until && h("span", {}, parts("until", { time: ago(item.until) }))),
   );
@@ -52,6 +52,8 @@ function attention(item) {
 
 // The gateway says the worst first; more than this would push everything else out of sight.
 const FIRST = 8;
+// So many sources at most stand here: those that want a look come first.
+const MOST = 12;
 
 function attentions(list, all, showAll) {
   if (list.length === 0) return empty(t("attention.none"), t("attention.none_text"));
@@ -145,7 +147,11 @@ export async function overview({ root, params, signal, keep, onLeave }) {
     keep({ window: span === "1h" ? "" : span });
     drawCharts().then((put) => put(), () => {});
   });
-  const listed = async () => table(t("nav.sources"), health(), worstFirst((await get("/v1/sources", {}, signal)).sources), { id: (s) => s.name });
+  const listed = async () => {
+    const every = worstFirst((await get("/v1/sources", {}, signal)).sources);
+    const some = every.length > MOST ? every.slice(0, MOST - 2) : every;
+    return [table(t("nav.sources"), health(), some, { id: (s) => s.name }), some.length < every.length && h("p", { class: "more" }, h("a", { href: "#/sources" }, t("sources.all", { n: every.length })))];
+  };
   replace(
     root,
     h("h1", { tabindex: "-1" }, t("nav.overview")),

@@ -8,7 +8,7 @@ import { language, number, parts, t } from "/i18n.js";
 import { live } from "/live.js";
 import { cause, meaning, mend } from "/reasons.js";
 import { fault } from "/trace.js";
-import { badge, button, command, empty, load, loading, more, quoted, table, trouble } from "/widgets.js";
+import { badge, button, command, empty, load, loading, more, none, quoted, table, trouble } from "/widgets.js";
 
 const NAMES = ["source", "stage", "reason", "from", "to"];
 const STAGES = ["refused", "rejected", "malformed", "overloaded", "unheard", "conflict_dropped"];
@@ -67,7 +67,7 @@ export async function refusals({ root, params, signal, keep, onLeave }) {
       const { source, from, to } = filters;
       const answer = await get("/v1/refusals/groups", { source, from, to }, signal);
       const shown = answer.groups.filter((g) => (!filters.stage || g.stage === filters.stage) && (!filters.reason || g.reason === filters.reason));
-      if (shown.length === 0) return empty(t("refusals.none"), Object.keys(filters).length > 0 ? t("events.none_filtered") : t("refusals.none_text"));
+      if (shown.length === 0) return Object.keys(filters).length > 0 ? none(t("refusals.none"), t("events.none_filtered")) : empty(t("refusals.none"), t("refusals.none_text"));
       return [
         h("p", { class: "faint" }, parts("refusals.kept", { kept: answer.kept, seen: answer.seen })),
         h("ul", { class: "refusals" }, shown.map((g) => group(g, choose))),

@@ -1,10 +1,11 @@
 // The rules as they are loaded, and what the gateway finds wrong with itself.
 
 import { at, get, mayChange, post } from "/api.js";
-import { block, h, icon, mono, replace, value } from "/dom.js";
+import { block, h, icon, marked, mono, replace, value } from "/dom.js";
 import { cure, sentence } from "/findings.js";
 import { moment } from "/format.js";
-import { language, t, word } from "/i18n.js";
+import { t, word } from "/i18n.js";
+import { remark } from "/trace.js";
 import { badge, button, command, empty, facts, load, panel, say, table, trouble } from "/widgets.js";
 
 const digest = (text) => text && h("span", { title: text }, mono(text.slice(0, 12)));
@@ -64,7 +65,7 @@ export async function rules({ root, signal }) {
     draw();
     return [
       panel(t("rules.loaded"), facts([[t("fact.digest"), mono(loaded.digest)], [t("fact.loaded"), moment(loaded.loaded_at)]]), loaded.reload_error && h("div", { class: "notice bad" }, icon("stop"), h("div", {}, h("p", {}, t("rules.old")), block(loaded.reload_error, t("rules.diagnostics")))), command("callseal check")),
-      (loaded.warnings ?? []).length > 0 && panel(t("rules.warnings"), h("ul", { class: "findings" }, loaded.warnings.map((w) => h("li", {}, badge("warning", t("severity.warning")), h("p", { class: "preline", lang: language() === "en" ? null : "en" }, value(w)))))),
+      (loaded.remarks ?? []).length > 0 && panel(t("rules.warnings"), h("ul", { class: "findings" }, loaded.remarks.map((w) => h("li", {}, badge("warning", t("severity.warning")), h("p", { class: "preline" }, marked(remark(w))))))),
       panel(t("rules.sources"), table(t("rules.sources"), ofSources(), loaded.sources, { class: "slim" })),
       panel(t("providers"), providers),
     ];

@@ -3,11 +3,12 @@
 import { at, get, mayChange, post, query } from "/api.js";
 import { sure } from "/ask.js";
 import { statCharts } from "/charts.js";
-import { h, mono, replace, scrolling, value } from "/dom.js";
+import { h, icon, mono, replace, scrolling, value } from "/dom.js";
+import { filterBar, read } from "/filters.js";
 import { ago, duration, moment, share } from "/format.js";
-import { language, number, parts, t, word } from "/i18n.js";
+import { number, parts, t, word } from "/i18n.js";
 import { reason } from "/rows.js";
-import { badge, button, choice, command, empty, facts, load, panel, quoted, say, table } from "/widgets.js";
+import { badge, button, choice, command, facts, load, none, panel, quoted, say, table } from "/widgets.js";
 
 const sum = (s, name) => (s.destinations ?? []).reduce((all, one) => all + (one[name] ?? 0), 0);
 const linked = (n, href) => (n > 0 ? h("a", { href, class: "figures" }, number(n)) : h("span", { class: "figures faint" }, "0"));
@@ -18,7 +19,7 @@ const KEYS = ["expired", "expiring", "unused"];
 
 const columns = () => [
   { label: t("col.source"), class: "c-type", cell: (s) => [h("a", { href: `#${at("sources", s.name)}`, "data-row": s.name }, value(s.name)), h("small", { class: "under" }, mono(s.path))] },
-  { label: t("col.health"), class: "c-state", cell: (s) => badge(s.health) },
+  { label: t("col.health"), class: "c-state", cell: (s) => [badge(s.health), held(s)] },
   { label: t("col.provider"), cell: (s) => value(s.title || s.provider) },
   { label: t("col.last_accepted"), cell: (s) => ago(s.last_accepted_at, t("never")) },
   { label: t("col.accepted_1h"), class: "c-number", cell: (s) => number(s.accepted_1h) },
@@ -35,15 +36,61 @@ const columns = () => [
   },
 ];
 
-export async function sources({ root, signal, onLeave }) {
+/** The words of operators by which a source is paused, each once: that about all of it first. */
+export function pausesOf(s) {
+  const words = (s.destinations ?? []).flatMap((d) => d.pauses ?? []);
+  const once = new Map(words.map((word) => [word.number, word]));
+  return [...once.values()].sort((a, b) => (a.destination === null ? -1 : 0) - (b.destination === null ? -1 : 0));
+}
+
+// Resumed by itself; else only with the whole source.
+const ownPause = (d) => d.paused && ((d.pauses ?? []).length === 0 || d.pauses.some((p) => p.destination !== null));
+
+/** Who paused it, and when, in few words. */
+const briefly = (pauses) => pauses.map((p) => h("small", { class: "under" }, value(p.by), " · ", ago(p.since)));
+
+/** Who paused a source; or which of its destinations, where the others go on. */
+function held(s) {
+  const pauses = pausesOf(s);
+  if (s.health === "paused") return briefly(pauses.slice(0, 1));
+  return pauses.map((p) => h("small", { class: "under" }, t("state.paused"), t("colon"), value(p.destination ?? s.name), " · ", value(p.by)));
+}
+
+function pausedBy(p) {
+  const who = { by: h("b", {}, value(p.by)), destination: value(p.destination ?? ""), time: moment(p.since) };
+  return h("div", { class: "notice warn" }, icon("pause"), h("div", {}, h("p", {}, parts(p.destination === null ? "paused.whole" : "paused.lane", who)), h("p", { class: "preline" }, p.reason ? parts("paused.reason", { reason: value(p.reason) }) : t("paused.no_reason"))));
+}
+
+// So many are searched through rather than read.
+const MANY = 12;
+const FITS = { __proto__: null, health: (s, wanted) => s.health === wanted, text: (s, wanted) => [s.name, s.provider, s.title, s.path].some((part) => String(part ?? "").toLowerCase().includes(wanted.toLowerCase())) };
+
+export async function sources({ root, params, signal, keep, onLeave }) {
+  const filters = read(params, ["text", "health"]);
   const place = h("div", { class: "list" });
-  replace(root, h("div", { class: "view-head" }, h("h1", { tabindex: "-1" }, t("nav.sources"))), h("p", { class: "lead" }, t("sources.lead")), place);
+  const bar = h("div", {});
+  let every = [];
+  replace(root, h("div", { class: "view-head" }, h("h1", { tabindex: "-1" }, t("nav.sources"))), h("p", { class: "lead" }, t("sources.lead")), bar, place);
+  const draw = () => {
+    if (every.length === 0) return none(t("sources.none"), t("sources.none_text"), "callseal init PROVIDER --forward URL");
+    const fit = every.filter((s) => Object.entries(filters).every(([name, wanted]) => FITS[name](s, wanted)));
+    if (fit.length === 0) return none(t("sources.none"), t("events.none_filtered"));
+    return table(t("nav.sources"), columns(), worstFirst(fit), { id: (s) => s.name });
+  };
   const make = async () => {
-    const { sources: all } = await get("/v1/sources", {}, signal);
-    if (all.length === 0) return empty(t("sources.none"), t("sources.none_text"));
-    return table(t("nav.sources"), columns(), worstFirst(all), { id: (s) => s.name });
+    every = (await get("/v1/sources", {}, signal)).sources;
+    return draw();
+  };
+  const changed = () => {
+    keep(filters);
+    replace(place, draw());
   };
   await load(place, signal, make);
+  const specs = [
+    { name: "text", kind: "search", hint: t("sources.search") },
+    { name: "health", kind: "select", options: ORDER.map((state) => [state, t(`state.${state}`)]) },
+  ];
+  if (every.length > MANY || Object.keys(filters).length > 0) replace(bar, filterBar(specs, filters, changed));
   const timer = setInterval(async () => {
     if (document.hidden || place.contains(document.activeElement)) return;
     try {
@@ -81,16 +128,23 @@ export async function source({ root, id, params, signal, keep, onLeave, back }) 
       text: [h("p", {}, parts(`${what}.text`, { lane: h("b", {}, value(lane)) }))],
       label: t(what),
       reason: what === "pause" ? "needed" : true,
-      act: (reason) => post(`/v1${at("sources", one.name, what)}`, undefined, { destination, reason }, signal),
+      act: async (reason) => {
+        const tell = (to) => post(`/v1${at("sources", one.name, what)}`, undefined, { destination: to, reason }, signal);
+        // All of it: also what is paused by itself, which the source's own end leaves as it is.
+        const alone = what === "resume" && !destination ? one.destinations.filter((d) => ownPause(d)).map((d) => d.name) : [];
+        let answer = await tell(destination);
+        for (const to of alone) answer = await tell(to);
+        return answer;
+      },
     });
     if (done) {
-      say(t(`${what}.done`));
+      say(t(what === "resume" && done.paused === true ? "resume.still" : `${what}.done`));
       again().catch(() => {});
     }
   };
   const destinations = () => [
     { label: t("col.destination"), class: "c-type", cell: (d) => [value(d.name), h("small", { class: "under" }, mono(d.forward))] },
-    { label: t("col.state"), class: "c-state", cell: (d) => (d.paused ? badge("paused") : badge(d.breaker, word("breaker", d.breaker))) },
+    { label: t("col.state"), class: "c-state", cell: (d) => (d.paused ? [badge("paused"), briefly((d.pauses ?? []).slice(-1))] : badge(d.breaker, word("breaker", d.breaker))) },
     { label: t("col.owed"), class: "c-number", cell: (d) => linked(d.owed, `#/events${query({ source: one.name, destination: d.name, state: "owed" })}`) },
     { label: t("col.dead"), class: "c-number", cell: (d) => linked(d.dead, `#/dead${query({ source: one.name, destination: d.name })}`) },
     { label: t("col.under_way"), class: "c-number", cell: (d) => `${number(d.under_way)} / ${number(d.limit)}` },
@@ -98,16 +152,18 @@ export async function source({ root, id, params, signal, keep, onLeave, back }) 
     { label: t("col.next_due"), class: "c-time", cell: (d) => ago(d.next_due) },
     { label: t("col.last_delivered"), class: "c-time", cell: (d) => ago(d.last_delivered_at, t("never")) },
     { label: t("col.last_failed"), cell: (d) => [ago(d.last_failed_at, t("never")), d.last_error && [" ", reason(d.last_error)]] },
-    mayChange() && { label: "", hidden: t("col.actions"), class: "c-actions", cell: (d) => (d.paused ? button(t("resume"), () => change("resume", d.name), { kind: "small", shape: "play" }) : button(t("pause.dots"), () => change("pause", d.name), { kind: "small", shape: "pause" })) },
+    mayChange() && { label: "", hidden: t("col.actions"), class: "c-actions", cell: (d) => (d.paused && !ownPause(d) ? h("span", { class: "faint" }, t("paused.with_source")) : d.paused ? button(t("resume"), () => change("resume", d.name), { kind: "small", shape: "play" }) : button(t("pause.dots"), () => change("pause", d.name), { kind: "small", shape: "pause" })) },
   ].filter(Boolean);
 
   function draw() {
-    const paused = one.destinations.length > 0 && one.destinations.every((d) => d.paused);
+    const pauses = pausesOf(one);
+    const paused = pauses.some((p) => p.destination === null) || (one.destinations.length > 0 && one.destinations.every((d) => d.paused));
     const contract = one.contract;
     replace(
       place,
       h("div", { class: "event-head" }, h("div", {}, scrolling(h("h1", { tabindex: "-1" }, value(one.name))), scrolling(h("p", { class: "event-sub" }, badge(one.health), value(one.title || one.provider), mono(one.path)))), h("div", { class: "actions" }, mayChange() && (paused ? button(t("resume_all"), () => change("resume", null), { kind: "primary", shape: "play" }) : button(t("pause_all"), () => change("pause", null), { shape: "pause" })), h("a", { class: "button", href: `#/events${query({ source: one.name })}` }, t("sources.events")))),
       one.verified === false && h("p", { class: "notice warn" }, t("sources.unverified")),
+      pauses.map(pausedBy),
       panel(t("destinations"), table(t("destinations"), destinations(), one.destinations)),
       h(
         "div",
@@ -127,7 +183,7 @@ export async function source({ root, id, params, signal, keep, onLeave, back }) 
               [t("fact.last_hour"), parts("sources.last_hour", { accepted: one.accepted_1h, duplicate: one.duplicate_1h, rejected: one.rejected_1h })],
               [t("fact.usual_gap"), duration(one.usual_gap_seconds)],
               [t("fact.keep"), duration(one.keep_seconds)],
-              contract && [t("fact.retries"), h("span", { lang: language() === "en" ? null : "en" }, value(contract.retries || "–"))],
+              contract && [t("fact.retries"), value(contract.retries || "–")],
               contract && [t("fact.horizon"), duration(contract.horizon_seconds)],
               contract && contract.deadline_ms !== null && [t("fact.deadline"), duration(contract.deadline_ms / 1000)],
               one.file && [t("fact.file"), mono(one.file)],

@@ -253,20 +253,22 @@ pub(crate) async fn a_lane_that_is_paused_gives_nothing((store, _keep): Bench) {
             let due = store.next_due(&lane).await.unwrap();
             let leased = store.lease(&lane, at(1), at(2), 0).await.unwrap();
             assert_eq!((due.is_none(), leased.len()), (paused, 0));
+            assert_eq!(store.paused_by(&lane).is_empty(), !paused);
             paused
         }
     };
-    store
-        .record(deed(DeedKind::Pause, Some("ledger")))
-        .await
-        .unwrap();
+    let alone = store.record(deed(DeedKind::Pause, Some("ledger")));
+    let alone = alone.await.unwrap();
     assert!(due(ledger.clone()).await && !due(lane()).await);
+    assert_eq!(store.paused_by(&ledger), [alone]);
     assert_eq!(store.lease(&ledger, at(1), at(2), 9).await, Ok(vec![]));
     // Accepting goes on.
     new_id(&*store, event("b", "1", at(1))).await;
     // The whole source, and its end: what was paused by itself stays so.
-    store.record(deed(DeedKind::Pause, None)).await.unwrap();
+    let whole = store.record(deed(DeedKind::Pause, None)).await.unwrap();
     assert!(due(ledger.clone()).await && due(lane()).await);
+    assert_eq!(store.paused_by(&ledger), [whole, alone]);
+    assert_eq!(store.paused_by(&lane()), [whole]);
     store.record(deed(DeedKind::Resume, None)).await.unwrap();
     assert!(due(ledger.clone()).await && !due(lane()).await);
     store

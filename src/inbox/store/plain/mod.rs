@@ -169,7 +169,11 @@ impl Store for PlainStore {
     }
 
     fn paused(&self, lane: &LaneName) -> bool {
-        self.inner().paused(lane)
+        !self.inner().paused_by(lane).is_empty()
+    }
+
+    fn paused_by(&self, lane: &LaneName) -> Vec<u64> {
+        self.inner().paused_by(lane)
     }
 
     fn overtaken(&self, id: EventId) -> Pending<'_, Result<Option<EventId>, StoreError>> {

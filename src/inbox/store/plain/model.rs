@@ -225,7 +225,7 @@ impl Inner {
     }
 
     fn free(&self, lane: &LaneName) -> Vec<(Timestamp, EventId)> {
-        if self.paused(lane) {
+        if !self.paused_by(lane).is_empty() {
             return Vec::new();
         }
         let turns = self.turns(lane);
@@ -503,19 +503,18 @@ impl Inner {
         Audit { entries, next }
     }
 
-    pub(super) fn paused(&self, lane: &LaneName) -> bool {
+    pub(super) fn paused_by(&self, lane: &LaneName) -> Vec<u64> {
         let last = |destination: Option<&DestinationName>| {
-            let mut deeds = self.deeds.iter().rev();
-            let of = |deed: &&Deed| {
+            let mut deeds = (1_u64..).zip(&self.deeds).collect::<Vec<_>>().into_iter();
+            let (number, deed) = deeds.rfind(|(_, deed)| {
                 deed.source.as_ref() == Some(&lane.source)
                     && deed.destination.as_ref() == destination
                     && matches!(deed.kind, DeedKind::Pause | DeedKind::Resume)
-            };
-            deeds
-                .find(of)
-                .is_some_and(|deed| deed.kind == DeedKind::Pause)
+            })?;
+            (deed.kind == DeedKind::Pause).then_some(number)
         };
-        last(None) || last(Some(&lane.destination))
+        let both = [last(None), last(Some(&lane.destination))];
+        both.into_iter().flatten().collect()
     }
 
     pub(super) fn list(&self, filter: &Filter, after: Option<EventId>, limit: usize) -> Page {
