@@ -125,9 +125,9 @@ export default (setting) => {
       await page.waitForFunction((s) => document.querySelector("dialog .plan")?.textContent.includes(`about ${s} s`), Math.ceil(before / 5));
       await box.getByRole("button", { name: "Redrive them" }).click();
       await page.locator(".job progress").waitFor();
-      await page.waitForFunction(() => document.querySelector(".job progress")?.value > 0, undefined, { timeout: 8000 });
+      await page.waitForFunction(() => document.querySelector(".job progress")?.value > 0, undefined, { timeout: 30000 });
       same(posts().at(-1).body, { state: "dead", source: "shop", rate: 5, count: before }, "what was asked");
-      await page.locator(".job .badge", { hasText: "Done" }).waitFor({ timeout: 15000 });
+      await page.locator(".job .badge", { hasText: "Done" }).waitFor({ timeout: 60000 });
       await page.getByText("No dead letters").waitFor();
     }),
 

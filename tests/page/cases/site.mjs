@@ -142,14 +142,14 @@ export default (site, told) => {
         await page.locator("dialog[open]").getByRole("button", { name: "Redrive" }).click();
         await page.locator(".step-title", { hasText: "Redrive by alice" }).waitFor();
         // It fails again, which the stream tells.
-        await page.locator(".event-sub .badge", { hasText: "Dead" }).waitFor({ timeout: 15000 });
+        await page.locator(".event-sub .badge", { hasText: "Dead" }).waitFor({ timeout: 60000 });
         await go(page, "#/dead?source=shop");
         await page.locator("main table tbody tr").first().getByRole("button", { name: "Discard…" }).click();
         const box = page.locator("dialog[open]");
         await box.locator(".plan-count").waitFor();
         await box.locator("textarea").fill("the ledger is gone");
         await box.locator(".dialog-actions button").last().click();
-        await page.locator(".job .badge", { hasText: "Done" }).waitFor({ timeout: 15000 });
+        await page.locator(".job .badge", { hasText: "Done" }).waitFor({ timeout: 60000 });
         await page.getByText("No dead letters").waitFor();
         await go(page, "#/audit");
         await page.getByText("the ledger is gone").first().waitFor();
