@@ -7,7 +7,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -246,10 +246,17 @@ async fn http2<T>(
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let busy = Busy::default();
+    let left = Arc::new(AtomicBool::new(false));
     let service = {
-        let busy = busy.clone();
+        let (busy, left) = (busy.clone(), left.clone());
         service_fn(move |request| {
             let (under_way, routes) = (busy.begin(), routes.clone());
+            // Who does not heed that the connection ends may begin more on it.
+            let certified = connection.certified && !left.load(Ordering::Relaxed);
+            let connection = Connection {
+                certified,
+                ..connection
+            };
             async move {
                 let response = answer(request, connection, routes).await?;
                 // Kept until the body has been sent to its end.
@@ -275,7 +282,10 @@ async fn http2<T>(
     tokio::select! {
         _ = served.as_mut() => return,
         () = busy.idle() => served.as_mut().graceful_shutdown(),
-        () = leave => served.as_mut().graceful_shutdown(),
+        () = leave => {
+            left.store(true, Ordering::Relaxed);
+            served.as_mut().graceful_shutdown();
+        }
     }
     let _ = timeout(PATIENCE, served).await;
 }

@@ -1,5 +1,6 @@
 //! `/v1/sources`: each source with what it is, how it does, and where its deliveries go.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::Json;
@@ -187,8 +188,9 @@ impl SourceJson {
         let figures = figures.unwrap_or_default();
         let hour = Hour::of(state, &rule.name, now);
         let mut destinations = Vec::new();
+        let mut words = HashMap::new();
         for to in rule.relay.destinations() {
-            destinations.push(DestinationJson::of(state, rule, to).await?);
+            destinations.push(DestinationJson::of(state, rule, to, &mut words).await?);
         }
         let files = loaded.rules.files.iter();
         let file = files
@@ -277,28 +279,48 @@ impl ContractJson {
     }
 }
 
+/// Words of operators that were looked up already, by their numbers: that on a source is one for all
+/// of its destinations.
+type Words = HashMap<u64, Option<PauseJson>>;
+
 /// Who paused a lane, as the audit says it.
-async fn pauses(state: &State, lane: &LaneName) -> Vec<PauseJson> {
+async fn pauses(state: &State, lane: &LaneName, words: &mut Words) -> Vec<PauseJson> {
     let mut pauses = Vec::new();
     for number in state.store.paused_by(lane) {
-        let page = state.store.audit(None, number.checked_add(1), 1).await;
-        // An entry that cannot be read hides nothing but itself; and it may have gone meanwhile.
-        let word = page.ok().and_then(|page| page.entries.into_iter().next());
-        if let Some((_, deed)) = word.filter(|(found, _)| *found == number) {
-            pauses.push(PauseJson {
-                destination: deed.destination.map(|to| to.to_string()),
-                by: deed.by,
-                since: deed.at.to_string(),
-                reason: hushed(&deed.detail),
-                number,
-            });
-        }
+        let word = match words.get(&number) {
+            Some(word) => word.clone(),
+            None => {
+                let word = pause(state, number).await;
+                words.insert(number, word.clone());
+                word
+            }
+        };
+        pauses.extend(word);
     }
     pauses
 }
 
+/// An entry that cannot be read hides nothing but itself; and it may have gone meanwhile.
+async fn pause(state: &State, number: u64) -> Option<PauseJson> {
+    let page = state.store.audit(None, number.checked_add(1), 1).await;
+    let mut entries = page.ok()?.entries.into_iter();
+    let (_, deed) = entries.next().filter(|(found, _)| *found == number)?;
+    Some(PauseJson {
+        destination: deed.destination.map(|to| to.to_string()),
+        by: deed.by,
+        since: deed.at.to_string(),
+        reason: hushed(&deed.detail),
+        number,
+    })
+}
+
 impl DestinationJson {
-    async fn of(state: &State, rule: &Rule, to: &Destination) -> Result<Self, Problem> {
+    async fn of(
+        state: &State,
+        rule: &Rule,
+        to: &Destination,
+        words: &mut Words,
+    ) -> Result<Self, Problem> {
         let lane = LaneName::new(&rule.name, &to.name);
         let due = state.store.next_due(&lane).await?;
         let stats = state.store.lane_stats(&lane);
@@ -309,7 +331,7 @@ impl DestinationJson {
             // Its query may hold a word that only the application should know.
             forward: mask::target(&to.forward.to_string()),
             paused: state.store.paused(&lane),
-            pauses: pauses(state, &lane).await,
+            pauses: pauses(state, &lane, words).await,
             breaker: match view.map(|view| view.breaker) {
                 Some(2) => "open",
                 Some(1) => "half_open",

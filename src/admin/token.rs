@@ -55,6 +55,26 @@ pub enum TokenError {
     },
 }
 
+impl TokenError {
+    /// The file that a token should be in.
+    pub fn file(&self) -> Option<PathBuf> {
+        match self {
+            TokenError::Secret(SecretError::FileUnreadable { path, .. })
+            | TokenError::TooShort {
+                place: SecretRef::File(path),
+            } => Some(path.clone()),
+            TokenError::Secret(SecretError::Empty { place }) => {
+                place.strip_prefix("file:").map(PathBuf::from)
+            }
+            TokenError::Secret(SecretError::EnvMissing { .. })
+            | TokenError::TooShort {
+                place: SecretRef::Env(_),
+            }
+            | TokenError::Write { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -143,6 +143,7 @@ impl Fault {
                 place: Some(SecretRef::File(path)),
                 ..
             } => Some(path.clone()),
+            Fault::Token(error) => error.file(),
             Fault::SignWith {
                 place: SecretRef::Env(_),
                 ..
@@ -156,7 +157,6 @@ impl Fault {
             | Fault::AdminTls(_)
             | Fault::Roots(_)
             | Fault::Store(_)
-            | Fault::Token(_)
             | Fault::Outlet {
                 place: Some(SecretRef::Env(_)) | None,
                 ..

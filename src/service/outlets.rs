@@ -98,22 +98,18 @@ impl Sending {
     /// way, nor the pause after one that failed.
     pub fn take(&self, outlets: Outlets) {
         let Outlets { traces, alerts, .. } = outlets;
-        if exchange(&self.alerts, alerts) {
-            tracing::info!("alerts go by other settings");
-        }
-        self.metrics
-            .traces
-            .begin(traces.as_ref().map_or(0.0, |traces| traces.sample));
+        exchange(&self.alerts, alerts);
+        let sample = traces.as_ref().map_or(0.0, |traces| traces.sample);
+        // Somebody is there to send them to before the first is made.
         #[cfg(feature = "otlp")]
-        {
-            let collector = traces.map(|traces| crate::otlp::Collector {
+        exchange(
+            &self.collector,
+            traces.map(|traces| crate::otlp::Collector {
                 endpoint: traces.endpoint,
                 headers: traces.headers,
-            });
-            if exchange(&self.collector, collector) {
-                tracing::info!("traces go by other settings");
-            }
-        }
+            }),
+        );
+        self.metrics.traces.begin(sample);
     }
 
     /// Starts the thread. It does nothing until there is something to send to somebody.
@@ -146,15 +142,15 @@ impl Sending {
     }
 }
 
-/// Puts another value there, if it is another one; says whether it was.
-fn exchange<T: PartialEq>(place: &watch::Sender<Option<Arc<T>>>, value: Option<T>) -> bool {
+/// Puts another value there, if it is another one.
+fn exchange<T: PartialEq>(place: &watch::Sender<Option<Arc<T>>>, value: Option<T>) {
     place.send_if_modified(|there| {
         let other = there.as_deref() != value.as_ref();
         if other {
             *there = value.map(Arc::new);
         }
         other
-    })
+    });
 }
 
 /// The thread's side.

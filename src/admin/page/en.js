@@ -380,6 +380,7 @@ export const en = {
   "sources.none": "No sources",
   "sources.none_text": "Every source is a file in the rules directory. This command writes one; then reload the rules:",
   "sources.events": "Its events",
+  "sources.fit": "{n} sources fit",
   "sources.search": "Name, provider, path",
   "sources.all": "All {n} sources",
   "sources.unverified": "Nothing is verified here: the rule says so. Anybody who knows the path can send.",

@@ -380,6 +380,7 @@ export const zh = {
   "sources.none": "没有来源",
   "sources.none_text": "每个来源是规则目录中的一个文件。下面的命令可写好一个，之后请重新加载规则：",
   "sources.events": "它的事件",
+  "sources.fit": "符合的来源：{n}",
   "sources.search": "名称、服务商、路径",
   "sources.all": "全部 {n} 个来源",
   "sources.unverified": "此处不做验证：规则如此规定。知道路径的人都可以发送。",

@@ -230,3 +230,25 @@ fn what_counts_from_the_next_start_on_is_named_until_it_is_taken_back() {
     let told = appeared(&file).unwrap().to_string();
     assert!(told.contains("next start"), "{told}");
 }
+
+#[test]
+fn a_token_that_comes_after_its_line_is_looked_for() {
+    let site = Site::new("");
+    let named = |word: &str| {
+        let text = BASE.replace("[inbox]", &format!("viewer = \"file:{word}\"\n[inbox]"));
+        fs::write(site.path("callseal.toml"), text).unwrap();
+    };
+    let late = site.path("late");
+    named("late");
+    assert!(!site.gateway().watched().contains(&late));
+    for content in [None, Some(""), Some("short")] {
+        if let Some(content) = content {
+            fs::write(&late, content).unwrap();
+        }
+        assert!(site.gateway().reload().is_err(), "{content:?}");
+        assert!(site.gateway().watched().contains(&late), "{content:?}");
+    }
+    fs::write(&late, "a token that is long enough").unwrap();
+    site.reload();
+    assert!(site.gateway().watched().contains(&late));
+}

@@ -69,28 +69,32 @@ export async function sources({ root, params, signal, keep, onLeave }) {
   const filters = read(params, ["text", "health"]);
   const place = h("div", { class: "list" });
   const bar = h("div", {});
+  const heard = h("p", { class: "offscreen", role: "status" });
+  const specs = [
+    { name: "text", kind: "search", hint: t("sources.search") },
+    { name: "health", kind: "select", options: ORDER.map((state) => [state, t(`state.${state}`)]) },
+  ];
   let every = [];
-  replace(root, h("div", { class: "view-head" }, h("h1", { tabindex: "-1" }, t("nav.sources"))), h("p", { class: "lead" }, t("sources.lead")), bar, place);
+  replace(root, h("div", { class: "view-head" }, h("h1", { tabindex: "-1" }, t("nav.sources"))), h("p", { class: "lead" }, t("sources.lead")), bar, heard, place);
+  const fitting = () => every.filter((s) => Object.entries(filters).every(([name, wanted]) => FITS[name](s, wanted)));
   const draw = () => {
     if (every.length === 0) return none(t("sources.none"), t("sources.none_text"), "callseal init PROVIDER --forward URL");
-    const fit = every.filter((s) => Object.entries(filters).every(([name, wanted]) => FITS[name](s, wanted)));
+    const fit = fitting();
     if (fit.length === 0) return none(t("sources.none"), t("events.none_filtered"));
     return table(t("nav.sources"), columns(), worstFirst(fit), { id: (s) => s.name });
   };
   const make = async () => {
     every = (await get("/v1/sources", {}, signal)).sources;
+    const many = every.length > MANY || Object.keys(filters).length > 0;
+    if (many && !bar.hasChildNodes()) replace(bar, filterBar(specs, filters, changed));
     return draw();
   };
   const changed = () => {
     keep(filters);
+    heard.textContent = t("sources.fit", { n: fitting().length });
     replace(place, draw());
   };
   await load(place, signal, make);
-  const specs = [
-    { name: "text", kind: "search", hint: t("sources.search") },
-    { name: "health", kind: "select", options: ORDER.map((state) => [state, t(`state.${state}`)]) },
-  ];
-  if (every.length > MANY || Object.keys(filters).length > 0) replace(bar, filterBar(specs, filters, changed));
   const timer = setInterval(async () => {
     if (document.hidden || place.contains(document.activeElement)) return;
     try {
@@ -132,9 +136,15 @@ export async function source({ root, id, params, signal, keep, onLeave, back }) 
         const tell = (to) => post(`/v1${at("sources", one.name, what)}`, undefined, { destination: to, reason }, signal);
         // All of it: also what is paused by itself, which the source's own end leaves as it is.
         const alone = what === "resume" && !destination ? one.destinations.filter((d) => ownPause(d)).map((d) => d.name) : [];
-        let answer = await tell(destination);
-        for (const to of alone) answer = await tell(to);
-        return answer;
+        try {
+          let answer = await tell(destination);
+          for (const to of alone) answer = await tell(to);
+          return answer;
+        } catch (why) {
+          // Some may have been done.
+          again().catch(() => {});
+          throw why;
+        }
       },
     });
     if (done) {
