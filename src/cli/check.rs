@@ -9,8 +9,9 @@ use crate::cli::providers::prove;
 use crate::cli::{EXIT_CONFIG, Place, output, reach};
 use crate::clock::{Clock, SystemClock};
 use crate::listener::tls::{CertificatePaths, Identity};
+use crate::mask;
 use crate::rule::diagnostic::Diagnostic;
-use crate::rule::{Rule, value};
+use crate::rule::{Destination, Rule, value};
 use crate::service::{self, Fault};
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
@@ -188,7 +189,7 @@ impl Report {
                     "path": rule.path,
                     "verified": is_verified(rule),
                     "keep_seconds": rule.inbox.keep.as_secs(),
-                    "forward": rule.relay.main.forward.to_string(),
+                    "forward": forward(&rule.relay.main),
                 })
             })
             .collect();
@@ -248,6 +249,11 @@ pub fn is_verified(rule: &Rule) -> bool {
     rule.provider.verifies()
 }
 
+/// Where a destination is. Its query may hold a word that only the application should know.
+pub fn forward(to: &Destination) -> String {
+    mask::target(&to.forward.to_string())
+}
+
 fn table(prepared: &service::Prepared) {
     let rows: Vec<Vec<String>> = prepared
         .loaded
@@ -271,7 +277,7 @@ fn table(prepared: &service::Prepared) {
                 rule.path.clone(),
                 keys,
                 keep,
-                rule.relay.main.forward.to_string(),
+                forward(&rule.relay.main),
             ]
         })
         .collect();

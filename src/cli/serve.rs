@@ -257,7 +257,9 @@ fn banner(gateway: &Gateway) {
         };
         output::remark(format_args!(
             "    {:<20} {} -> {}{unverified}",
-            rule.path, rule.provider.name, rule.relay.main.forward
+            rule.path,
+            rule.provider.name,
+            check::forward(&rule.relay.main)
         ));
     }
 }
