@@ -183,6 +183,9 @@ impl Report {
             .iter()
             .flat_map(|prepared| prepared.loaded.rules.rules.iter())
             .map(|rule| {
+                let destinations = rule.relay.destinations();
+                let destinations = destinations
+                    .map(|to| json!({ "name": to.name.to_string(), "forward": forward(to) }));
                 json!({
                     "name": rule.name.to_string(),
                     "provider": rule.provider.name,
@@ -190,6 +193,7 @@ impl Report {
                     "verified": is_verified(rule),
                     "keep_seconds": rule.inbox.keep.as_secs(),
                     "forward": forward(&rule.relay.main),
+                    "destinations": destinations.collect::<Vec<Value>>(),
                 })
             })
             .collect();
@@ -205,19 +209,7 @@ impl Report {
 fn of_fault(fault: &Fault) -> Value {
     match fault {
         Fault::File(at) | Fault::Named { at, .. } => in_file(at),
-        Fault::Key { error, .. } => outside(Some(error.code()), fault),
-        Fault::SignWith { .. }
-        | Fault::DestinationTls { .. }
-        | Fault::Tls(_)
-        | Fault::AdminTls(_)
-        | Fault::Roots(_)
-        | Fault::Store(_)
-        | Fault::Token(_)
-        | Fault::Outlet { .. }
-        | Fault::Directory { .. }
-        | Fault::Bind { .. }
-        | Fault::Thread { .. }
-        | Fault::NoSources { .. } => outside(None, fault),
+        fault => outside(Some(fault.code()), fault),
     }
 }
 
