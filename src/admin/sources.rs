@@ -18,7 +18,7 @@ use crate::mask;
 use crate::message::{LaneName, SourceName};
 use crate::pipeline::{self, Loaded};
 use crate::rule::provider::Contract;
-use crate::rule::{AnswerMode, Destination, KeyRef, Rule, RuleFileKind};
+use crate::rule::{AnswerMode, Destination, KeyRef, Rule, RuleFileKind, value};
 use crate::telemetry::figures::{Count, SourceFigures};
 
 /// A key is said to end soon before that.
@@ -269,7 +269,7 @@ impl ContractJson {
             return None;
         }
         let pauses = contract.retries.iter();
-        let pauses = pauses.map(|pause| humantime::format_duration(*pause).to_string());
+        let pauses = pauses.map(|pause| value::written(*pause));
         Some(ContractJson {
             retries: pauses.collect::<Vec<String>>().join(", "),
             horizon_seconds: contract.horizon.map(|horizon| horizon.as_secs()),

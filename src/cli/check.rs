@@ -9,8 +9,9 @@ use crate::cli::providers::prove;
 use crate::cli::{EXIT_CONFIG, Place, output, reach};
 use crate::clock::{Clock, SystemClock};
 use crate::listener::tls::{CertificatePaths, Identity};
+use crate::mask;
 use crate::rule::diagnostic::Diagnostic;
-use crate::rule::{Rule, value};
+use crate::rule::{Destination, Rule, value};
 use crate::service::{self, Fault};
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
@@ -182,13 +183,17 @@ impl Report {
             .iter()
             .flat_map(|prepared| prepared.loaded.rules.rules.iter())
             .map(|rule| {
+                let destinations = rule.relay.destinations();
+                let destinations = destinations
+                    .map(|to| json!({ "name": to.name.to_string(), "forward": forward(to) }));
                 json!({
                     "name": rule.name.to_string(),
                     "provider": rule.provider.name,
                     "path": rule.path,
                     "verified": is_verified(rule),
                     "keep_seconds": rule.inbox.keep.as_secs(),
-                    "forward": rule.relay.main.forward.to_string(),
+                    "forward": forward(&rule.relay.main),
+                    "destinations": destinations.collect::<Vec<Value>>(),
                 })
             })
             .collect();
@@ -204,19 +209,7 @@ impl Report {
 fn of_fault(fault: &Fault) -> Value {
     match fault {
         Fault::File(at) | Fault::Named { at, .. } => in_file(at),
-        Fault::Key { error, .. } => outside(Some(error.code()), fault),
-        Fault::SignWith { .. }
-        | Fault::DestinationTls { .. }
-        | Fault::Tls(_)
-        | Fault::AdminTls(_)
-        | Fault::Roots(_)
-        | Fault::Store(_)
-        | Fault::Token(_)
-        | Fault::Outlet { .. }
-        | Fault::Directory { .. }
-        | Fault::Bind { .. }
-        | Fault::Thread { .. }
-        | Fault::NoSources { .. } => outside(None, fault),
+        fault => outside(Some(fault.code()), fault),
     }
 }
 
@@ -248,6 +241,11 @@ pub fn is_verified(rule: &Rule) -> bool {
     rule.provider.verifies()
 }
 
+/// Where a destination is. Its query may hold a word that only the application should know.
+pub fn forward(to: &Destination) -> String {
+    mask::target(&to.forward.to_string())
+}
+
 fn table(prepared: &service::Prepared) {
     let rows: Vec<Vec<String>> = prepared
         .loaded
@@ -271,7 +269,7 @@ fn table(prepared: &service::Prepared) {
                 rule.path.clone(),
                 keys,
                 keep,
-                rule.relay.main.forward.to_string(),
+                forward(&rule.relay.main),
             ]
         })
         .collect();

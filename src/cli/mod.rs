@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -43,6 +44,16 @@ pub const EXIT_IN_USE: u8 = 75;
 pub const EXIT_DISK: u8 = 74;
 /// Settings, rules, keys or certificates do not fit (EX_CONFIG).
 pub const EXIT_CONFIG: u8 = 78;
+
+/// How a command ends that the store's directory kept from opening it: a wrong path or owner is a
+/// mistake that someone can mend, and says nothing of the disk.
+fn disk_code(error: &io::Error) -> u8 {
+    use io::ErrorKind::{AlreadyExists, NotADirectory, NotFound, PermissionDenied};
+    match error.kind() {
+        PermissionDenied | NotFound | NotADirectory | AlreadyExists => EXIT_CONFIG,
+        _ => EXIT_DISK,
+    }
+}
 
 /// A TLS proxy that checks the seal on every payment callback, has it on disk before it answers,
 /// and delivers it to your application until that takes it.

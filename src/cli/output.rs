@@ -83,54 +83,26 @@ pub fn faults(faults: Vec<Fault>) {
     faults_and(&faults, 0);
 }
 
-/// The same; some were said already, and count.
+/// The same; some were said already, and count. Warnings among them are shown, and do not.
 pub fn faults_and(faults: &[Fault], said: usize) {
-    let count = faults.len() + said;
     let mut in_files = Vec::new();
     let mut others = Vec::new();
     for fault in faults {
         match fault {
             Fault::File(at) | Fault::Named { at, .. } => in_files.push(Diagnostic::clone(at)),
-            Fault::Key { .. }
-            | Fault::SignWith { .. }
-            | Fault::DestinationTls { .. }
-            | Fault::Tls(_)
-            | Fault::AdminTls(_)
-            | Fault::Roots(_)
-            | Fault::Store(_)
-            | Fault::Token(_)
-            | Fault::Outlet { .. }
-            | Fault::Directory { .. }
-            | Fault::Bind { .. }
-            | Fault::Thread { .. }
-            | Fault::NoSources { .. } => others.push(fault),
+            fault => others.push(fault),
         }
     }
     diagnostics(&in_files);
     for fault in others {
-        let code = match fault {
-            Fault::Key { error, .. } => format!("[{}]", error.code()),
-            Fault::File(_)
-            | Fault::Named { .. }
-            | Fault::SignWith { .. }
-            | Fault::DestinationTls { .. }
-            | Fault::Tls(_)
-            | Fault::AdminTls(_)
-            | Fault::Roots(_)
-            | Fault::Store(_)
-            | Fault::Token(_)
-            | Fault::Outlet { .. }
-            | Fault::Directory { .. }
-            | Fault::Bind { .. }
-            | Fault::Thread { .. }
-            | Fault::NoSources { .. } => String::new(),
-        };
-        remark(format_args!("error{code}: {fault}"));
+        remark(format_args!("error[{}]: {fault}", fault.code()));
     }
-    remark(match count {
-        1 => "1 error".to_owned(),
-        count => format!("{count} errors"),
-    });
+    remark(
+        match faults.iter().filter(|fault| fault.is_error()).count() + said {
+            1 => "1 error".to_owned(),
+            count => format!("{count} errors"),
+        },
+    );
 }
 
 /// Columns, padded to the widest cell; the last one is left as it is.

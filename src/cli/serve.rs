@@ -7,7 +7,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cli::watch::{Fingerprint, LOOK_EVERY};
-use crate::cli::{EXIT_CONFIG, EXIT_DISK, EXIT_FAILED, EXIT_IN_USE, Place, check, notify, output};
+use crate::cli::{
+    EXIT_CONFIG, EXIT_DISK, EXIT_FAILED, EXIT_IN_USE, Place, check, disk_code, notify, output,
+};
 use crate::clock::{Clock, SystemClock};
 use crate::inbox::store::embedded::OpenError;
 use crate::random::SystemRandom;
@@ -84,12 +86,12 @@ pub fn run(place: &Place) -> Result<(), u8> {
 }
 
 /// How a start ends that failed: a store in use or a disk that fails is no mistake in the settings,
-/// unless there is one besides.
+/// unless there is one besides. A warning beside the only fault changes nothing.
 fn exit_code(faults: &[Fault]) -> u8 {
     let of = |fault: &Fault| match fault {
         Fault::Store(OpenError::Locked { .. }) => EXIT_IN_USE,
-        Fault::Store(OpenError::Io { .. }) => EXIT_DISK,
-        Fault::Thread { .. } => EXIT_FAILED,
+        Fault::Store(OpenError::Io { error, .. }) => disk_code(error),
+        Fault::Store(OpenError::Thread(_)) | Fault::Thread { .. } => EXIT_FAILED,
         Fault::Store(
             OpenError::Newer { .. }
             | OpenError::Unreadable { .. }
@@ -110,8 +112,9 @@ fn exit_code(faults: &[Fault]) -> u8 {
         | Fault::Bind { .. }
         | Fault::NoSources { .. } => EXIT_CONFIG,
     };
-    match faults {
-        [only] => of(only),
+    let mut errors = faults.iter().filter(|fault| fault.is_error());
+    match (errors.next(), errors.next()) {
+        (Some(only), None) => of(only),
         _ => EXIT_CONFIG,
     }
 }
@@ -193,7 +196,8 @@ fn reload(gateway: &Gateway) {
             );
         }
         Err(faults) => {
-            for fault in &faults {
+            // Warnings are among them, and keep nothing from being taken.
+            for fault in faults.iter().filter(|fault| fault.is_error()) {
                 tracing::error!(%fault, "not reloaded");
             }
             output::faults(faults);
@@ -257,7 +261,9 @@ fn banner(gateway: &Gateway) {
         };
         output::remark(format_args!(
             "    {:<20} {} -> {}{unverified}",
-            rule.path, rule.provider.name, rule.relay.main.forward
+            rule.path,
+            rule.provider.name,
+            check::forward(&rule.relay.main)
         ));
     }
 }

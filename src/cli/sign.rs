@@ -1,6 +1,7 @@
 //! `callseal sign SOURCE`: a test callback, signed as the provider signs, and printed.
 
 use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -92,14 +93,17 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
         .nth(1)
         .unwrap_or("localhost")
         .to_owned();
-    let port = shelf.settings.listen.address.port();
     // Without an address of its own it goes to this machine's gateway.
     let (base, ca) = match signed.rule.url {
         Some(_) => (signed.base.clone(), None),
         None => {
             let made = shelf.settings.listen.tls.is_none();
             let ca = tls::development_authority(&shelf.settings.inbox.store.join("tls"));
-            (format!("{}:{port}", signed.base), made.then_some(ca))
+            let ca = made.then_some(ca);
+            if options.curl {
+                advise(shelf.settings.listen.address, ca.as_deref());
+            }
+            (here(shelf.settings.listen.address), ca)
         }
     };
     for request in &signed.requests {
@@ -116,6 +120,47 @@ pub fn run(place: &Place, options: &Options) -> Result<(), u8> {
         }
     }
     Ok(())
+}
+
+/// Where the gateway of this machine takes callbacks.
+fn here(listen: SocketAddr) -> String {
+    match local(listen.ip()) {
+        true => format!("https://localhost:{}", listen.port()),
+        false => format!("https://{listen}"),
+    }
+}
+
+fn local(address: IpAddr) -> bool {
+    address.is_unspecified() || address.is_loopback()
+}
+
+/// What a curl line to the gateway of this machine may fail at. `ca`: of a certificate that the
+/// gateway makes itself.
+fn advise(listen: SocketAddr, ca: Option<&Path>) {
+    let note = |text: std::fmt::Arguments<'_>| output::remark(format_args!("note: {text}"));
+    if listen.port() == 0 {
+        note(format_args!(
+            "`listen.address` leaves the port to the system: write the one that `callseal serve` says"
+        ));
+    }
+    match ca {
+        Some(ca) if !ca.exists() => note(format_args!(
+            "{} is not there yet: `callseal serve` makes it",
+            ca.display()
+        )),
+        Some(_) => {}
+        None => note(format_args!(
+            "the certificate of `[listen] tls` may not bear the name in this address: write one that it bears \
+             (--connect-to ::HOST:PORT leads it here)"
+        )),
+    }
+    if ca.is_some() && !local(listen.ip()) {
+        note(format_args!(
+            "the certificate that `callseal serve` makes bears the name localhost only: \
+             curl takes it for https://localhost:{} with --connect-to ::{listen}",
+            listen.port()
+        ));
+    }
 }
 
 fn fail(why: impl std::fmt::Display) -> u8 {

@@ -25,7 +25,7 @@ pub struct Problems {
     /// Places that may hold a secret: painted over in whatever is shown of the file.
     hidden: RefCell<Vec<Range<usize>>>,
     /// Where the file says that a secret lies.
-    referred: RefCell<Vec<(Range<usize>, SecretRef)>>,
+    referred: RefCell<Vec<(Range<usize>, String, SecretRef)>>,
     /// What kind of file this is: says where a key belongs that stands in a wrong table.
     shape: fn() -> Shape,
 }
@@ -118,8 +118,8 @@ impl Problems {
     }
 
     /// A place of a secret, named here. Whether anything lies there is for whoever reads it.
-    pub fn refer(&self, span: Range<usize>, secret: SecretRef) {
-        self.referred.borrow_mut().push((span, secret));
+    pub fn refer(&self, span: Range<usize>, key: String, secret: SecretRef) {
+        self.referred.borrow_mut().push((span, key, secret));
     }
 
     pub fn has_errors(&self) -> bool {
@@ -142,10 +142,11 @@ impl Problems {
         }
         found.sort_by_key(|d| (d.span.start, d.span.end));
         let referred = self.referred.into_inner();
-        let referred = referred.into_iter().map(|(span, secret)| Referred {
+        let referred = referred.into_iter().map(|(span, key, secret)| Referred {
             file: self.file.clone(),
             text: Arc::clone(&text),
             span,
+            key,
             secret,
         });
         (found, referred.collect())
@@ -192,6 +193,8 @@ pub struct Referred {
     /// With everything that might be a secret painted over.
     text: Arc<str>,
     span: Range<usize>,
+    /// The name of what names it, with those of its tables: `keys[0].from`, `relay.sign_with`.
+    pub key: String,
     pub secret: SecretRef,
 }
 

@@ -234,7 +234,9 @@ pub fn path(text: &str) -> Result<String, Complaint> {
 
 fn web_address(text: &str) -> Result<http::Uri, Complaint> {
     let example = "e.g. `http://127.0.0.1:3000/webhooks/stripe`";
-    let bad = |what: &str| Complaint::new(format!("`{text}` {what}")).hint(example);
+    // A query may hold a word that only the application should know: no message repeats it.
+    let shown = text.split('?').next().unwrap_or_default();
+    let bad = |what: &str| Complaint::new(format!("`{shown}` {what}")).hint(example);
     // First, because what stands here may be a password: no other message may repeat it.
     let authority = text
         .split("://")

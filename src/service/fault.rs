@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::admin;
 use crate::inbox::store::embedded::OpenError;
@@ -10,6 +10,7 @@ use crate::listener::tls::TlsError;
 use crate::message::DestinationName;
 use crate::relay::target::TlsFilesError;
 use crate::remote::RootsError;
+use crate::rule::Rule;
 use crate::rule::diagnostic::Diagnostic;
 use crate::rule::reader::Referred;
 use crate::secret::SecretRef;
@@ -170,24 +171,62 @@ impl Fault {
 }
 
 impl Fault {
-    /// Says it where a file names what is at fault, as far as one does.
+    /// False: a warning beside the errors of a compilation.
+    pub fn is_error(&self) -> bool {
+        match self {
+            Fault::File(at) | Fault::Named { at, .. } => at.is_error(),
+            Fault::Key { .. }
+            | Fault::SignWith { .. }
+            | Fault::DestinationTls { .. }
+            | Fault::Tls(_)
+            | Fault::AdminTls(_)
+            | Fault::Roots(_)
+            | Fault::Store(_)
+            | Fault::Token(_)
+            | Fault::Outlet { .. }
+            | Fault::Directory { .. }
+            | Fault::Bind { .. }
+            | Fault::Thread { .. }
+            | Fault::NoSources { .. } => true,
+        }
+    }
+
+    /// Stable, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Fault::File(at) | Fault::Named { at, .. } => at.code,
+            Fault::Key { error, .. } => error.code(),
+            Fault::SignWith { .. } => "sign_with",
+            Fault::DestinationTls { .. } => "tls",
+            Fault::Tls(_) => "certificate",
+            Fault::AdminTls(_) => "admin_tls",
+            Fault::Roots(_) => "outbound_roots",
+            Fault::Store(_) => "store",
+            Fault::Token(_) => "admin_token",
+            Fault::Outlet { .. } => "outlet",
+            Fault::Directory { .. } => "directory",
+            Fault::Bind { .. } => "bind",
+            Fault::Thread { .. } => "thread",
+            Fault::NoSources { .. } => "no_sources",
+        }
+    }
+
+    /// Says it where a file names what is at fault, as far as one does. The same place may be named
+    /// for several things: the one that is at fault counts.
     #[must_use]
-    pub(super) fn named(self, file: Option<&Path>, referred: &[Referred]) -> Fault {
-        let (place, code, message, hint) = match &self {
+    pub(super) fn named(self, rule: &Rule, referred: &[Referred]) -> Fault {
+        let (place, message, hint) = match &self {
             Fault::Key { error, .. } => (
                 error.place.clone(),
-                error.code(),
                 error.fault.to_string(),
                 error.fault.hint(),
             ),
-            Fault::SignWith { place, why, .. } => {
-                (place.to_string(), "sign_with", why.clone(), None)
-            }
+            Fault::SignWith { place, why, .. } => (place.to_string(), why.clone(), None),
             Fault::DestinationTls {
                 place: Some(place),
                 why,
                 ..
-            } => (place.to_string(), "tls", why.to_string(), None),
+            } => (place.to_string(), why.to_string(), None),
             Fault::DestinationTls { place: None, .. }
             | Fault::File(_)
             | Fault::Named { .. }
@@ -202,16 +241,56 @@ impl Fault {
             | Fault::Thread { .. }
             | Fault::NoSources { .. } => return self,
         };
-        let file = file.map(|file| file.display().to_string());
-        let at = referred.iter().find(|referred| {
+        let code = self.code();
+        let file = rule.file.as_deref().map(|file| file.display().to_string());
+        let places = referred.iter().filter(|referred| {
             Some(&referred.file) == file.as_ref() && referred.secret.to_string() == place
         });
+        let at = places
+            .clone()
+            .find(|referred| self.is_of(rule, &referred.key))
+            .or(places.clone().next());
         match at {
             Some(at) => Fault::Named {
                 at: Box::new(at.error(code, message, hint.map(str::to_owned))),
                 fault: Box::new(self),
             },
             None => self,
+        }
+    }
+}
+
+impl Fault {
+    /// True when this key of the source's file names what is at fault.
+    fn is_of(&self, rule: &Rule, key: &str) -> bool {
+        match self {
+            Fault::Key { error, .. } => {
+                let at = rule
+                    .keys
+                    .iter()
+                    .position(|known| known.label == error.label);
+                match at {
+                    Some(at) => {
+                        let named = format!("keys[{at}]");
+                        key == named || key == "keys" || key.strip_suffix(".from") == Some(&named)
+                    }
+                    None => key == error.label,
+                }
+            }
+            Fault::SignWith { .. } => key.ends_with(".sign_with"),
+            Fault::DestinationTls { .. } => key.contains(".tls."),
+            Fault::File(_)
+            | Fault::Named { .. }
+            | Fault::Tls(_)
+            | Fault::AdminTls(_)
+            | Fault::Roots(_)
+            | Fault::Store(_)
+            | Fault::Token(_)
+            | Fault::Outlet { .. }
+            | Fault::Directory { .. }
+            | Fault::Bind { .. }
+            | Fault::Thread { .. }
+            | Fault::NoSources { .. } => false,
         }
     }
 }

@@ -122,7 +122,7 @@ fn from_rules(
                         source: source.clone(),
                         error,
                     };
-                    fault.named(rule.file.as_deref(), &referred)
+                    fault.named(rule, &referred)
                 }));
             }
         }
@@ -148,7 +148,7 @@ fn from_rules(
                 }),
                 (sign_with, tls) => {
                     let found = sign_with.err().into_iter().chain(tls.err());
-                    faults.extend(found.map(|f| f.named(rule.file.as_deref(), &referred)));
+                    faults.extend(found.map(|f| f.named(rule, &referred)));
                 }
             }
         }

@@ -197,9 +197,10 @@ fn appeared(file: &Path) -> Option<Diagnostic> {
     })
 }
 
-/// All faults, one a line.
+/// All errors, one a line; a compilation that failed gives its warnings too.
 pub fn said(faults: &[Fault]) -> String {
-    let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    let errors = faults.iter().filter(|fault| fault.is_error());
+    let lines: Vec<String> = errors.map(ToString::to_string).collect();
     lines.join("\n")
 }
 

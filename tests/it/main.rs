@@ -18,6 +18,7 @@ mod authoritative;
 mod beginner;
 mod catalogue;
 mod challenges;
+mod check;
 mod confirm;
 mod crash;
 mod deploy;

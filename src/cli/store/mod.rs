@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::cli::{EXIT_CONFIG, EXIT_DISK, EXIT_FAILED, EXIT_IN_USE, Place, output};
+use crate::cli::{EXIT_CONFIG, EXIT_DISK, EXIT_FAILED, EXIT_IN_USE, Place, disk_code, output};
 use crate::clock::SystemClock;
 use crate::inbox::store::StoreError;
 use crate::inbox::store::embedded::{Embedded, EmbeddedConfig, OpenError};
@@ -75,8 +75,9 @@ fn refused(error: &OpenError) -> u8 {
     output::remark(format_args!("error: {error}"));
     match error {
         OpenError::Locked { .. } => EXIT_IN_USE,
-        OpenError::Io { .. } => EXIT_DISK,
-        OpenError::Newer { .. }
+        OpenError::Io { error, .. } => disk_code(error),
+        OpenError::Thread(_)
+        | OpenError::Newer { .. }
         | OpenError::Unreadable { .. }
         | OpenError::Foreign { .. }
         | OpenError::Setting(_) => EXIT_FAILED,

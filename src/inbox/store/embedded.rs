@@ -192,11 +192,7 @@ impl Embedded {
             std::thread::Builder::new()
                 .name(name.to_owned())
                 .spawn(work)
-                .map_err(|error| OpenError::Io {
-                    doing: "starting a thread for",
-                    path: config.directory.clone(),
-                    error,
-                })
+                .map_err(OpenError::Thread)
         };
         let mut running = self.running();
         running.lock = Some(lock);

@@ -28,6 +28,8 @@ pub enum OpenError {
         path: PathBuf,
         error: io::Error,
     },
+    /// The system gives no thread.
+    Thread(io::Error),
 }
 
 impl fmt::Display for OpenError {
@@ -68,6 +70,7 @@ impl fmt::Display for OpenError {
             OpenError::Io { doing, path, error } => {
                 write!(f, "{doing} {}: {error}", path.display())
             }
+            OpenError::Thread(error) => write!(f, "a thread could not be started: {error}"),
         }
     }
 }
@@ -75,7 +78,7 @@ impl fmt::Display for OpenError {
 impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            OpenError::Io { error, .. } => Some(error),
+            OpenError::Io { error, .. } | OpenError::Thread(error) => Some(error),
             OpenError::Locked { .. }
             | OpenError::Newer { .. }
             | OpenError::Unreadable { .. }

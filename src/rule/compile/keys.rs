@@ -139,7 +139,10 @@ fn key(field: &Field<'_>, index: usize, folder: &Path) -> Option<KeyRef> {
 pub(super) fn secret(field: &Field<'_>, folder: &Path) -> Option<SecretRef> {
     let found = field.parsed(|text| value::secret_ref(text, folder));
     match &found {
-        Some(place) => field.problems.refer(field.span.clone(), place.clone()),
+        Some(place) => {
+            let (span, key) = (field.span.clone(), field.path.clone());
+            field.problems.refer(span, key, place.clone());
+        }
         None => field.problems.hide(field.span.clone()),
     }
     found

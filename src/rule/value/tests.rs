@@ -101,6 +101,21 @@ fn destinations_know_their_parts() {
     }
 }
 
+/// A query may hold a word that only the application should know.
+#[test]
+fn what_is_wrong_with_an_address_is_said_without_its_query() {
+    for bad in [
+        "ftp://app/a?word",
+        "app/a?word",
+        "http://app/a?word#b",
+        "http:// app/a?word",
+    ] {
+        let said = format!("{:?}", address(bad).unwrap_err());
+        assert!(!said.contains("word"), "{said}");
+        assert!(said.contains("app/a"), "{said}");
+    }
+}
+
 #[test]
 fn a_secret_itself_is_refused_and_not_repeated() {
     let folder = Path::new("rules");

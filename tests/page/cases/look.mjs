@@ -24,7 +24,7 @@ const SHOWN = {
   dead: ["dead letters, groups: ", "the application failed (5xx)", "Redrive…", "connect_refused"],
   refusals: ["signature_mismatch", "The secret of this source", "callseal explain shop FILE", "203.0.113."],
   sources: ["wechat", "/paypal-eu", "Paused", "Expired"],
-  source: ["http://127.0.0.1:3000/webhooks/stripe", "Backing off", "keys[1]", "1h, 2h, 4h, 8h, 16h, 24h", "Callbacks per minute"],
+  source: ["http://127.0.0.1:3000/webhooks/stripe", "Backing off", "keys[1]", "1h, 2h, 4h, 8h, 16h, 1d", "Callbacks per minute"],
   audit: ["after the fix of the receiver", "alice", "Unmask"],
   rules: ["rules/shop.toml", "built in", "Give the disk room", "stays good for longer than an hour", "nothing stands between"],
 };

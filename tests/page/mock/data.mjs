@@ -68,7 +68,7 @@ export function world(now = Date.now()) {
     duplicate_1h: 9,
     usual_gap_seconds: 41,
     keys: [{ label: "keys[0]", last_used_at: iso(now - 12000), not_after: null, state: "used" }],
-    contract: { retries: "1h, 2h, 4h, 8h, 16h, 24h", horizon_seconds: 259200, deadline_ms: 10000 },
+    contract: { retries: "1h, 2h, 4h, 8h, 16h, 1d", horizon_seconds: 259200, deadline_ms: 10000 },
     keep_seconds: 604800,
     destinations,
     ...more,
