@@ -4,7 +4,7 @@
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 
 use crate::harness::gateway::output;
-use crate::harness::{App, Site};
+use crate::harness::{App, Closed, Site};
 use crate::operate::{said, text};
 
 const NOBODY: &str = "http://127.0.0.1:9/hooks";
@@ -158,9 +158,8 @@ fn an_exit_code_is_the_one_that_the_help_names() {
     assert_eq!(code, 75, "{error}");
     drop(gateway);
     // Nobody answers.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let to = format!("http://{}/stripe", port.local_addr().unwrap());
-    drop(port);
+    let closed = Closed::new();
+    let to = format!("http://{}/stripe", closed.address);
     let (code, _, error) = output(site.command(&["send", "stripe", "--to", &to]));
     assert_eq!(code, 69, "{error}");
     assert_eq!(
@@ -217,15 +216,14 @@ fn a_source_whose_keys_are_fetched_is_not_called_unverified() {
         &format!("verify = \"none\"\nverify_reason = \"a test\"\n{config}"),
     );
     let gateway = site.start();
-    let log = gateway.log();
     let line = |path: &str| {
-        log.lines()
-            .find(|line| line.contains(path))
-            .unwrap()
-            .to_owned()
+        let log = gateway.says(path);
+        let line = log.lines().find(|line| line.contains(path));
+        line.unwrap().to_owned()
     };
-    assert!(!line("/pubsub").contains("UNVERIFIED"), "{log}");
-    assert!(line("/open").contains("UNVERIFIED"), "{log}");
+    let (verified, open) = (line("/pubsub"), line("/open"));
+    assert!(!verified.contains("UNVERIFIED"), "{verified}");
+    assert!(open.contains("UNVERIFIED"), "{open}");
 }
 
 #[test]

@@ -94,18 +94,26 @@ fn patient(site: &Site, forward: &str) {
     mollie(site, forward, "30s");
 }
 
-/// No test waits for seconds.
+/// A busy machine may need the time for the way to Mollie alone, but not every time.
 #[test]
 fn mollies_silence_is_no_word() {
-    let quick = |site: &Site, forward: &str| mollie(site, forward, "300ms");
-    let stage = stage(&["api.mollie.com"], mollie_api, quick);
-    let answer = stage.post("/mollie", &Vec::new(), "id=tr_silent");
-    assert_eq!((answer.status, answer.body.len()), (503, 0));
-    assert!(answer.header("retry-after").is_some());
-    assert_eq!(stage.gateway.reasons(), ["unready"]);
+    let brief = |site: &Site, forward: &str| mollie(site, forward, "2s");
+    let stage = stage(&["api.mollie.com"], mollie_api, brief);
+    let mut tries = 0;
+    while stage.web.lines().is_empty() {
+        assert!(tries < 5, "Mollie was never asked");
+        tries += 1;
+        let answer = stage.post("/mollie", &Vec::new(), "id=tr_silent");
+        assert_eq!((answer.status, answer.body.len()), (503, 0));
+        assert!(answer.header("retry-after").is_some());
+    }
+    let asked = stage.web.lines();
+    let silent = "GET api.mollie.com/v2/payments/tr_silent";
+    assert!(asked.iter().all(|line| line == silent), "{asked:?}");
+    assert_eq!(stage.gateway.reasons(), vec!["unready"; tries]);
     assert!(stage.gateway.events().is_empty());
     let timeouts = "callseal_outbound_requests_total{result=\"timeout\"}";
-    assert_eq!(stage.gateway.metric(timeouts), 1.0);
+    assert_eq!(stage.gateway.metric(timeouts) as usize, tries);
 }
 
 #[test]

@@ -185,10 +185,20 @@ async fn workers_that_come_and_go_are_forgotten() {
 }
 
 /// Two cores in real time: each accepts and wakes its own worker, over one limit. A lost wake-up
-/// costs a second, and there would be many.
+/// costs a second, and there would be many. A machine that is busy elsewhere may stall some, but
+/// not every time.
 #[test]
 fn two_cores_share_a_limit_of_one_without_losing_a_wake_up() {
     const EACH: usize = 300;
+    let late: Vec<_> = (0..3)
+        .map(|_| 2 * EACH - in_time_on_two_cores(EACH))
+        .take_while(|late| *late > 5)
+        .collect();
+    assert!(late.len() < 3, "{late:?}");
+}
+
+/// How many of `2 * each` events were delivered without a wait.
+fn in_time_on_two_cores(each: usize) -> usize {
     let store = Arc::new(crate::inbox::store::plain::PlainStore::new());
     let clock = Arc::new(crate::clock::ManualClock::at(
         crate::relay::tests::stage::START,
@@ -207,7 +217,7 @@ fn two_cores_share_a_limit_of_one_without_losing_a_wake_up() {
     let cores: Vec<_> = (0..2u8)
         .map(|core| {
             let (relay, store, stopping) = (relay.clone(), store.clone(), stopping.clone());
-            std::thread::spawn(move || core_of_two(core, EACH, &relay, &store, stopping))
+            std::thread::spawn(move || core_of_two(core, each, &relay, &store, stopping))
         })
         .collect();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -216,15 +226,13 @@ fn two_cores_share_a_limit_of_one_without_losing_a_wake_up() {
         .unwrap();
     runtime.block_on(async {
         let begun = Instant::now();
-        while store.stats().owed > 0 || store.stats().claims < 2 * EACH as u64 {
+        while store.stats().owed > 0 || store.stats().claims < 2 * each as u64 {
             sleep(millis(2)).await;
-            assert!(begun.elapsed() < secs(600), "{:?}", store.stats());
+            assert!(begun.elapsed() < secs(120), "{:?}", store.stats());
         }
         stop.send_replace(true);
     });
-    let looked: usize = cores.into_iter().map(|core| core.join().unwrap()).sum();
-    // A machine that is busy elsewhere may stall some.
-    assert!(looked + EACH / 10 >= 2 * EACH, "{looked}");
+    cores.into_iter().map(|core| core.join().unwrap()).sum()
 }
 
 /// Accepts `count` events one by one, each as soon as the one before is no longer owed or 900 ms

@@ -204,6 +204,17 @@ pub fn read_response(stream: &mut impl Read) -> std::io::Result<Response> {
     })
 }
 
+/// The other end ends the connection; what still came before that. A wait that runs out is no end.
+pub fn closed(stream: &mut impl Read) -> Vec<u8> {
+    use std::io::ErrorKind::{TimedOut, WouldBlock};
+    let mut bytes = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut bytes) {
+        let open = matches!(error.kind(), WouldBlock | TimedOut);
+        assert!(!open, "not closed, after {bytes:?}");
+    }
+    bytes
+}
+
 fn read_more(stream: &mut impl Read, bytes: &mut Vec<u8>) -> std::io::Result<()> {
     let mut chunk = [0; 16 * 1024];
     match stream.read(&mut chunk)? {
