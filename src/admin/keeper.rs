@@ -66,7 +66,7 @@ impl std::fmt::Display for Fault {
 pub struct Keeper {
     watch: Arc<Watch>,
     history: Arc<History>,
-    /// Below so much free space nothing is written.
+    /// So much of the disk is left to others, and some more: see [`room`].
     low_water: u64,
     writing: Mutex<Writing>,
 }
@@ -150,21 +150,31 @@ impl Keeper {
 
     fn write(&self, last: bool) {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = self.watch.disk_free();
-        let low = free.is_some_and(|free| free < self.low_water);
-        if writing.ended || low {
-            writing.ended |= last;
+        if writing.ended {
             return;
         }
         writing.ended = last;
         let path = self.path();
-        match write_file(&path, &self.encode()) {
-            Ok(()) => writing.said = false,
-            Err(error) if !writing.said => {
-                writing.said = true;
-                tracing::warn!(file = %path.display(), %error, "the figures cannot be written: after a restart charts would begin anew");
-            }
-            Err(_) => {}
+        let bytes = self.encode();
+        let fits = || {
+            let free = self.watch.disk_free();
+            free.is_none_or(|free| room(free, self.low_water, bytes.len()))
+        };
+        // An older one gives back its room.
+        let fits = fits() || (std::fs::remove_file(&path).is_ok() && fits());
+        let written = match fits {
+            true => write_file(&path, &bytes),
+            false => Err(io::Error::other("the disk is near inbox.low_water")),
+        };
+        let Err(error) = written else {
+            writing.said = false;
+            return;
+        };
+        // An old one says that no gateway ran since: better none than one that is believed.
+        let _ = std::fs::remove_file(&path);
+        if !writing.said {
+            writing.said = true;
+            tracing::warn!(file = %path.display(), %error, "the figures cannot be written: after a restart charts would begin anew");
         }
     }
 
@@ -215,6 +225,12 @@ impl Keeper {
         }
         Ok(found)
     }
+}
+
+/// Whether so many bytes may be written: never so many that the store stops accepting, or soon would.
+fn room(free: u64, low_water: u64, bytes: usize) -> bool {
+    let needed = low_water.saturating_add(low_water / 8);
+    free >= needed.saturating_add(bytes as u64)
 }
 
 fn read_time(mut reader: Reader<'_>) -> Option<Timestamp> {

@@ -150,12 +150,12 @@ fn charts_last_moments_and_habits_outlive_a_process() {
                 .encode()
                 .contains("callseal_callbacks_total{source=\"shop\"")
     );
-    // Of a third only what the second added, once.
+    // Of a third only what the second added, once; the gap over the restart is nobody's habit.
     second.accept(1, Duration::from_secs(60), &site.clock);
     second.keeper.keep();
     second.keeper.keep();
     let third = site.start();
-    assert_eq!((third.charted(), third.shop.known().habit.seen), (21, 20));
+    assert_eq!((third.charted(), third.shop.known().habit.seen), (21, 19));
     // By a clock that went back nothing is in the future.
     site.clock.set(START);
     let fourth = site.start();
@@ -269,4 +269,37 @@ fn below_the_low_water_mark_nothing_is_written() {
     full.keeper.keep();
     full.keeper.end();
     assert!(!site.file().exists());
+}
+
+#[test]
+fn the_file_itself_does_not_reach_the_low_water_mark() {
+    assert!(room(1_000, 800, 100));
+    assert!(!room(999, 800, 100));
+    assert!(room(5, 0, 5) && !room(4, 0, 5));
+    assert!(!room(u64::MAX - 1, u64::MAX, 1));
+}
+
+/// Else all of the time since it was written would be one without a gateway.
+#[test]
+fn a_file_that_cannot_be_renewed_is_not_left_to_be_believed() {
+    let site = Site::new();
+    let said = |process: &Process| process.keeper.writing.lock().unwrap().said;
+    site.start().keeper.end();
+    assert!(site.file().exists());
+    // The disk is low.
+    let low = site.start_with(u64::MAX);
+    low.keeper.keep();
+    assert!(!site.file().exists() && said(&low));
+    site.start().keeper.end();
+    assert!(site.file().exists());
+    // It cannot be written for another reason.
+    let way = site.directory.path().join("figures.new");
+    std::fs::create_dir(&way).unwrap();
+    let process = site.start();
+    process.keeper.keep();
+    assert!(!site.file().exists() && said(&process));
+    // And then it can.
+    std::fs::remove_dir(&way).unwrap();
+    process.keeper.keep();
+    assert!(site.file().exists() && !said(&process));
 }
