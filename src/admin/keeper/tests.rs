@@ -190,7 +190,7 @@ fn what_is_no_file_of_ours_is_left_aside_and_then_replaced() {
     // The checksum is right, and a section is nobody's.
     let mut odd = Words::default();
     odd.number(1);
-    let odd = kept::file([(99, odd)], MOST);
+    let (odd, _) = kept::file([(99, odd)], MOST);
     for content in [
         &b""[..],
         b"garbage",
@@ -302,4 +302,61 @@ fn a_file_that_cannot_be_renewed_is_not_left_to_be_believed() {
     std::fs::remove_dir(&way).unwrap();
     process.keeper.keep();
     assert!(site.file().exists() && !said(&process));
+}
+
+#[test]
+fn a_file_says_when_it_was_written_and_everything_once() {
+    let site = Site::new();
+    let process = site.start();
+    let time = || {
+        let mut time = Words::default();
+        time.number(START.as_millis());
+        (section::TIME, time)
+    };
+    let of = |names: &[&str]| {
+        let mut words = Words::default();
+        words.number(names.len() as u64);
+        for name in names {
+            words.text(name);
+            (0..5).for_each(|n| words.number(n));
+        }
+        (section::SOURCES, words)
+    };
+    let past = || {
+        let mut history = watch::snapshot::History::default();
+        let now = watch::snapshot::Snapshot::default();
+        history.add(&now);
+        (section::WATCH, history.keep(&now).unwrap())
+    };
+    let read = |sections: Vec<(u64, Words)>| {
+        let found = process.keeper.decode(&kept::file(sections, MOST).0);
+        found.map(|found| found.sources.len())
+    };
+    assert_eq!(read(vec![time(), of(&["shop", "other"]), past()]), Ok(1));
+    for sections in [
+        vec![],
+        vec![of(&["shop"])],
+        vec![past(), time()],
+        vec![time(), time()],
+        vec![time(), past(), past()],
+        vec![time(), of(&["shop"]), of(&["shop"])],
+        vec![time(), of(&["shop", "shop"])],
+    ] {
+        assert_eq!(read(sections), Err(Unreadable::Content));
+    }
+}
+
+#[test]
+fn what_has_no_room_is_said_once() {
+    let site = Site::new();
+    let mut process = site.start();
+    let said = |process: &Process| process.keeper.writing.lock().unwrap().said_left_out;
+    process.keeper.keep();
+    assert!(!said(&process));
+    process.keeper.most = 120;
+    process.keeper.keep();
+    assert!(said(&process) && site.file().exists());
+    process.keeper.most = MOST;
+    process.keeper.keep();
+    assert!(!said(&process));
 }
