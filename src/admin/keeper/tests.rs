@@ -360,3 +360,26 @@ fn what_has_no_room_is_said_once() {
     process.keeper.keep();
     assert!(!said(&process));
 }
+
+/// Where what is pinned here changes, `FORMAT` of `telemetry::kept` is to be raised: else another binary
+/// takes the file for something that it does not say.
+#[test]
+fn a_small_file_is_what_it_was() {
+    let site = Site::new();
+    let process = site.start();
+    process.accept(3, Duration::from_secs(700), &site.clock);
+    let watch = &process.keeper.watch;
+    let mut now = watch.snapshot();
+    let source = watch::snapshot::Source {
+        events: 3,
+        last_accepted: Some(now.at),
+        ..Default::default()
+    };
+    now.sources.insert("shop".to_owned(), source);
+    let lane = ("shop".to_owned(), "main".to_owned());
+    now.lanes.insert(lane, Default::default());
+    watch.past().add(&now);
+    let (file, left_out) = process.keeper.encode();
+    let pinned = (file.len(), crc32fast::hash(&file), left_out);
+    assert_eq!(pinned, (270, 0x90f3_c3ab, 0), "{file:?}");
+}
