@@ -66,8 +66,10 @@ impl std::fmt::Display for Fault {
 pub struct Keeper {
     watch: Arc<Watch>,
     history: Arc<History>,
-    /// Below so much free space nothing is written.
+    /// So much of the disk is left to others, and some more: see [`room`].
     low_water: u64,
+    /// How large the file becomes.
+    most: usize,
     writing: Mutex<Writing>,
 }
 
@@ -77,6 +79,8 @@ struct Writing {
     ended: bool,
     /// That it cannot be written was said.
     said: bool,
+    /// That not all of it fits was said.
+    said_left_out: bool,
 }
 
 /// What was read.
@@ -94,6 +98,7 @@ impl Keeper {
             watch,
             history,
             low_water,
+            most: MOST,
             writing: Mutex::default(),
         }
     }
@@ -150,27 +155,43 @@ impl Keeper {
 
     fn write(&self, last: bool) {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = self.watch.disk_free();
-        let low = free.is_some_and(|free| free < self.low_water);
-        if writing.ended || low {
-            writing.ended |= last;
+        if writing.ended {
             return;
         }
         writing.ended = last;
         let path = self.path();
-        match write_file(&path, &self.encode()) {
-            Ok(()) => writing.said = false,
-            Err(error) if !writing.said => {
-                writing.said = true;
-                tracing::warn!(file = %path.display(), %error, "the figures cannot be written: after a restart charts would begin anew");
-            }
-            Err(_) => {}
+        let (bytes, left_out) = self.encode();
+        if left_out > 0 && !writing.said_left_out {
+            tracing::warn!(file = %path.display(), left_out, most = self.most, "not all figures fit into their file: after a restart some charts would begin anew");
+        }
+        writing.said_left_out = left_out > 0;
+        let fits = || {
+            let free = self.watch.disk_free();
+            free.is_none_or(|free| room(free, self.low_water, bytes.len()))
+        };
+        // An older one gives back its room.
+        let fits = fits() || (std::fs::remove_file(&path).is_ok() && fits());
+        let written = match fits {
+            true => write_file(&path, &bytes),
+            false => Err(io::Error::other("the disk is near inbox.low_water")),
+        };
+        let Err(error) = written else {
+            writing.said = false;
+            return;
+        };
+        // An old one says that no gateway ran since: better none than one that is believed.
+        let _ = std::fs::remove_file(&path);
+        if !writing.said {
+            writing.said = true;
+            tracing::warn!(file = %path.display(), %error, "the figures cannot be written: after a restart charts would begin anew");
         }
     }
 
-    fn encode(&self) -> Vec<u8> {
+    /// Also how many sections have no room.
+    fn encode(&self) -> (Vec<u8>, usize) {
         let Watch { shared, store, .. } = &*self.watch;
-        let now = shared.clock.now();
+        let state = self.watch.snapshot();
+        let now = state.at;
         let gauges = |source: Option<&SourceName>| owed(shared, &**store, source);
         self.history.sample(now, self.figures(), gauges);
         let mut time = Words::default();
@@ -179,12 +200,11 @@ impl Keeper {
             (section::TIME, time),
             (section::SOURCES, sources(self.figures())),
         ];
-        let state = self.watch.snapshot();
         let past = self.watch.past().keep(&state);
         sections.extend(past.map(|past| (section::WATCH, past)));
         let windows = self.history.keep(self.figures(), gauges).into_iter();
         sections.extend(windows.map(|window| (section::WINDOW, window)));
-        kept::file(sections, MOST)
+        kept::file(sections, self.most)
     }
 
     /// Everything, or nothing: half of it would be believed to be all.
@@ -192,29 +212,47 @@ impl Keeper {
         let all = self.figures().all().into_iter();
         let all: HashSet<String> = all.map(|(source, _)| source.to_string()).collect();
         let known = |name: &str| all.contains(name);
-        let mut found = Found {
-            at: Timestamp::default(),
-            sources: Vec::new(),
-            watch: None,
-            windows: Vec::new(),
-        };
+        let loaded = self.watch.shared.loaded.load();
+        let lanes = loaded.rules.rules.iter().flat_map(|rule| {
+            let to = rule.relay.destinations();
+            to.map(|to| (rule.name.as_str(), to.name.as_str()))
+        });
+        let lanes: HashSet<(&str, &str)> = lanes.collect();
+        let lane = |source: &str, to: &str| lanes.contains(&(source, to));
+        let (mut at, mut sources, mut past) = (None, None, None);
+        let mut windows = Vec::new();
         for (number, reader) in kept::sections(file)? {
-            let read = match number {
-                section::TIME => read_time(reader).map(|at| found.at = at),
+            // The time comes first. One of each, but for the windows.
+            let first = match number {
+                section::TIME => read_time(reader).map(|read| at.replace(read).is_none()),
                 section::SOURCES => {
-                    read_sources(reader, known).map(|sources| found.sources = sources)
+                    read_sources(reader, known).map(|read| sources.replace(read).is_none())
                 }
-                section::WATCH => {
-                    watch::kept::read(reader, known).map(|past| found.watch = Some(past))
-                }
+                section::WATCH => at
+                    .and_then(|at| watch::kept::read(reader, at, known, lane))
+                    .map(|read| past.replace(read).is_none()),
                 section::WINDOW => history::kept::read(reader, |name| known(name.as_str()))
-                    .map(|window| found.windows.push(window)),
+                    .map(|window| windows.push(window))
+                    .map(|()| true),
                 _ => None,
             };
-            read.ok_or(Unreadable::Content)?;
+            if first != Some(true) {
+                return Err(Unreadable::Content);
+            }
         }
-        Ok(found)
+        Ok(Found {
+            at: at.ok_or(Unreadable::Content)?,
+            sources: sources.unwrap_or_default(),
+            watch: past,
+            windows,
+        })
     }
+}
+
+/// Whether so many bytes may be written: never so many that the store stops accepting, or soon would.
+fn room(free: u64, low_water: u64, bytes: usize) -> bool {
+    let needed = low_water.saturating_add(low_water / 8);
+    free >= needed.saturating_add(bytes as u64)
 }
 
 fn read_time(mut reader: Reader<'_>) -> Option<Timestamp> {
@@ -247,7 +285,7 @@ fn read_sources(
     mut reader: Reader<'_>,
     wanted: impl Fn(&str) -> bool,
 ) -> Option<Vec<(SourceName, Known)>> {
-    let mut sources = Vec::new();
+    let (mut sources, mut seen) = (Vec::new(), HashSet::new());
     for _ in 0..reader.count(usize::MAX)? {
         let name = reader.text()?;
         let mut moment = || {
@@ -267,6 +305,9 @@ fn read_sources(
             },
         };
         if wanted(name) {
+            if !seen.insert(name) {
+                return None;
+            }
             sources.push((SourceName::new(name), known));
         }
     }

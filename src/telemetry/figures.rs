@@ -32,6 +32,8 @@ struct Cells {
     last_accepted: AtomicU64,
     last_rejected: AtomicU64,
     gaps: Gaps,
+    /// The next gap spans a time in which the gateway may not have run.
+    resumed: AtomicBool,
     looked_up: AtomicBool,
 }
 
@@ -44,6 +46,7 @@ impl Default for Cells {
             last_accepted: AtomicU64::new(0),
             last_rejected: AtomicU64::new(0),
             gaps: Gaps::default(),
+            resumed: AtomicBool::new(false),
             looked_up: AtomicBool::new(false),
         }
     }
@@ -108,8 +111,24 @@ impl SourceFigures {
         self.count(Count::Conflict);
     }
 
-    /// An event came in at this moment. Also for what the store remembers of an earlier process.
+    /// An event came in at this moment.
     pub fn accepted_at(&self, now: Timestamp) {
+        if self.cells.resumed.load(Relaxed) {
+            // The time without a gateway is no habit of the source.
+            self.cells.resumed.store(false, Relaxed);
+            self.cells.last_accepted.store(now.as_millis(), Relaxed);
+            return;
+        }
+        self.came_at(now);
+    }
+
+    /// What the store remembers of an earlier process, in order.
+    pub fn remember(&self, moments: impl IntoIterator<Item = Timestamp>) {
+        moments.into_iter().for_each(|at| self.came_at(at));
+        self.cells.resumed.store(true, Relaxed);
+    }
+
+    fn came_at(&self, now: Timestamp) {
         // By a clock that went back that may be before the last one.
         let before = self.cells.last_accepted.swap(now.as_millis(), Relaxed);
         if before != 0 && before <= now.as_millis() {
@@ -208,11 +227,13 @@ impl SourceFigures {
             last_accepted,
             last_rejected,
             gaps,
+            resumed,
             ..
         } = &*self.cells;
         last_accepted.store(millis(known.last_accepted), Relaxed);
         last_rejected.store(millis(known.last_rejected), Relaxed);
         gaps.take_on(known.habit);
+        resumed.store(true, Relaxed);
         if let Some(at) = known.last_accepted {
             self.series.remembered(at.min(now));
         }

@@ -59,12 +59,13 @@ fn checksum(lengths: &[u8], content: &[u8]) -> u32 {
 }
 
 /// A whole file of these sections. The first come first: one with which it would become larger than
-/// `most` is left out.
-pub fn file(sections: impl IntoIterator<Item = (u64, Words)>, most: usize) -> Vec<u8> {
-    let mut content = Words::default();
+/// `most` is left out. Also how many were.
+pub fn file(sections: impl IntoIterator<Item = (u64, Words)>, most: usize) -> (Vec<u8>, usize) {
+    let (mut content, mut left_out) = (Words::default(), 0);
     for (number, section) in sections {
         // Each of the two numbers before it has ten bytes at most.
         if HEADER + content.0.len() + section.0.len() + 20 > most {
+            left_out += 1;
             continue;
         }
         content.number(number);
@@ -80,7 +81,7 @@ pub fn file(sections: impl IntoIterator<Item = (u64, Words)>, most: usize) -> Ve
     file.extend_from_slice(&lengths);
     file.extend_from_slice(&checksum(&lengths, &content.0).to_le_bytes());
     file.extend_from_slice(&content.0);
-    file
+    (file, left_out)
 }
 
 /// The sections of a file.
@@ -218,7 +219,7 @@ mod tests {
         one.number(u64::MAX);
         one.text("shop");
         other.number(300);
-        file([(1, one), (7, other)], MOST)
+        file([(1, one), (7, other)], MOST).0
     }
 
     #[test]
@@ -235,6 +236,16 @@ mod tests {
         known.number(128);
         known.number(12857);
         assert_eq!(known.0, [0x80, 0x01, 0xb9, 0x64]);
+    }
+
+    /// Where these bytes change, [`FORMAT`] is to be raised: else an older binary reads something else.
+    #[test]
+    fn a_small_file_is_these_bytes() {
+        let content = b"\x01\x0f\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x04shop\x07\x02\xac\x02";
+        let mut expected = b"callseal figures\x01\0\0\0\x15\0\0\0".to_vec();
+        expected.extend(0xc0e0_c699u32.to_le_bytes());
+        expected.extend(content);
+        assert_eq!(two(), expected);
     }
 
     #[test]
@@ -277,8 +288,8 @@ mod tests {
         large.bytes(&[7; 200]);
         let mut small = Words::default();
         small.number(5);
-        let file = file([(1, large), (2, small)], 100);
-        assert!(file.len() <= 100);
+        let (file, left_out) = file([(1, large), (2, small)], 100);
+        assert!(file.len() <= 100 && left_out == 1);
         let sections = sections(&file).unwrap();
         let numbers: Vec<u64> = sections.iter().map(|(number, _)| *number).collect();
         assert_eq!(numbers, [2]);

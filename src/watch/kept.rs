@@ -12,7 +12,7 @@ use crate::telemetry::kept::{Reader, Words};
 const MINUTES: usize = 64;
 /// Ten minutes each: two weeks, and some, also after a clock that went back.
 const MOMENTS: usize = (KEPT.as_secs() / STEP.as_secs()) as usize + 64;
-/// The last times without a gateway: more of them are forgotten.
+/// Times without a gateway: of more of them the shortest are forgotten.
 const DOWNS: usize = 64;
 
 /// What an earlier process looked back on.
@@ -34,7 +34,9 @@ impl History {
             return None;
         }
         let mut words = Words::default();
-        write_pairs(&mut words, &self.down);
+        // By a clock that went back a process may have begun later than now.
+        let down = self.down.iter().filter(|(_, ended)| *ended <= now.at);
+        write_pairs(&mut words, &down.copied().collect());
         let (mut sources, mut lanes) = (Sources::new(), Lanes::new());
         write_state(&mut words, now, &mut sources, &mut lanes);
         let skipped = self.minutes.len().saturating_sub(MINUTES);
@@ -76,7 +78,10 @@ impl History {
         }
         down.retain(|(_, ended)| now.since(*ended) < KEPT);
         while down.len() > DOWNS {
-            down.pop_front();
+            let shortest = down.iter().enumerate();
+            let shortest = shortest.min_by_key(|(_, (begun, ended))| ended.since(*begun));
+            let Some((place, _)) = shortest else { break };
+            down.remove(place);
         }
         *self = History {
             minutes,
@@ -88,19 +93,25 @@ impl History {
     }
 }
 
-/// A section as [`History::keep`] wrote it; of sources that are not `known` nothing is kept.
-pub fn read(mut reader: Reader<'_>, known: impl Fn(&str) -> bool) -> Option<Kept> {
+/// A section as [`History::keep`] wrote it `at` that moment; of sources that are not `known`, and of
+/// destinations that no `lane` leads to, nothing is kept.
+pub fn read(
+    mut reader: Reader<'_>,
+    at: Timestamp,
+    known: impl Fn(&str) -> bool,
+    lane: impl Fn(&str, &str) -> bool,
+) -> Option<Kept> {
     let reader = &mut reader;
-    let down = read_pairs(reader)?;
+    let down = read_pairs(reader, at)?;
     let (mut sources, mut lanes) = (Sources::new(), Lanes::new());
-    let ended = read_state(reader, &mut sources, &mut lanes, &known)?;
+    let ended = read_state(reader, &mut sources, &mut lanes, &known, &lane)?;
     let carried = Carried {
         sources: ended.sources,
         lanes: ended.lanes,
     };
     let minutes = (0..reader.count(MINUTES)?).map(|_| {
         let at = read_moment(reader)?;
-        let state = read_state(reader, &mut sources, &mut lanes, &known)?;
+        let state = read_state(reader, &mut sources, &mut lanes, &known, &lane)?;
         Some(Snapshot { at, ..state })
     });
     let minutes = minutes.collect::<Option<_>>()?;
@@ -152,9 +163,15 @@ fn write_pairs(words: &mut Words, pairs: &VecDeque<(Timestamp, Timestamp)>) {
     }
 }
 
-fn read_pairs(reader: &mut Reader<'_>) -> Option<VecDeque<(Timestamp, Timestamp)>> {
-    let pairs =
-        (0..reader.count(DOWNS)?).map(|_| Some((read_moment(reader)?, read_moment(reader)?)));
+/// One after the other, and none that ends after `at`.
+fn read_pairs(reader: &mut Reader<'_>, at: Timestamp) -> Option<VecDeque<(Timestamp, Timestamp)>> {
+    let mut before = Timestamp::default();
+    let pairs = (0..reader.count(DOWNS)?).map(|_| {
+        let (from, until) = (read_moment(reader)?, read_moment(reader)?);
+        let ordered = before <= from && from <= until && until <= at;
+        before = until;
+        ordered.then_some((from, until))
+    });
     pairs.collect()
 }
 
@@ -261,6 +278,7 @@ fn read_state(
     sources: &mut Sources,
     lanes: &mut Lanes,
     known: impl Fn(&str) -> bool,
+    lane: impl Fn(&str, &str) -> bool,
 ) -> Option<Snapshot> {
     let mut state = Snapshot::default();
     for _ in 0..reader.count(usize::MAX)? {
@@ -269,17 +287,23 @@ fn read_state(
         let source = Source::of_numbers(read_changes(reader, stood.numbers())?);
         if known(name) {
             sources.insert(name.to_owned(), source);
-            state.sources.insert(name.to_owned(), source);
+            if state.sources.insert(name.to_owned(), source).is_some() {
+                return None;
+            }
         }
     }
     for _ in 0..reader.count(usize::MAX)? {
-        let name = (reader.text()?, reader.text()?);
-        let owned = (name.0.to_owned(), name.1.to_owned());
-        let stood = lanes.get(&owned).copied().unwrap_or_default();
+        let (source, to) = (reader.text()?, reader.text()?);
+        if !lane(source, to) {
+            read_changes(reader, Lane::default().numbers())?;
+            continue;
+        }
+        let name = (source.to_owned(), to.to_owned());
+        let stood = lanes.get(&name).copied().unwrap_or_default();
         let lane = Lane::of_numbers(read_changes(reader, stood.numbers())?);
-        if known(name.0) {
-            lanes.insert(owned.clone(), lane);
-            state.lanes.insert(owned, lane);
+        lanes.insert(name.clone(), lane);
+        if state.lanes.insert(name, lane).is_some() {
+            return None;
         }
     }
     Some(state)

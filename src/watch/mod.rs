@@ -109,9 +109,7 @@ impl Watch {
             }
             rows.sort_by_key(|row| row.received_at);
             let later = |row: &&Row| known.is_none_or(|known| row.received_at > known);
-            for row in rows.iter().filter(later) {
-                figures.accepted_at(row.received_at);
-            }
+            figures.remember(rows.iter().filter(later).map(|row| row.received_at));
             let Some(newest) = rows.last() else { continue };
             // A reload may have taken it away meanwhile.
             if let Some(figures) = self.shared.metrics.figures.of(&name) {

@@ -254,9 +254,24 @@ pub(super) const STEP: Duration = Duration::from_secs(600);
 pub(super) const KEPT: Duration = Duration::from_secs(2 * 7 * 24 * 3600);
 
 impl Rhythm {
+    /// What a clock that was ahead saw: it would stand before what comes now for as long.
+    fn forget_after(&mut self, now: Timestamp) {
+        for place in (0..self.until.len()).rev() {
+            if self.until.get(place).is_none_or(|at| *at <= now) {
+                continue;
+            }
+            self.until.remove(place);
+            for brought in self.sources.values_mut() {
+                brought.each.remove(place);
+                brought.unknown -= usize::from(place < brought.unknown);
+            }
+        }
+    }
+
     fn add(&mut self, now: &Snapshot) {
+        self.forget_after(now.at);
         let last = self.until.back().copied();
-        if last.is_some_and(|last| now.at >= last && now.at.since(last) < STEP) {
+        if last.is_some_and(|last| now.at.since(last) < STEP) {
             return;
         }
         self.sources

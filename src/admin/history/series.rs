@@ -90,10 +90,9 @@ impl Level {
         if happened || (point.owed, point.dead) != (owed, dead) {
             self.points.push_back((step, point));
         }
-        while let Some((first, _)) = self.points.front()
-            && first.saturating_add(window.steps) < step
-            // The last one says what is owed since.
-            && self.points.len() > 1
+        // The last one before the window says what was owed until the next.
+        while (self.points.get(1))
+            .is_some_and(|(second, _)| second.saturating_add(window.steps) <= step)
         {
             self.points.pop_front();
         }

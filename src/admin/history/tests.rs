@@ -131,3 +131,33 @@ fn the_last_five_minutes_and_no_more() {
         .callback(Count::Refused, Duration::ZERO, at(411));
     assert_eq!(history.recent(at(411), &figures).0.of(Count::Refused), 1);
 }
+
+/// Three dead since the morning, and nothing else until one event comes.
+#[test]
+fn what_is_owed_since_before_the_window_stays_when_something_comes() {
+    let (history, figures) = (History::new(at(0)), figures());
+    let dead = |_: Option<&SourceName>| Gauges { owed: 1, dead: 3 };
+    let mut secs = 0;
+    let mut pass = |until: u64| {
+        while secs < until {
+            secs += 10;
+            history.sample(at(secs), &figures, dead);
+        }
+    };
+    pass(5_000);
+    accept(&figures, 1, 2);
+    pass(5_100);
+    for name in [None, Some(&shop())] {
+        let now = dead(None);
+        let shown = history.show(WINDOWS[0], name, at(5_100), &figures, now);
+        let points = shown.unwrap().points;
+        assert_eq!(points.len(), 360);
+        for (step, point) in points.iter().enumerate() {
+            let point = point.unwrap();
+            assert_eq!((point.owed, point.dead), (1, 3), "{name:?}: {step}");
+        }
+    }
+    // And once both are before the window, one of them is enough.
+    pass(9_000);
+    assert_eq!(history.lock().all.levels[0].points.len(), 1);
+}

@@ -82,3 +82,28 @@ fn a_source_that_stays_keeps_its_figures() {
     assert_eq!(figures.nobody().counts().of(Count::Refused), 1);
     assert_eq!(figures.all().len(), 1);
 }
+
+#[test]
+fn the_time_without_a_gateway_is_no_habit() {
+    let at = |secs: u64| Timestamp::from_secs(1_000_000 + secs);
+    let first = SourceFigures::default();
+    (0..20).for_each(|minute| first.accepted_at(at(minute * 60)));
+    let known = first.known();
+    let habit = |figures: &SourceFigures| figures.known().habit;
+    // Ten hours later.
+    let second = SourceFigures::default();
+    second.take_on(&known, at(36_000));
+    second.accepted_at(at(36_000));
+    assert_eq!(habit(&second), known.habit);
+    assert_eq!(second.last_accepted(), Some(at(36_000)));
+    second.accepted_at(at(36_060));
+    assert_eq!(habit(&second).seen, known.habit.seen + 1);
+    // What the store has beyond the file came while a gateway ran; what comes next did not.
+    let third = SourceFigures::default();
+    third.take_on(&known, at(36_000));
+    third.remember([at(20 * 60), at(21 * 60)]);
+    assert_eq!(habit(&third).seen, known.habit.seen + 2);
+    third.accepted_at(at(36_000));
+    assert_eq!(habit(&third).seen, known.habit.seen + 2);
+    assert_eq!(habit(&third).longest, 60_000);
+}

@@ -12,7 +12,13 @@ use crate::watch::conditions::{CONDITIONS, judge};
 /// The next process, after `until`, with what this one kept.
 fn restarted(history: &History, last: &Snapshot, now: Timestamp) -> History {
     let words = history.keep(last).unwrap();
-    let kept = read(Reader::new(words.as_bytes()), |_| true).unwrap();
+    let kept = read(
+        Reader::new(words.as_bytes()),
+        last.at,
+        |_| true,
+        |_, _| true,
+    )
+    .unwrap();
     let mut next = History::default();
     next.take_on(kept, last.at, now);
     next
@@ -139,7 +145,7 @@ proptest! {
             let place = place.index(bytes.len());
             bytes[place] = *byte;
         }
-        if let Some(kept) = read(Reader::new(&bytes), |_| true) {
+        if let Some(kept) = read(Reader::new(&bytes), now.at, |_| true, |_, _| true) {
             let mut next = History::default();
             next.take_on(kept, now.at, at(5_000));
             now.at = at(5_000);
@@ -246,4 +252,106 @@ fn what_is_kept_is_bounded() {
     assert!(history.down.len() <= DOWNS && history.rhythm.until.len() <= MOMENTS);
     let bytes = history.keep(&now).unwrap().as_bytes().len();
     assert!(bytes < 20_000, "{bytes}");
+}
+
+#[test]
+fn times_without_a_gateway_follow_each_other_and_end() {
+    let read = |pairs: &[(u64, u64)]| {
+        let mut words = Words::default();
+        write_pairs(
+            &mut words,
+            &pairs.iter().map(|(a, b)| (at(*a), at(*b))).collect(),
+        );
+        read_pairs(&mut Reader::new(words.as_bytes()), at(100)).map(|pairs| pairs.len())
+    };
+    assert_eq!(read(&[(1, 5), (5, 9), (20, 100)]), Some(3));
+    assert_eq!(read(&[(5, 1)]), None);
+    assert_eq!(read(&[(1, 5), (4, 9)]), None);
+    assert_eq!(read(&[(20, 30), (1, 5)]), None);
+    assert_eq!(read(&[(20, 101)]), None);
+}
+
+/// By a clock that went back the last stop ends in the future: what is kept is read all the same.
+#[test]
+fn a_clock_that_went_back_keeps_what_is_read_again() {
+    let (history, last) = a_day_and_a_half();
+    let mut next = restarted(&history, &last, at(3 * DAY));
+    let back = calm(at(2 * DAY));
+    next.add(&back);
+    let third = restarted(&next, &back, at(2 * DAY + 60));
+    assert_eq!(third.down(at(0), at(9 * DAY)), Duration::from_secs(60));
+}
+
+#[test]
+fn of_many_stops_the_longest_are_kept() {
+    let mut history = History::default();
+    for stop in 0..100 {
+        let until = at(stop * 3_600);
+        let long = if stop == 0 { 1_800 } else { 5 };
+        let mut now = calm(until);
+        now.at = until;
+        history.add(&now);
+        history = restarted(&history, &now, until.plus(Duration::from_secs(long)));
+    }
+    assert_eq!(history.down.len(), DOWNS);
+    assert_eq!(history.down(at(0), at(3_000)), Duration::from_secs(1_800));
+}
+
+#[test]
+fn of_strangers_nothing_is_kept_and_no_name_comes_twice() {
+    let section = |sources: &[&str], lanes: &[(&str, &str)]| {
+        let mut words = Words::default();
+        words.number(0);
+        words.number(sources.len() as u64);
+        for source in sources {
+            words.text(source);
+            write_changes(&mut words, [0; 7], [9; 7]);
+        }
+        words.number(lanes.len() as u64);
+        for (source, to) in lanes {
+            words.text(source);
+            words.text(to);
+            write_changes(&mut words, [0; 5], [9; 5]);
+        }
+        (0..3).for_each(|_| words.number(0));
+        let lane = |source: &str, to: &str| (source, to) == ("shop", "main");
+        read(
+            Reader::new(words.as_bytes()),
+            at(0),
+            |name| name == "shop",
+            lane,
+        )
+    };
+    let kept = section(
+        &["shop", "stranger", "stranger"],
+        &[
+            ("shop", "main"),
+            ("shop", "elsewhere"),
+            ("stranger", "main"),
+        ],
+    );
+    let Carried { sources, lanes } = kept.unwrap().carried;
+    assert_eq!(sources.keys().collect::<Vec<_>>(), ["shop"]);
+    let main = ("shop".to_owned(), "main".to_owned());
+    assert_eq!(lanes.keys().collect::<Vec<_>>(), [&main]);
+    assert!(section(&["shop", "shop"], &[]).is_none());
+    assert!(section(&["shop"], &[("shop", "main"), ("shop", "main")]).is_none());
+}
+
+#[test]
+fn what_a_clock_that_was_ahead_saw_does_not_stay() {
+    let (mut history, mut now) = a_day_and_a_half();
+    let begun = now.at;
+    now.at = begun.plus(Duration::from_secs(365 * DAY));
+    history.add(&now);
+    assert_eq!(history.rhythm.until.back(), Some(&now.at));
+    for step in 1..40 * DAY / 600 {
+        now.at = begun.plus(Duration::from_secs(step * 600));
+        shop(&mut now).events += 1;
+        history.add(&now);
+        let Rhythm { until, sources } = &history.rhythm;
+        assert!(until.iter().is_sorted() && until.back() == Some(&now.at));
+        assert_eq!(sources["shop"].each.len(), until.len());
+    }
+    assert!(history.rhythm.until.len() <= MOMENTS);
 }
