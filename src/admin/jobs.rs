@@ -270,7 +270,7 @@ fn one<'a>(store: &'a dyn Store, picked: Picked, job: &Job, now: Timestamp) -> W
     store.operate_expected(id, job.word.clone(), now, None, Some(expected))
 }
 
-/// What each comes to, begun in this order.
+/// What each comes to, begun in this order. A library of futures would be here for these lines alone.
 async fn all(mut words: Vec<Word<'_>>) -> Vec<Result<Operated, StoreError>> {
     let mut done: Vec<_> = words.iter().map(|_| None).collect();
     poll_fn(|cx| {

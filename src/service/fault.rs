@@ -258,9 +258,7 @@ impl Fault {
             None => self,
         }
     }
-}
 
-impl Fault {
     /// True when this key of the source's file names what is at fault.
     fn is_of(&self, rule: &Rule, key: &str) -> bool {
         match self {
